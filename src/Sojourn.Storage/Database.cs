@@ -1,0 +1,144 @@
+using System.Globalization;
+using System.Reflection;
+using System.Runtime.InteropServices;
+using Dapper;
+using Microsoft.Data.Sqlite;
+
+namespace Sojourn.Storage;
+
+/// <summary>
+/// One SQLite file with its numbered migrations. The connection is used from one thread at a time; callers that share
+/// a <see cref="Database"/> lock it. Commits reach the disk before <c>Execute</c> returns (WAL, synchronous = FULL).
+/// </summary>
+public sealed class Database : IDisposable
+{
+    private static readonly Lock NativeLock = new();
+    private static bool s_nativeReady;
+
+    private Database(string path, SqliteConnection connection, Seal seal)
+    {
+        Path = path;
+        Connection = connection;
+        Seal = seal;
+    }
+
+    public string Path { get; }
+
+    public Seal Seal { get; }
+
+    internal SqliteConnection Connection { get; }
+
+    internal Lock Gate { get; } = new();
+
+    /// <summary>
+    /// Opens or creates the database and brings it to the newest schema. Before an existing file is migrated a copy is
+    /// kept beside it as <c>FILE.before-N</c>.
+    /// </summary>
+    /// <param name="path">Database file.</param>
+    /// <param name="sealKeyPath">Sealing key file; default <c>FILE.seal-key</c>.</param>
+    /// <param name="create">Make the file and its key when missing.</param>
+    /// <exception cref="StorageException">Cannot be opened, is newer than this program, or its sealing key does not fit.</exception>
+    public static Database Open(string path, string? sealKeyPath = null, bool create = true)
+    {
+        LoadNative();
+        var existed = File.Exists(path);
+        if (!existed && !create)
+        {
+            throw new StorageException($"database {path} does not exist");
+        }
+
+        var seal = Seal.FromFile(sealKeyPath ?? path + ".seal-key", create && !existed);
+        if (!existed)
+        {
+            // SQLite would create it with the umask's mode.
+            using var file = new FileStream(path, new FileStreamOptions
+            {
+                Mode = FileMode.CreateNew,
+                Access = FileAccess.Write,
+                UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
+            });
+        }
+
+        var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = path, Pooling = false }.ToString());
+        try
+        {
+            connection.Open();
+            connection.Execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000;");
+            var database = new Database(path, connection, seal);
+            database.Migrate(existed);
+            return database;
+        }
+        catch (SqliteException e)
+        {
+            connection.Dispose();
+            throw new StorageException($"cannot open database {path}: {e.Message}", e);
+        }
+        catch
+        {
+            connection.Dispose();
+            throw;
+        }
+    }
+
+    public void Dispose() => Connection.Dispose();
+
+    private void Migrate(bool existed)
+    {
+        var have = Connection.ExecuteScalar<long>("PRAGMA user_version");
+        var scripts = Migrations();
+        if (have > scripts.Count)
+        {
+            throw new StorageException($"database {Path} has schema {have}, but this program knows only up to {scripts.Count}; it was written by a newer version");
+        }
+
+        if (have == scripts.Count)
+        {
+            return;
+        }
+
+        if (existed && have > 0)
+        {
+            var copy = string.Create(CultureInfo.InvariantCulture, $"{Path}.before-{have + 1}");
+            Connection.Execute("VACUUM INTO @copy", new { copy });
+        }
+
+        for (var version = have; version < scripts.Count; version++)
+        {
+            using var transaction = Connection.BeginTransaction();
+            Connection.Execute(scripts[(int)version], transaction: transaction);
+            Connection.Execute(string.Create(CultureInfo.InvariantCulture, $"PRAGMA user_version = {version + 1}"), transaction: transaction);
+            transaction.Commit();
+        }
+    }
+
+    private static List<string> Migrations()
+    {
+        var assembly = typeof(Database).Assembly;
+        return [.. assembly.GetManifestResourceNames()
+            .Where(n => n.EndsWith(".sql", StringComparison.Ordinal))
+            .Order(StringComparer.Ordinal)
+            .Select(n =>
+            {
+                using var reader = new StreamReader(assembly.GetManifestResourceStream(n)!);
+                return reader.ReadToEnd();
+            })];
+    }
+
+    // The provider package binds a library called e_sqlite3; the system's own, kept patched by the distribution, is the
+    // one to use.
+    private static void LoadNative()
+    {
+        lock (NativeLock)
+        {
+            if (s_nativeReady)
+            {
+                return;
+            }
+
+            NativeLibrary.SetDllImportResolver(typeof(SQLitePCL.SQLite3Provider_e_sqlite3).Assembly, static (name, assembly, search) =>
+                name == "e_sqlite3" ? NativeLibrary.Load("libsqlite3.so.0", assembly, search) : 0);
+            SQLitePCL.raw.SetProvider(new SQLitePCL.SQLite3Provider_e_sqlite3());
+            s_nativeReady = true;
+        }
+    }
+}

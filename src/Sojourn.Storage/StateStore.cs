@@ -1,0 +1,82 @@
+using System.Text;
+using Dapper;
+
+namespace Sojourn.Storage;
+
+/// <summary>What engines save (<see cref="SaveState"/>): bindings, session caches, sequence floors. Values are sealed.</summary>
+public sealed class StateStore(Database database)
+{
+    private const string Upsert = "INSERT INTO engine_state (table_name, key, value_sealed) VALUES (@Table, @Key, @Value) ON CONFLICT (table_name, key) DO UPDATE SET value_sealed = excluded.value_sealed";
+    private const string Delete = "DELETE FROM engine_state WHERE table_name = @Table AND key = @Key";
+
+    /// <summary>Carries out a run of <see cref="SaveState"/> and <see cref="DropState"/> effects in one transaction, which is on disk when this returns.</summary>
+    public void Apply(IReadOnlyList<Effect> changes)
+    {
+        if (changes.Count == 0)
+        {
+            return;
+        }
+
+        lock (database.Gate)
+        {
+            using var transaction = database.Connection.BeginTransaction();
+            foreach (var change in changes)
+            {
+                switch (change)
+                {
+                    case SaveState save:
+                        database.Connection.Execute(Upsert, new { save.Key.Table, save.Key.Key, Value = database.Seal.Close(save.Value.Span, Place(save.Key)) }, transaction);
+                        break;
+                    case DropState drop:
+                        database.Connection.Execute(Delete, new { drop.Key.Table, drop.Key.Key }, transaction);
+                        break;
+                    default:
+                        throw new ArgumentException($"{change.GetType().Name} is not a state change", nameof(changes));
+                }
+            }
+
+            transaction.Commit();
+        }
+    }
+
+    public void Save(StateKey key, ReadOnlyMemory<byte> value) => Apply([new SaveState(key, value)]);
+
+    public void Drop(StateKey key) => Apply([new DropState(key)]);
+
+    /// <exception cref="StorageException">A record does not open with this sealing key.</exception>
+    public IReadOnlyList<SavedState> LoadAll()
+    {
+        lock (database.Gate)
+        {
+            return [.. database.Connection
+                .Query<(string Table, string Key, byte[] Value)>("SELECT table_name, key, value_sealed FROM engine_state ORDER BY table_name, key")
+                .Select(row =>
+                {
+                    var key = new StateKey(row.Table, row.Key);
+                    return new SavedState(key, database.Seal.Open(row.Value, Place(key)));
+                })];
+        }
+    }
+
+    /// <summary>Sequence floors by association name; see <see cref="SaParameters.SequenceFloor"/>.</summary>
+    public ulong SequenceFloor(string association)
+    {
+        lock (database.Gate)
+        {
+            return (ulong)database.Connection.ExecuteScalar<long>("SELECT floor FROM sequence_floor WHERE association = @association", new { association });
+        }
+    }
+
+    /// <summary>Commits a new floor; a lower one than stored is ignored, so that a late writer cannot turn a counter back.</summary>
+    public void RaiseSequenceFloor(string association, ulong floor)
+    {
+        lock (database.Gate)
+        {
+            database.Connection.Execute(
+                "INSERT INTO sequence_floor (association, floor) VALUES (@association, @floor) ON CONFLICT (association) DO UPDATE SET floor = max(floor, excluded.floor)",
+                new { association, floor = (long)floor });
+        }
+    }
+
+    private static string Place(StateKey key) => new StringBuilder("engine_state/").Append(key.Table).Append('/').Append(key.Key).ToString();
+}
