@@ -24,7 +24,7 @@ public sealed class DependencyTests
     [
         "DateTime.Now", "DateTime.UtcNow", "DateTimeOffset.Now", "DateTimeOffset.UtcNow", "TimeProvider.System", "Environment.TickCount",
         "Stopwatch.", "Random.Shared", "new Random(", "RandomNumberGenerator.", "Guid.NewGuid", "Guid.CreateVersion7",
-        "System.Net.Sockets", "new Socket(", "File.", "Console.", "Thread.", "Task.Run", "Task.Delay", "new Timer(",
+        "new Socket(", "UdpClient", "TcpClient", "NetworkStream", "File.", "Console.", "Thread.", "Task.Run", "Task.Delay", "new Timer(",
     ];
 
     public static TheoryData<string> Projects() => [.. Directory.GetDirectories(Path.Combine(Root, "src")).Select(d => Path.GetFileName(d)!)];
