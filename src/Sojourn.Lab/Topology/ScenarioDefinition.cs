@@ -1,0 +1,219 @@
+using System.Globalization;
+using System.Net;
+using Sojourn.Engine;
+using Sojourn.Lab.Network;
+
+namespace Sojourn.Lab.Topology;
+
+/// <summary>Who is the company's or partner's gateway: our own node or a Linux kernel in a virtual machine.</summary>
+public enum GatewayPeer
+{
+    Own,
+    Linux,
+}
+
+/// <summary>The variants of a scenario, chosen on the command line.</summary>
+public sealed record ScenarioOptions
+{
+    /// <summary>Security type of the profiles (spec NV9.3).</summary>
+    public SecurityType Security { get; init; } = SecurityType.Esp;
+
+    /// <summary>vpnshare 1 (user) or 0 (shared), spec NV9.2.</summary>
+    public bool UserSpecific { get; init; } = true;
+
+    /// <summary>One-way delay of every core link; null = what the scenario says.</summary>
+    public TimeSpan? Delay { get; init; }
+
+    public GatewayPeer Gateway { get; init; }
+
+    public override string ToString() => string.Join(", ", new[]
+    {
+        Security switch { SecurityType.Ah => "AH", SecurityType.Esp => "ESP", _ => "encapsulation only" },
+        UserSpecific ? "user-specific associations" : "shared associations",
+        Delay is { } delay ? string.Create(CultureInfo.InvariantCulture, $"core delay {delay.TotalMilliseconds} ms") : null,
+        Gateway == GatewayPeer.Linux ? "Linux kernel gateway" : null,
+    }.Where(p => p is not null));
+
+    internal IReadOnlyDictionary<string, string> Variables => new Dictionary<string, string>
+    {
+        ["security"] = Security switch { SecurityType.Ah => "ah", SecurityType.Esp => "esp", _ => "encapsulation" },
+        ["share"] = UserSpecific ? "user" : "shared",
+        ["algorithm"] = Security == SecurityType.Ah ? "hmac-sha256" : "aes128-gcm",
+        ["static-algorithm"] = Security == SecurityType.Ah ? "hmac-sha256" : "aes128-cbc-hmac-sha256",
+    };
+}
+
+/// <summary>A scenario as written in <c>scenarios/NAME/scenario.yaml</c>, with its variant applied.</summary>
+public sealed class ScenarioDefinition
+{
+    private ScenarioDefinition(string name, Tree tree, ScenarioOptions options)
+    {
+        Name = name;
+        Options = options;
+        Title = tree["title"].Text;
+        Demonstrates = tree["demonstrates"].Text.ReplaceLineEndings(" ").Trim();
+        Provisioning = tree["provisioning"];
+        KeyLengths = tree["keys"].Members.ToDictionary(m => m.Key, m => int.Parse(m.Value.Text, CultureInfo.InvariantCulture));
+        var nodes = tree["nodes"].Members.Select(m => Node(m.Key, m.Value)).ToList();
+        Topology = new LabTopology(nodes, [.. tree["links"].Members.Select(m => Link(m.Key, m.Value, options))]);
+        foreach (var end in Topology.Links.SelectMany(l => l.Ends))
+        {
+            _ = Topology.Node(end.Node);
+        }
+    }
+
+    /// <summary>E.g. <c>network-vpn/1</c>.</summary>
+    public string Name { get; }
+
+    public ScenarioOptions Options { get; }
+
+    public string Title { get; }
+
+    public string Demonstrates { get; }
+
+    public LabTopology Topology { get; }
+
+    /// <summary>What <c>sojourn user|profile|gateway|partner import</c> takes.</summary>
+    public Tree Provisioning { get; }
+
+    /// <summary>Octets of keys that are not 32 long, by file name.</summary>
+    public IReadOnlyDictionary<string, int> KeyLengths { get; }
+
+    /// <summary>Folder with the scenarios: beside the program, or in a source tree above it.</summary>
+    public static string Root
+    {
+        get
+        {
+            for (var directory = new DirectoryInfo(AppContext.BaseDirectory); directory is not null; directory = directory.Parent)
+            {
+                var candidate = Path.Combine(directory.FullName, "scenarios");
+                if (Directory.Exists(candidate))
+                {
+                    return candidate;
+                }
+            }
+
+            throw new ScenarioException($"no 'scenarios' folder beside {AppContext.BaseDirectory} or above it");
+        }
+    }
+
+    /// <summary>Names of all scenarios, in natural order.</summary>
+    public static IReadOnlyList<string> Names =>
+    [
+        .. Directory.GetFiles(Root, "scenario.yaml", SearchOption.AllDirectories)
+            .Select(f => Path.GetRelativePath(Root, Path.GetDirectoryName(f)!).Replace('\\', '/'))
+            .OrderBy(n => n.Split('/')[0], StringComparer.Ordinal)
+            .ThenBy(n => int.TryParse(n.Split('/')[^1], CultureInfo.InvariantCulture, out var number) ? number : int.MaxValue),
+    ];
+
+    /// <exception cref="ScenarioException">Not there, or not well formed.</exception>
+    public static ScenarioDefinition Load(string name, ScenarioOptions? options = null)
+    {
+        var path = Path.Combine(Root, name, "scenario.yaml");
+        if (!File.Exists(path))
+        {
+            throw new ScenarioException($"there is no scenario '{name}'; scenarios: {string.Join(", ", Names)}");
+        }
+
+        return Read(name, Tree.Load(path), options ?? new ScenarioOptions());
+    }
+
+    public static ScenarioDefinition Read(string name, Tree tree, ScenarioOptions options) => new(name, tree.Expand(options.Variables), options);
+
+    private static LabNode Node(string name, Tree tree) => new()
+    {
+        Name = name,
+        Role = tree["role"].Text,
+        Label = tree["label"].TextOrNull ?? name,
+        HomeAddress = tree["home-address"].TextOrNull is { } home ? Address(home, tree["home-address"].Where) : null,
+        StartAtOnce = tree["start"].TextOrNull switch
+        {
+            null or "at-once" => true,
+            "by-scenario" => false,
+            var other => throw new ScenarioException($"{tree["start"].Where}: '{other}' is not allowed; allowed: at-once, by-scenario"),
+        },
+        Order = tree["order"].TextOrNull is { } order ? int.Parse(order, CultureInfo.InvariantCulture) : 0,
+        Routes = [.. tree["routes"].Items.Select(Route)],
+        Settings = tree["settings"].Exists ? tree["settings"] : null,
+    };
+
+    private static LabRoute Route(Tree tree)
+    {
+        var words = tree.Text.Split(' ', StringSplitOptions.RemoveEmptyEntries);
+        return words is [var destination, "via", var gateway]
+            ? new LabRoute(destination == "default" ? new IPNetwork(IPAddress.Any, 0) : Network(destination, tree.Where), Address(gateway, tree.Where))
+            : throw new ScenarioException($"{tree.Where}: '{tree.Text}' is no route; write 'PREFIX via ADDRESS' or 'default via ADDRESS'");
+    }
+
+    private static LabLink Link(string name, Tree tree, ScenarioOptions options)
+    {
+        var kind = Enum.TryParse<LinkKind>(tree["kind"].Text, ignoreCase: true, out var parsed)
+            ? parsed
+            : throw new ScenarioException($"{tree["kind"].Where}: '{tree["kind"].Text}' is not allowed; allowed: {string.Join(", ", Enum.GetNames<LinkKind>()).ToLowerInvariant()}");
+        var ends = tree["ends"].Items.Select(End).ToList();
+        if (ends.Count != 2)
+        {
+            throw new ScenarioException($"{tree["ends"].Where}: a link has two ends, not {ends.Count}");
+        }
+
+        var delay = tree["delay"].TextOrNull is { } text ? Duration(text, tree["delay"].Where) : TimeSpan.Zero;
+        return new LabLink(name, kind, ends[0], ends[1], new WireCharacter(
+            kind == LinkKind.Core && options.Delay is { } chosen ? chosen : delay,
+            tree["rate"].TextOrNull is { } rate ? Rate(rate, tree["rate"].Where) : 0));
+    }
+
+    private static LinkEnd End(Tree tree)
+    {
+        var words = tree.Text.Split(' ', StringSplitOptions.RemoveEmptyEntries);
+        if (words.Length is not (2 or 3))
+        {
+            throw new ScenarioException($"{tree.Where}: '{tree.Text}' is no link end; write 'NODE INTERFACE [ADDRESS/LENGTH]'");
+        }
+
+        if (words.Length == 2)
+        {
+            return new LinkEnd(words[0], words[1], null, 0);
+        }
+
+        var slash = words[2].IndexOf('/', StringComparison.Ordinal);
+        return slash > 0 && int.TryParse(words[2].AsSpan(slash + 1), CultureInfo.InvariantCulture, out var length) && length is >= 0 and <= 128
+            ? new LinkEnd(words[0], words[1], Address(words[2][..slash], tree.Where), length)
+            : throw new ScenarioException($"{tree.Where}: '{words[2]}' is no address with prefix length");
+    }
+
+    /// <summary>Reads <c>500us</c>, <c>20ms</c>, <c>2s</c>.</summary>
+    public static TimeSpan Duration(string text, string where)
+    {
+        var unit = text.TrimStart("0123456789.".ToCharArray());
+        return double.TryParse(text.AsSpan(0, text.Length - unit.Length), NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var value)
+            ? unit switch
+            {
+                "us" => TimeSpan.FromMicroseconds(value),
+                "ms" => TimeSpan.FromMilliseconds(value),
+                "s" => TimeSpan.FromSeconds(value),
+                _ => throw new ScenarioException($"{where}: '{text}' has no unit; allowed: us, ms, s"),
+            }
+            : throw new ScenarioException($"{where}: '{text}' is no duration");
+    }
+
+    private static long Rate(string text, string where)
+    {
+        var unit = text.TrimStart("0123456789.".ToCharArray());
+        var factor = unit switch
+        {
+            "kbit" => 1_000L,
+            "mbit" => 1_000_000L,
+            "gbit" => 1_000_000_000L,
+            _ => throw new ScenarioException($"{where}: '{text}' has no unit; allowed: kbit, mbit, gbit"),
+        };
+        return double.TryParse(text.AsSpan(0, text.Length - unit.Length), NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var value)
+            ? (long)(value * factor)
+            : throw new ScenarioException($"{where}: '{text}' is no rate");
+    }
+
+    private static IPAddress Address(string text, string where) =>
+        IPAddress.TryParse(text, out var address) ? address : throw new ScenarioException($"{where}: '{text}' is no address");
+
+    private static IPNetwork Network(string text, string where) =>
+        IPNetwork.TryParse(text, out var network) ? network : throw new ScenarioException($"{where}: '{text}' is no prefix");
+}
