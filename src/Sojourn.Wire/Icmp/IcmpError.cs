@@ -22,7 +22,8 @@ public static class IcmpError
     {
         if (!offending.IsIPv6)
         {
-            if (!IPv4Header.TryParse(offending.Octets, out var header, out _) || header.FragmentOffset != 0
+            var header = offending.AsIPv4();
+            if (header.FragmentOffset != 0
                 || header.Source[0] is 0 or 127 or >= 224 || header.Destination[0] >= 224)
             {
                 return false;
@@ -31,7 +32,8 @@ public static class IcmpError
             return header.Protocol != IpProtocol.Icmp || (header.Payload.Length > 0 && !IcmpType.IsError(header.Payload[0]));
         }
 
-        if (!IPv6Header.TryParse(offending.Octets, out var v6, out _) || !IPv6ExtensionWalk.TryFindUpper(v6, out var upper)
+        var v6 = offending.AsIPv6();
+        if (!IPv6ExtensionWalk.TryFindUpper(v6, out var upper)
             || upper.IsLaterFragment || v6.Source[0] == 0xFF || v6.Source.IndexOfAnyExcept((byte)0) < 0
             || (v6.Destination[0] == 0xFF && !packetTooBig))
         {

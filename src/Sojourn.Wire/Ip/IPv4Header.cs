@@ -98,6 +98,9 @@ public readonly ref struct IPv4Header
         return true;
     }
 
+    /// <summary>View of octets known to be exactly one packet.</summary>
+    internal static IPv4Header OfChecked(ReadOnlySpan<byte> packet) => new(packet);
+
     /// <summary>
     /// Writes a header without options, checksum included, into a buffer that may be dirty.
     /// </summary>

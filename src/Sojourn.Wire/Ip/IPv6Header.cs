@@ -70,6 +70,9 @@ public readonly ref struct IPv6Header
         return true;
     }
 
+    /// <summary>View of octets known to be exactly one packet.</summary>
+    internal static IPv6Header OfChecked(ReadOnlySpan<byte> packet) => new(packet);
+
     /// <summary>Writes a header into a buffer that may be dirty.</summary>
     public static void Write(
         Span<byte> header, byte trafficClass, uint flowLabel, int payloadLength, byte nextHeader, byte hopLimit,

@@ -56,6 +56,17 @@ public readonly ref struct IpPacket
         }
     }
 
+    /// <summary>The packet as IPv4; only when <see cref="IsIPv6"/> is false.</summary>
+    public IPv4Header AsIPv4() => IPv4Header.OfChecked(Octets);
+
+    /// <summary>The packet as IPv6; only when <see cref="IsIPv6"/> is true.</summary>
+    public IPv6Header AsIPv6() => IPv6Header.OfChecked(Octets);
+
+    /// <summary>View of octets that were read before and are exactly one packet, without judging them again.</summary>
+    public static IpPacket OfChecked(ReadOnlySpan<byte> packet) => packet[0] >> 4 == 6
+        ? new IpPacket(packet, true, IPv6Header.Length)
+        : new IpPacket(packet, false, (packet[0] & 0x0F) * 4);
+
     /// <summary>Writes TOS or traffic class, with the IPv4 checksum kept right.</summary>
     public static void RewriteTrafficClass(Span<byte> packet, byte trafficClass)
     {

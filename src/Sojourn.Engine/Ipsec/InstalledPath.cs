@@ -1,0 +1,141 @@
+using Sojourn.Wire.Ip;
+using Sojourn.Wire.Ipsec;
+using Sojourn.Wire.Udp;
+
+namespace Sojourn.Engine.Ipsec;
+
+/// <summary>Counters of one path id. They outlive a replacement of the path.</summary>
+internal sealed class PathCounters
+{
+    public long PacketsOut;
+    public long BytesOut;
+    public long PacketsIn;
+    public long BytesIn;
+    public long LastOutTicks;
+    public long LastInTicks;
+    public long EcnUnexpected;
+    public long LastWaitingTicks;
+
+    /// <summary>What <see cref="PathSignal.FirstInbound"/> was last raised for: the inbound association, or this object itself.</summary>
+    public object? FirstInboundOf;
+
+    public DropCounters Drops { get; } = new();
+}
+
+/// <summary>A path as the packet path uses it: everything worked out beforehand, never changed afterwards.</summary>
+internal sealed class InstalledPath
+{
+    private volatile bool _retired;
+
+    public InstalledPath(VpnPath path, PathCounters counters, SecurityAssociation? outbound, SecurityAssociation? inbound, TunnelMtu tunnel, bool roundAhTo8, ulong order)
+    {
+        Path = path;
+        Counters = counters;
+        Outbound = outbound;
+        Inbound = inbound;
+        Tunnel = tunnel;
+        Order = order;
+        OuterIsIPv6 = AddressNumber.IsIPv6(path.LocalGateway);
+        InnerIsIPv6 = AddressNumber.IsIPv6(path.Source.BaseAddress);
+        LocalOctets = path.LocalGateway.GetAddressBytes();
+        RemoteOctets = path.RemoteGateway.GetAddressBytes();
+        Local = AddressNumber.Of(LocalOctets);
+        Remote = AddressNumber.Of(RemoteOctets);
+        SourceMask = AddressNumber.Mask(path.Source.PrefixLength, InnerIsIPv6);
+        DestinationMask = AddressNumber.Mask(path.Destination.PrefixLength, InnerIsIPv6);
+        Source = AddressNumber.Of(path.Source.BaseAddress) & SourceMask;
+        Destination = AddressNumber.Of(path.Destination.BaseAddress) & DestinationMask;
+        OuterHeaderLength = OuterIsIPv6 ? IPv6Header.Length : IPv4Header.MinimumLength;
+        InnerProtocol = InnerIsIPv6 ? IpProtocol.IPv6 : IpProtocol.IPv4;
+        InnerOffset = OuterHeaderLength + (path.Udp is null ? 0 : UdpHeader.HeaderLength);
+        if (outbound?.Cipher is { } cipher)
+        {
+            InnerOffset += EspHeader.Length + cipher.IvLength;
+        }
+        else if (outbound?.Authenticator is { } authenticator)
+        {
+            AhLength = AhFormat.HeaderLength(authenticator, OuterIsIPv6, roundAhTo8);
+            InnerOffset += AhLength;
+        }
+    }
+
+    public VpnPath Path { get; }
+
+    public PathCounters Counters { get; }
+
+    public SecurityAssociation? Outbound { get; }
+
+    public SecurityAssociation? Inbound { get; }
+
+    public TunnelMtu Tunnel { get; }
+
+    /// <summary>Grows with every installation; the newest of equals wins.</summary>
+    public ulong Order { get; }
+
+    public bool OuterIsIPv6 { get; }
+
+    public bool InnerIsIPv6 { get; }
+
+    public byte[] LocalOctets { get; }
+
+    public byte[] RemoteOctets { get; }
+
+    public UInt128 Local { get; }
+
+    public UInt128 Remote { get; }
+
+    public UInt128 Source { get; }
+
+    public UInt128 Destination { get; }
+
+    public UInt128 SourceMask { get; }
+
+    public UInt128 DestinationMask { get; }
+
+    public int OuterHeaderLength { get; }
+
+    public byte InnerProtocol { get; }
+
+    /// <summary>Where the inner packet starts in the outer one.</summary>
+    public int InnerOffset { get; }
+
+    public int AhLength { get; }
+
+    public TunnelKey TunnelKey => new(OuterIsIPv6, Local, Remote);
+
+    /// <summary>Set once the path has left the table; whoever still holds it looks again.</summary>
+    public bool Retired
+    {
+        get => _retired;
+        set => _retired = value;
+    }
+
+    public bool TakesInbound => Path.State != PathState.Blocked;
+
+    /// <summary>Whether an inner packet from the far end is the mirror image of the selector.</summary>
+    public bool MatchesInbound(bool isIPv6, UInt128 innerSource, UInt128 innerDestination) =>
+        isIPv6 == InnerIsIPv6 && (innerSource & DestinationMask) == Destination && (innerDestination & SourceMask) == Source;
+
+    /// <summary>Longest inner packet that fits an outer one of <paramref name="mtu"/> octets; may be 0 or less.</summary>
+    public int InnerMtu(int mtu)
+    {
+        var room = mtu - InnerOffset;
+        if (Outbound?.Cipher is not { } cipher)
+        {
+            return room;
+        }
+
+        room -= cipher.IcvLength;
+        return room - (room % cipher.Alignment) - EspTrailer.FixedLength;
+    }
+}
+
+/// <summary>Size of AH's header (RFC 4302 2.2, 3.3.3.2.1).</summary>
+internal static class AhFormat
+{
+    public static int HeaderLength(IPacketAuthenticator authenticator, bool isIPv6, bool roundTo8)
+    {
+        var length = AhHeader.FixedLength + authenticator.IvLength + authenticator.TagLength;
+        return isIPv6 || roundTo8 ? (length + 7) & ~7 : length;
+    }
+}

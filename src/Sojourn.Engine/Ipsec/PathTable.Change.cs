@@ -1,0 +1,289 @@
+namespace Sojourn.Engine.Ipsec;
+
+/// <summary>The control side: judging and installing changes.</summary>
+public sealed partial class PathTable
+{
+    /// <summary>Associations remembered after their last path went, so that one that comes back goes on counting.</summary>
+    private const int MaximumRetired = 16384;
+
+    private readonly Dictionary<PathId, InstalledPath> _paths = [];
+    private readonly Dictionary<(bool Outbound, AssociationKey Key), List<SecurityAssociation>> _associations = [];
+    private readonly Dictionary<string, List<SecurityAssociation>> _byFingerprint = [];
+    private readonly Dictionary<(bool Outbound, string Fingerprint), ulong> _retired = [];
+    private readonly Queue<(bool Outbound, string Fingerprint)> _retiredOrder = new();
+    private ulong _order;
+
+    /// <summary>
+    /// Installs or replaces paths, then removes others, as one step for every packet (spec S235); or refuses and changes
+    /// nothing. An association that is already there (same protocol, SPI, addresses and keys) keeps counter and window
+    /// and is shared (spec S234); one whose holders all leave in this change and that appears under other addresses
+    /// moves with its counter. Removing an unknown id is not an error.
+    /// </summary>
+    public PathChangeResult Change(IReadOnlyList<VpnPath> install, IReadOnlyList<PathId> remove, DateTimeOffset now)
+    {
+        var ids = new HashSet<PathId>(remove);
+        foreach (var path in install)
+        {
+            if (!ids.Add(path.Id))
+            {
+                return new PathChangeResult(new PathRefusal(path.Id, PathRefusalReason.DuplicateId, "the same path twice in one change", "S235"));
+            }
+
+            if (PathRules.Check(path) is { } refusal)
+            {
+                return new PathChangeResult(refusal);
+            }
+        }
+
+        var leaving = ids.Select(id => _paths.GetValueOrDefault(id)).OfType<InstalledPath>().ToHashSet();
+        var plan = new Dictionary<(bool, AssociationKey, string), Planned>();
+        foreach (var path in install)
+        {
+            if ((Plan(path, path.Outbound, true, leaving, plan) ?? Plan(path, path.Inbound, false, leaving, plan)) is { } refusal)
+            {
+                return new PathChangeResult(refusal);
+            }
+        }
+
+        Apply(install, leaving, plan);
+        return PathChangeResult.Done;
+    }
+
+    private static AssociationKey KeyOf(SecurityType protocol, SaParameters parameters) => new(
+        protocol, parameters.Spi, AddressNumber.IsIPv6(parameters.Source),
+        AddressNumber.Of(parameters.Source), AddressNumber.Of(parameters.Destination));
+
+    private PathRefusal? Plan(
+        VpnPath path, SaParameters? parameters, bool outbound, HashSet<InstalledPath> leaving, Dictionary<(bool, AssociationKey, string), Planned> plan)
+    {
+        if (parameters is null)
+        {
+            return null;
+        }
+
+        var key = KeyOf(path.SecurityType, parameters);
+        var fingerprint = SecurityAssociation.FingerprintOf(parameters);
+        if (!plan.TryGetValue((outbound, key, fingerprint), out var planned))
+        {
+            planned = new Planned(key, outbound, parameters, fingerprint) { Existing = FindExisting(key, outbound, fingerprint, leaving) };
+            plan.Add((outbound, key, fingerprint), planned);
+        }
+
+        planned.Owners.Add(path.Id.Owner);
+        if ((planned.Existing?.Parameters.ExtendedSequence ?? planned.Parameters.ExtendedSequence) != parameters.ExtendedSequence)
+        {
+            return new PathRefusal(path.Id, PathRefusalReason.AssociationMismatch, $"SPI {parameters.Spi:x8} is in use with another sequence number size", "RFC 4303 2.2.1");
+        }
+
+        return CheckKeyUse(path, planned, leaving, plan) ?? CheckClash(path, planned, leaving, plan);
+    }
+
+    private SecurityAssociation? FindExisting(AssociationKey key, bool outbound, string fingerprint, HashSet<InstalledPath> leaving)
+    {
+        if (!_byFingerprint.TryGetValue(fingerprint, out var same))
+        {
+            return null;
+        }
+
+        return same.Find(a => a.Outbound == outbound && a.Key == key)
+            ?? same.Find(a => a.Outbound == outbound && a.Key.Protocol == key.Protocol && a.Key.Spi == key.Spi && a.Holders.All(leaving.Contains));
+    }
+
+    /// <summary>A counter-mode key serves one association: two counters under one key repeat nonces.</summary>
+    private PathRefusal? CheckKeyUse(VpnPath path, Planned planned, HashSet<InstalledPath> leaving, Dictionary<(bool, AssociationKey, string), Planned> plan)
+    {
+        if (planned.Parameters.Algorithm.AllowsStaticKey())
+        {
+            return null;
+        }
+
+        var live = _byFingerprint.GetValueOrDefault(planned.Fingerprint)?.Exists(a => a != planned.Existing) ?? false;
+        var twice = plan.Values.Any(other => other != planned && other.Fingerprint == planned.Fingerprint);
+        return live || twice
+            ? new PathRefusal(path.Id, PathRefusalReason.KeyInUse, $"the key of SPI {planned.Key.Spi:x8} already serves another association", "RFC 4106 3")
+            : null;
+    }
+
+    private PathRefusal? CheckClash(VpnPath path, Planned planned, HashSet<InstalledPath> leaving, Dictionary<(bool, AssociationKey, string), Planned> plan)
+    {
+        var others = _associations.GetValueOrDefault((planned.Outbound, planned.Key)) ?? [];
+        var clash = others.Any(other => other.Fingerprint != planned.Fingerprint
+                && other.Holders.Any(holder => !leaving.Contains(holder) && holder.Path.Id.Owner != path.Id.Owner))
+            || plan.Values.Any(other => other.Outbound == planned.Outbound && other.Key == planned.Key
+                && other.Fingerprint != planned.Fingerprint && other.Owners.Any(owner => owner != path.Id.Owner));
+        return clash
+            ? new PathRefusal(path.Id, PathRefusalReason.SpiClash, $"SPI {planned.Key.Spi:x8} between these gateways belongs to another owner with other keys", "RFC 4301 4.1")
+            : null;
+    }
+
+    private void Apply(IReadOnlyList<VpnPath> install, HashSet<InstalledPath> leaving, Dictionary<(bool, AssociationKey, string), Planned> plan)
+    {
+        var snapshot = Current;
+        foreach (var planned in plan.Values)
+        {
+            planned.Association = planned.Existing is { } existing ? Keep(existing, planned, ref snapshot) : Create(planned, ref snapshot);
+        }
+
+        var touched = leaving.SelectMany(path => new[] { path.Outbound, path.Inbound }).OfType<SecurityAssociation>()
+            .Concat(plan.Values.Select(planned => planned.Association!)).ToHashSet();
+        var installed = new List<InstalledPath>(install.Count);
+        foreach (var path in install)
+        {
+            var before = _paths.GetValueOrDefault(path.Id);
+            var fresh = new InstalledPath(
+                path, before?.Counters ?? new PathCounters(), Planned(path, path.Outbound, true), Planned(path, path.Inbound, false),
+                TunnelOf(path, ref snapshot), _options.RoundAhTo8, ++_order);
+            fresh.Tunnel.Holders++;
+            snapshot = snapshot with { Selectors = snapshot.Selectors.With(fresh) };
+            _paths[path.Id] = fresh;
+            installed.Add(fresh);
+        }
+
+        foreach (var association in touched)
+        {
+            association.Holders = [.. association.Holders.Where(holder => !leaving.Contains(holder)),
+                .. installed.Where(path => path.Outbound == association || path.Inbound == association)];
+        }
+
+        foreach (var path in leaving)
+        {
+            snapshot = snapshot with { Selectors = snapshot.Selectors.Without(path) };
+            if (--path.Tunnel.Holders == 0)
+            {
+                snapshot = snapshot with { Tunnels = snapshot.Tunnels.Without(path.TunnelKey) };
+            }
+
+            if (_paths[path.Path.Id] == path)
+            {
+                _paths.Remove(path.Path.Id);
+            }
+        }
+
+        var unheld = touched.Where(association => association.Holders.Length == 0).ToList();
+        unheld.ForEach(association => Unlist(association, ref snapshot));
+        Volatile.Write(ref _snapshot, snapshot);
+
+        // Only now: packets that still hold the old snapshot find the path retired and look again.
+        foreach (var path in leaving)
+        {
+            path.Retired = true;
+        }
+
+        unheld.ForEach(Remember);
+
+        SecurityAssociation? Planned(VpnPath path, SaParameters? parameters, bool outbound) => parameters is null
+            ? null
+            : plan[(outbound, KeyOf(path.SecurityType, parameters), SecurityAssociation.FingerprintOf(parameters))].Association;
+    }
+
+    private SecurityAssociation Create(Planned planned, ref Snapshot snapshot)
+    {
+        var floor = Math.Max(planned.Parameters.SequenceFloor, _retired.GetValueOrDefault((planned.Outbound, planned.Fingerprint)));
+        var association = new SecurityAssociation(planned.Key, planned.Parameters, planned.Outbound, planned.Fingerprint, floor, _options.Ciphers);
+        List(association, ref snapshot);
+        return association;
+    }
+
+    private SecurityAssociation Keep(SecurityAssociation association, Planned planned, ref Snapshot snapshot)
+    {
+        if (association.Key != planned.Key)
+        {
+            Unlist(association, ref snapshot);
+            association.Key = planned.Key;
+            List(association, ref snapshot);
+        }
+
+        association.Renew(planned.Parameters);
+        return association;
+    }
+
+    private void List(SecurityAssociation association, ref Snapshot snapshot)
+    {
+        if (!_associations.TryGetValue((association.Outbound, association.Key), out var atKey))
+        {
+            _associations[(association.Outbound, association.Key)] = atKey = [];
+        }
+
+        // Newest first: after a change of generation most packets come under the new keys.
+        atKey.Insert(0, association);
+        Publish(association, atKey, ref snapshot);
+        if (!_byFingerprint.TryGetValue(association.Fingerprint, out var same))
+        {
+            _byFingerprint[association.Fingerprint] = same = [];
+        }
+
+        same.Add(association);
+    }
+
+    private void Unlist(SecurityAssociation association, ref Snapshot snapshot)
+    {
+        var atKey = _associations[(association.Outbound, association.Key)];
+        atKey.Remove(association);
+        Publish(association, atKey, ref snapshot);
+        if (atKey.Count == 0)
+        {
+            _associations.Remove((association.Outbound, association.Key));
+        }
+
+        var same = _byFingerprint[association.Fingerprint];
+        same.Remove(association);
+        if (same.Count == 0)
+        {
+            _byFingerprint.Remove(association.Fingerprint);
+        }
+    }
+
+    private static void Publish(SecurityAssociation association, List<SecurityAssociation> atKey, ref Snapshot snapshot)
+    {
+        var map = association.Outbound ? snapshot.Outbound : snapshot.Inbound;
+        map = atKey.Count == 0 ? map.Without(association.Key) : map.With(association.Key, [.. atKey]);
+        snapshot = association.Outbound ? snapshot with { Outbound = map } : snapshot with { Inbound = map };
+    }
+
+    private void Remember(SecurityAssociation association)
+    {
+        var name = (association.Outbound, association.Fingerprint);
+        var last = association.Close();
+        if (!_retired.TryGetValue(name, out var before))
+        {
+            _retiredOrder.Enqueue(name);
+        }
+
+        _retired[name] = Math.Max(last, before);
+        if (_retiredOrder.Count > MaximumRetired)
+        {
+            _retired.Remove(_retiredOrder.Dequeue());
+        }
+    }
+
+    private TunnelMtu TunnelOf(VpnPath path, ref Snapshot snapshot)
+    {
+        var isIPv6 = AddressNumber.IsIPv6(path.LocalGateway);
+        var key = new TunnelKey(isIPv6, AddressNumber.Of(path.LocalGateway), AddressNumber.Of(path.RemoteGateway));
+        if (!snapshot.Tunnels.TryGet(key, out var tunnel))
+        {
+            tunnel = new TunnelMtu(_options.OuterMtu, isIPv6);
+            snapshot = snapshot with { Tunnels = snapshot.Tunnels.With(key, tunnel) };
+        }
+
+        return tunnel;
+    }
+
+    /// <summary>One association a change needs: an existing one or one to be made.</summary>
+    private sealed class Planned(AssociationKey key, bool outbound, SaParameters parameters, string fingerprint)
+    {
+        public AssociationKey Key { get; } = key;
+
+        public bool Outbound { get; } = outbound;
+
+        public SaParameters Parameters { get; } = parameters;
+
+        public string Fingerprint { get; } = fingerprint;
+
+        public HashSet<string> Owners { get; } = [];
+
+        public SecurityAssociation? Existing { get; init; }
+
+        public SecurityAssociation? Association { get; set; }
+    }
+}

@@ -1,0 +1,421 @@
+using System.Buffers.Binary;
+using System.Security.Cryptography;
+using Sojourn.Wire.Icmp;
+using Sojourn.Wire.Ip;
+using Sojourn.Wire.Ipsec;
+using Sojourn.Wire.Udp;
+
+namespace Sojourn.Engine.Ipsec;
+
+/// <summary>From the far end: find the association, check, open, check the inner packet, and path MTU messages.</summary>
+public sealed partial class PathTable
+{
+    /// <summary>
+    /// Opens one outer IP packet: ESP (50), AH (51), IPv4 (4) or IPv6 (41) in IP, ESP in UDP.
+    /// <paramref name="output"/> must hold the outer packet and 8 octets more.
+    /// </summary>
+    public InboundResult Inbound(ReadOnlySpan<byte> outer, Span<byte> output, DateTimeOffset now)
+    {
+        if (!IpPacket.TryParse(outer, out var packet, out _))
+        {
+            return Refused(DropReason.Malformed);
+        }
+
+        var protocol = packet.NextHeader;
+        var offset = packet.HeaderLength;
+        bool isFragment;
+        if (packet.IsIPv6)
+        {
+            if (!IPv6ExtensionWalk.TryFindUpper(packet.AsIPv6(), out var upper))
+            {
+                return Refused(DropReason.Malformed);
+            }
+
+            (protocol, offset, isFragment) = (upper.UpperProtocol, upper.UpperOffset, upper.IsFragment);
+        }
+        else
+        {
+            isFragment = packet.AsIPv4().IsFragment;
+        }
+
+        if (protocol is not (IpProtocol.Esp or IpProtocol.Ah or IpProtocol.IPv4 or IpProtocol.IPv6 or IpProtocol.Udp))
+        {
+            return new InboundResult(InboundVerdict.NotForUs, DropReason.None, default, 0);
+        }
+
+        if (isFragment)
+        {
+            return protocol == IpProtocol.Udp
+                ? new InboundResult(InboundVerdict.NotForUs, DropReason.None, default, 0)
+                : Refused(DropReason.OuterFragment);
+        }
+
+        var payload = packet.Octets[offset..];
+        if (output.Length < packet.Octets.Length + 8)
+        {
+            return Refused(DropReason.OutputTooSmall);
+        }
+
+        var from = new Outer(packet.IsIPv6, AddressNumber.Of(packet.Source), AddressNumber.Of(packet.Destination), packet.TrafficClass);
+        return protocol switch
+        {
+            IpProtocol.Esp => InboundEsp(payload, from, output, now),
+            IpProtocol.Ah => InboundAh(packet.Octets, offset, from, output, now),
+            IpProtocol.Udp => InboundUdp(payload, from, output, now),
+            _ => InboundPlain(payload, protocol, from, output, now),
+        };
+    }
+
+    /// <summary>
+    /// Opens the payload of a UDP datagram that a socket received on an ESP port (RFC 3948). Addresses of 4 or 16 octets
+    /// in network order; <paramref name="trafficClass"/> is the outer TOS or traffic class, for ECN.
+    /// </summary>
+    public InboundResult InboundEspInUdp(
+        ReadOnlySpan<byte> payload, ReadOnlySpan<byte> source, ReadOnlySpan<byte> destination, byte trafficClass, Span<byte> output, DateTimeOffset now)
+    {
+        if (output.Length < payload.Length + 8)
+        {
+            return Refused(DropReason.OutputTooSmall);
+        }
+
+        return InboundUdpPayload(
+            payload, new Outer(source.Length == 16, AddressNumber.Of(source), AddressNumber.Of(destination), trafficClass), output, now);
+    }
+
+    private InboundResult InboundUdp(ReadOnlySpan<byte> payload, in Outer from, Span<byte> output, DateTimeOffset now)
+    {
+        if (!UdpHeader.TryParse(payload, out var datagram, out _) || !IsEspPort(datagram, from))
+        {
+            return new InboundResult(InboundVerdict.NotForUs, DropReason.None, default, 0);
+        }
+
+        return InboundUdpPayload(datagram.Payload, from, output, now);
+    }
+
+    /// <summary>Port 4500, or the port of a path that holds the association the datagram seems to name.</summary>
+    private bool IsEspPort(in UdpHeader datagram, in Outer from)
+    {
+        if (datagram.DestinationPort == EspInUdp.Port)
+        {
+            return true;
+        }
+
+        if (!EspHeader.TryParse(datagram.Payload, out var esp, out _)
+            || !Current.Inbound.TryGet(new AssociationKey(SecurityType.Esp, esp.Spi, from.IsIPv6, from.Source, from.Destination), out var candidates))
+        {
+            return false;
+        }
+
+        foreach (var association in candidates)
+        {
+            foreach (var holder in association.Holders)
+            {
+                if (holder.Path.Udp?.LocalPort == datagram.DestinationPort)
+                {
+                    return true;
+                }
+            }
+        }
+
+        return false;
+    }
+
+    private InboundResult InboundUdpPayload(ReadOnlySpan<byte> payload, in Outer from, Span<byte> output, DateTimeOffset now) =>
+        EspInUdp.Classify(payload) == EspInUdpContent.Esp
+            ? InboundEsp(payload, from, output, now)
+            : new InboundResult(InboundVerdict.NotForUs, DropReason.None, default, 0);
+
+    private InboundResult InboundEsp(ReadOnlySpan<byte> payload, in Outer from, Span<byte> output, DateTimeOffset now)
+    {
+        if (!EspHeader.TryParse(payload, out var esp, out _))
+        {
+            return Refused(DropReason.Malformed);
+        }
+
+        var snapshot = Current;
+        if (!snapshot.Inbound.TryGet(new AssociationKey(SecurityType.Esp, esp.Spi, from.IsIPv6, from.Source, from.Destination), out var candidates))
+        {
+            return Refused(DropReason.UnknownSpi);
+        }
+
+        var reason = DropReason.None;
+        foreach (var association in candidates)
+        {
+            var cipher = association.Cipher!;
+            var length = payload.Length - EspHeader.Length - cipher.IvLength - cipher.IcvLength;
+            var plaintext = length < EspTrailer.FixedLength ? default : output[..length];
+            reason = Open(association, esp.SequenceNumber, payload, plaintext, now, out var signal);
+            if (reason == DropReason.None)
+            {
+                RaiseForHolders(association, signal);
+                return Accept(snapshot, association, plaintext, from, now);
+            }
+
+            association.Drops.Add(reason);
+        }
+
+        return Refused(reason);
+    }
+
+    private static DropReason Open(SecurityAssociation association, uint low, ReadOnlySpan<byte> payload, Span<byte> plaintext, DateTimeOffset now, out PathSignal? signal)
+    {
+        signal = null;
+        if (plaintext.IsEmpty || plaintext.Length % association.Cipher!.Alignment != 0)
+        {
+            return DropReason.Malformed;
+        }
+
+        lock (association.Gate)
+        {
+            if (!association.Usable(now))
+            {
+                return DropReason.LifetimeExpired;
+            }
+
+            var sequence = association.Window.Infer(low);
+            if (!association.Window.MayAccept(sequence))
+            {
+                return DropReason.Replay;
+            }
+
+            if (!association.Cipher.Open(payload, (uint)(sequence >> 32), plaintext))
+            {
+                return DropReason.BadIcv;
+            }
+
+            association.Window.Accept(sequence);
+            association.Use(plaintext.Length, now);
+            signal = association.DueSignal(now);
+            return DropReason.None;
+        }
+    }
+
+    /// <summary>Takes an opened ESP plaintext apart and delivers it.</summary>
+    private InboundResult Accept(Snapshot snapshot, SecurityAssociation association, Span<byte> plaintext, in Outer from, DateTimeOffset now)
+    {
+        if (!EspTrailer.TryParse(plaintext, out var length, out var nextHeader, out _))
+        {
+            return RefusedBy(association, DropReason.InnerMalformed);
+        }
+
+        if (nextHeader == IpProtocol.NoNextHeader)
+        {
+            return RefusedBy(association, DropReason.Dummy);
+        }
+
+        return Deliver(snapshot, association, plaintext[..length], nextHeader, from, now);
+    }
+
+    private InboundResult InboundAh(ReadOnlySpan<byte> outer, int offset, in Outer from, Span<byte> output, DateTimeOffset now)
+    {
+        if (!AhHeader.TryParse(outer[offset..], out var ah, out _))
+        {
+            return Refused(DropReason.Malformed);
+        }
+
+        var snapshot = Current;
+        if (!snapshot.Inbound.TryGet(new AssociationKey(SecurityType.Ah, ah.Spi, from.IsIPv6, from.Source, from.Destination), out var candidates))
+        {
+            return Refused(DropReason.UnknownSpi);
+        }
+
+        outer.CopyTo(output);
+        if (!(from.IsIPv6 ? MutableFields.ClearIPv6(output, offset) : MutableFields.ClearIPv4(output[..offset])))
+        {
+            return Refused(DropReason.Malformed);
+        }
+
+        var reason = DropReason.None;
+        foreach (var association in candidates)
+        {
+            reason = Check(association, ah, offset, output, now, out var signal);
+            if (reason == DropReason.None)
+            {
+                RaiseForHolders(association, signal);
+                ah.Payload.CopyTo(output);
+                return Deliver(snapshot, association, output[..ah.Payload.Length], ah.NextHeader, from, now);
+            }
+
+            association.Drops.Add(reason);
+        }
+
+        return Refused(reason);
+    }
+
+    /// <param name="covered">The packet with mutable fields cleared; the ICV is cleared here, and octets behind the packet are used.</param>
+    private static DropReason Check(SecurityAssociation association, in AhHeader ah, int offset, Span<byte> covered, DateTimeOffset now, out PathSignal? signal)
+    {
+        signal = null;
+        var authenticator = association.Authenticator!;
+        var icvLength = authenticator.IvLength + authenticator.TagLength;
+        var isIPv6 = association.Key.IsIPv6;
+        if (ah.HeaderLength != AhFormat.HeaderLength(authenticator, isIPv6, roundTo8: false)
+            && ah.HeaderLength != AhFormat.HeaderLength(authenticator, isIPv6, roundTo8: true))
+        {
+            return DropReason.Malformed;
+        }
+
+        lock (association.Gate)
+        {
+            if (!association.Usable(now))
+            {
+                return DropReason.LifetimeExpired;
+            }
+
+            var sequence = association.Window.Infer(ah.SequenceNumber);
+            if (!association.Window.MayAccept(sequence))
+            {
+                return DropReason.Replay;
+            }
+
+            covered.Slice(offset + AhHeader.FixedLength, icvLength).Clear();
+            var length = offset + ah.Octets.Length;
+            if (association.Parameters.ExtendedSequence)
+            {
+                BinaryPrimitives.WriteUInt32BigEndian(covered[length..], (uint)(sequence >> 32));
+                length += 4;
+            }
+
+            Span<byte> tag = stackalloc byte[authenticator.TagLength];
+            authenticator.Compute(covered[..length], ah.IcvAndPadding[..authenticator.IvLength], tag);
+            if (!CryptographicOperations.FixedTimeEquals(tag, ah.IcvAndPadding.Slice(authenticator.IvLength, authenticator.TagLength)))
+            {
+                return DropReason.BadIcv;
+            }
+
+            association.Window.Accept(sequence);
+            association.Use(ah.Payload.Length, now);
+            signal = association.DueSignal(now);
+            return DropReason.None;
+        }
+    }
+
+    /// <summary>Policy check of an authentic inner packet (RFC 4301 5.2 step 4), then ECN and counters.</summary>
+    private InboundResult Deliver(Snapshot snapshot, SecurityAssociation association, Span<byte> inner, byte nextHeader, in Outer from, DateTimeOffset now)
+    {
+        if (!TryReadInner(inner, nextHeader, out var packet))
+        {
+            return RefusedBy(association, DropReason.InnerMalformed);
+        }
+
+        var path = snapshot.Selectors.FindInbound(packet.IsIPv6, AddressNumber.Of(packet.Source), AddressNumber.Of(packet.Destination), association);
+        return path is null
+            ? RefusedBy(association, DropReason.SelectorMismatch)
+            : Deliver(path, association, inner[..packet.Octets.Length], from, now);
+    }
+
+    private InboundResult InboundPlain(ReadOnlySpan<byte> payload, byte protocol, in Outer from, Span<byte> output, DateTimeOffset now)
+    {
+        var snapshot = Current;
+        var tunnel = new TunnelKey(from.IsIPv6, from.Destination, from.Source);
+        if (!snapshot.Tunnels.TryGet(tunnel, out _))
+        {
+            return Refused(DropReason.UnknownGateway);
+        }
+
+        payload.CopyTo(output);
+        var inner = output[..payload.Length];
+        if (!TryReadInner(inner, protocol, out var packet))
+        {
+            return Refused(DropReason.InnerMalformed);
+        }
+
+        var path = snapshot.Selectors.FindInbound(packet.IsIPv6, AddressNumber.Of(packet.Source), AddressNumber.Of(packet.Destination), tunnel);
+        return path is null
+            ? Refused(DropReason.SelectorMismatch)
+            : Deliver(path, path, inner[..packet.Octets.Length], from, now);
+    }
+
+    private InboundResult Deliver(InstalledPath path, object inboundHalf, Span<byte> inner, in Outer from, DateTimeOffset now)
+    {
+        var counters = path.Counters;
+        var packet = IpPacket.OfChecked(inner);
+        var carried = EcnTunnel.Decapsulate(from.TrafficClass, packet.TrafficClass, out var unexpected);
+        if (unexpected)
+        {
+            Interlocked.Increment(ref counters.EcnUnexpected);
+        }
+
+        if (carried is not { } trafficClass)
+        {
+            return new InboundResult(InboundVerdict.Drop, Drop(DropReason.EcnIllegal, path), new PathHandle(path), 0);
+        }
+
+        if (trafficClass != packet.TrafficClass)
+        {
+            IpPacket.RewriteTrafficClass(inner, trafficClass);
+        }
+
+        if (_options.ClampTcpMss)
+        {
+            ClampMss(inner, path.InnerMtu(path.Tunnel.Current(now)));
+        }
+
+        Interlocked.Increment(ref counters.PacketsIn);
+        Interlocked.Add(ref counters.BytesIn, inner.Length);
+        Volatile.Write(ref counters.LastInTicks, now.UtcTicks);
+        // For encapsulation only the counters stand for the inbound half: a replaced path goes on as the same.
+        object half = inboundHalf is SecurityAssociation ? inboundHalf : counters;
+        if (!ReferenceEquals(Volatile.Read(ref counters.FirstInboundOf), half))
+        {
+            Volatile.Write(ref counters.FirstInboundOf, half);
+            Raise(path, PathSignal.FirstInbound);
+        }
+
+        return new InboundResult(InboundVerdict.Deliver, DropReason.None, new PathHandle(path), inner.Length);
+    }
+
+    private static bool TryReadInner(ReadOnlySpan<byte> inner, byte nextHeader, out IpPacket packet) =>
+        IpPacket.TryParse(inner, out packet, out _) && nextHeader == (packet.IsIPv6 ? IpProtocol.IPv6 : IpProtocol.IPv4);
+
+    /// <summary>
+    /// Takes an ICMP packet that reached a local gateway. A "too big" about one of our own outer packets lowers the path
+    /// MTU: it must quote a packet between two gateways of a path and, with ESP or AH, the SPI of an outbound association
+    /// and a sequence number that was sent (RFC 4301 8.2.1, 6.1.1: ICMP is not authenticated, so it is believed little).
+    /// </summary>
+    public IcmpOutcome OnIcmp(ReadOnlySpan<byte> outer, DateTimeOffset now)
+    {
+        if (!IpPacket.TryParse(outer, out var packet, out _) || packet.NextHeader != (packet.IsIPv6 ? IpProtocol.Icmpv6 : IpProtocol.Icmp)
+            || !IcmpMessage.TryParse(packet.Payload, out var message, out _))
+        {
+            return IcmpOutcome.NotForUs;
+        }
+
+        var tooBig = packet.IsIPv6
+            ? message.Type == Icmpv6Type.PacketTooBig && message.ChecksumIsRightIPv6(packet.Source, packet.Destination)
+            : message.Type == IcmpType.DestinationUnreachable && message.Code == IcmpType.CodeFragmentationNeeded && message.ChecksumIsRight;
+        if (!tooBig || !QuotedPacket.TryRead(message.Body, packet.IsIPv6, out var quoted))
+        {
+            return IcmpOutcome.NotForUs;
+        }
+
+        var snapshot = Current;
+        if (!snapshot.Tunnels.TryGet(new TunnelKey(packet.IsIPv6, quoted.Source, quoted.Destination), out var tunnel))
+        {
+            return IcmpOutcome.NotForUs;
+        }
+
+        if (quoted.Protocol is { } protocol)
+        {
+            if (!snapshot.Outbound.TryGet(new AssociationKey(protocol, quoted.Spi, packet.IsIPv6, quoted.Source, quoted.Destination), out var candidates)
+                || !Array.Exists(candidates, association => quoted.Sequence != 0 && (association.Sequence > uint.MaxValue || quoted.Sequence <= association.Sequence)))
+            {
+                return IcmpOutcome.Ignored;
+            }
+        }
+
+        var mtu = packet.IsIPv6 ? (int)Math.Min(message.Parameter, int.MaxValue) : message.NextHopMtuIPv4;
+        return tunnel.Learn(mtu, quoted.Length, now) ? IcmpOutcome.Learned : IcmpOutcome.Ignored;
+    }
+
+    private InboundResult Refused(DropReason reason) => new(InboundVerdict.Drop, Drop(reason), default, 0);
+
+    private InboundResult RefusedBy(SecurityAssociation association, DropReason reason)
+    {
+        association.Drops.Add(reason);
+        return Refused(reason);
+    }
+
+    /// <summary>What the outer header says that matters behind it.</summary>
+    private readonly record struct Outer(bool IsIPv6, UInt128 Source, UInt128 Destination, byte TrafficClass);
+}

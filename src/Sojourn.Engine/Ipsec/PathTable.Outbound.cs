@@ -1,0 +1,401 @@
+using System.Buffers.Binary;
+using Sojourn.Wire.Icmp;
+using Sojourn.Wire.Ip;
+using Sojourn.Wire.Ipsec;
+using Sojourn.Wire.Tcp;
+using Sojourn.Wire.Udp;
+
+namespace Sojourn.Engine.Ipsec;
+
+/// <summary>Towards the far end: classify, mark, fit, protect, encapsulate.</summary>
+public sealed partial class PathTable
+{
+    private readonly Lock _icmpGate = new();
+    private double _icmpBudget;
+    private long _icmpTicks;
+
+    /// <summary>
+    /// Carries one inner packet. <paramref name="output"/> should hold the inner packet twice and
+    /// <see cref="MaximumOverhead"/> for each of its fragments; 4 KiB do for inner packets of 1500 octets.
+    /// </summary>
+    public OutboundResult Outbound(ReadOnlySpan<byte> inner, Span<byte> output, DateTimeOffset now)
+    {
+        var classified = Classify(inner, now);
+        return classified.Verdict == OutboundVerdict.Protect
+            ? Protect(classified.Path, inner, output, now)
+            : new OutboundResult(classified.Verdict, classified.Reason, classified.Path, 0, 0, 0);
+    }
+
+    /// <summary>Finds the path of an inner packet, for a queue that wants to know path and class before protection.</summary>
+    public Classification Classify(ReadOnlySpan<byte> inner, DateTimeOffset now)
+    {
+        if (!IpPacket.TryParse(inner, out var packet, out _))
+        {
+            return new Classification(OutboundVerdict.Drop, Drop(DropReason.Malformed), default, 0);
+        }
+
+        var path = Current.Selectors.Find(packet.IsIPv6, AddressNumber.Of(packet.Source), AddressNumber.Of(packet.Destination));
+        if (path is null)
+        {
+            return new Classification(OutboundVerdict.NoPath, Drop(DropReason.NoPath), default, packet.Dscp);
+        }
+
+        var handle = new PathHandle(path);
+        var dscp = path.Path.MarkDscp ?? packet.Dscp;
+        switch (path.Path.State)
+        {
+            case PathState.Active:
+                return new Classification(OutboundVerdict.Protect, DropReason.None, handle, dscp);
+            case PathState.Blocked:
+                RaiseWaiting(path, now);
+                return new Classification(OutboundVerdict.Blocked, Drop(DropReason.PathBlocked, path), handle, dscp);
+            default:
+                return new Classification(OutboundVerdict.Drop, Drop(DropReason.InboundOnly, path), handle, dscp);
+        }
+    }
+
+    /// <summary>
+    /// Marks, protects and encapsulates a classified packet. When the path was replaced meanwhile, the packet is
+    /// classified again and takes the new one.
+    /// </summary>
+    public OutboundResult Protect(PathHandle handle, ReadOnlySpan<byte> inner, Span<byte> output, DateTimeOffset now)
+    {
+        if (handle.Installed is not { } path || !IpPacket.TryParse(inner, out var packet, out _))
+        {
+            return Dropped(DropReason.Malformed, handle.Installed);
+        }
+
+        for (var attempt = 0; ; attempt++)
+        {
+            var result = path.Retired ? default : Carry(path, packet, output, now);
+            if (!path.Retired || result.Verdict is OutboundVerdict.Send or OutboundVerdict.ReplyIcmp)
+            {
+                return result;
+            }
+
+            var again = Classify(inner, now);
+            if (again.Verdict != OutboundVerdict.Protect || attempt > 0)
+            {
+                return new OutboundResult(again.Verdict == OutboundVerdict.Protect ? OutboundVerdict.Drop : again.Verdict, again.Reason, again.Path, 0, 0, 0);
+            }
+
+            path = again.Path.Installed!;
+        }
+    }
+
+    private OutboundResult Carry(InstalledPath path, in IpPacket packet, Span<byte> output, DateTimeOffset now)
+    {
+        var mtu = path.Tunnel.Current(now);
+        var innerMtu = path.InnerMtu(mtu);
+        if (packet.Octets.Length <= innerMtu)
+        {
+            return CarryWhole(path, packet, output, now, fits: true);
+        }
+
+        if (!packet.IsIPv6)
+        {
+            var header = packet.AsIPv4();
+            return header.DontFragment
+                ? ReplyTooBig(path, packet, Math.Max(innerMtu, 68), output, now)
+                : CarryFragments(path, header, innerMtu, output, now);
+        }
+
+        // A packet of the IPv6 minimum MTU has to get through whatever the path: its outer packet is fragmented (RFC 2473 7.1).
+        return packet.Octets.Length > TunnelMtu.FloorIPv6
+            ? ReplyTooBig(path, packet, Math.Max(innerMtu, TunnelMtu.FloorIPv6), output, now)
+            : FragmentOuter(CarryWhole(path, packet, output, now, fits: false), path, output, mtu);
+    }
+
+    private OutboundResult CarryWhole(InstalledPath path, in IpPacket packet, Span<byte> output, DateTimeOffset now, bool fits)
+    {
+        if (output.Length < packet.Octets.Length + MaximumOverhead)
+        {
+            return Dropped(DropReason.OutputTooSmall, path);
+        }
+
+        packet.Octets.CopyTo(output[path.InnerOffset..]);
+        var reason = Encapsulate(path, output, packet.Octets.Length, fits, now, out var length);
+        return reason == DropReason.None
+            ? new OutboundResult(OutboundVerdict.Send, DropReason.None, new PathHandle(path), 0, length, 1)
+            : Dropped(reason, path);
+    }
+
+    /// <summary>Fragments before protection (RFC 4301 8.1), so that the far end need not reassemble.</summary>
+    private OutboundResult CarryFragments(InstalledPath path, in IPv4Header header, int innerMtu, Span<byte> output, DateTimeOffset now)
+    {
+        var fragmenter = new IPv4Fragmenter(header, innerMtu);
+        var at = 0;
+        var count = 0;
+        while (!fragmenter.Finished)
+        {
+            if (output.Length - at < innerMtu + MaximumOverhead)
+            {
+                return Dropped(DropReason.OutputTooSmall, path);
+            }
+
+            var piece = fragmenter.Next(output[(at + path.InnerOffset)..]);
+            if (piece == 0)
+            {
+                return Dropped(DropReason.TooBig, path);
+            }
+
+            var reason = Encapsulate(path, output[at..], piece, true, now, out var length);
+            if (reason != DropReason.None)
+            {
+                return Dropped(reason, path);
+            }
+
+            at += length;
+            count++;
+        }
+
+        return new OutboundResult(OutboundVerdict.Send, DropReason.None, new PathHandle(path), 0, at, count);
+    }
+
+    /// <summary>Makes an outer packet of the inner one that stands at <see cref="InstalledPath.InnerOffset"/>.</summary>
+    private DropReason Encapsulate(InstalledPath path, Span<byte> output, int innerLength, bool fits, DateTimeOffset now, out int length)
+    {
+        var inner = output.Slice(path.InnerOffset, innerLength);
+        var packet = IpPacket.OfChecked(inner);
+        var trafficClass = packet.TrafficClass;
+        if (path.Path.MarkDscp is { } dscp)
+        {
+            trafficClass = (byte)((dscp << 2) | (trafficClass & Ecn.Mask));
+            IpPacket.RewriteTrafficClass(inner, trafficClass);
+        }
+
+        if (_options.ClampTcpMss)
+        {
+            ClampMss(inner, path.InnerMtu(path.Tunnel.Current(now)));
+        }
+
+        var dontFragment = fits && !path.Tunnel.BelowFloor && (packet.IsIPv6 || (inner[6] & 0x40) != 0);
+        var flowLabel = packet.IsIPv6 ? BinaryPrimitives.ReadUInt32BigEndian(inner) & 0xFFFFF : 0;
+        PathSignal? signal = null;
+        DropReason reason;
+        if (path.Outbound is { } association)
+        {
+            lock (association.Gate)
+            {
+                reason = association.TryNext(now, out var sequence);
+                if (reason != DropReason.None)
+                {
+                    signal = association.DueSignal(now);
+                    length = 0;
+                }
+                else
+                {
+                    length = association.Cipher is { } cipher
+                        ? SealEsp(path, association, cipher, output, innerLength, sequence, trafficClass, flowLabel, dontFragment)
+                        : SealAh(path, association, association.Authenticator!, output, innerLength, sequence, trafficClass, flowLabel, dontFragment);
+                    association.Use(innerLength, now);
+                    signal = association.DueSignal(now);
+                }
+            }
+
+            RaiseForHolders(association, signal);
+        }
+        else
+        {
+            reason = DropReason.None;
+            length = path.InnerOffset + innerLength;
+            WriteOuterHeader(path, output[..length], path.InnerProtocol, trafficClass, flowLabel, dontFragment);
+        }
+
+        if (reason == DropReason.None)
+        {
+            var counters = path.Counters;
+            Interlocked.Increment(ref counters.PacketsOut);
+            Interlocked.Add(ref counters.BytesOut, innerLength);
+            Volatile.Write(ref counters.LastOutTicks, now.UtcTicks);
+        }
+
+        return reason;
+    }
+
+    private int SealEsp(
+        InstalledPath path, SecurityAssociation association, IPacketCipher cipher, Span<byte> output, int innerLength, ulong sequence,
+        byte trafficClass, uint flowLabel, bool dontFragment)
+    {
+        var espAt = path.InnerOffset - EspHeader.Length - cipher.IvLength;
+        EspHeader.Write(output[espAt..], association.Parameters.Spi, (uint)sequence);
+        var iv = output.Slice(espAt + EspHeader.Length, cipher.IvLength);
+        switch (cipher.Iv)
+        {
+            case IvKind.Counter:
+                BinaryPrimitives.WriteUInt64BigEndian(iv, sequence);
+                break;
+            case IvKind.Unpredictable:
+                _random.Fill(iv);
+                break;
+        }
+
+        var end = path.InnerOffset + innerLength;
+        end += EspTrailer.Write(output[end..], EspTrailer.PaddingFor(innerLength, cipher.Alignment), path.InnerProtocol);
+        end += cipher.IcvLength;
+        cipher.Seal(output[espAt..end], (uint)(sequence >> 32));
+        if (path.Path.Udp is { } udp)
+        {
+            var datagram = output[path.OuterHeaderLength..end];
+            UdpHeader.Write(datagram, udp.LocalPort, udp.RemotePort);
+            // IPv4 sends none (RFC 3948 2.1); over IPv6 a missing checksum is taken only where both ends agreed (RFC 6936).
+            if (path.OuterIsIPv6)
+            {
+                UdpHeader.WriteChecksum(datagram, path.LocalOctets, path.RemoteOctets);
+            }
+        }
+
+        WriteOuterHeader(path, output[..end], path.Path.Udp is null ? IpProtocol.Esp : IpProtocol.Udp, trafficClass, flowLabel, dontFragment);
+        return end;
+    }
+
+    private int SealAh(
+        InstalledPath path, SecurityAssociation association, IPacketAuthenticator authenticator, Span<byte> output, int innerLength, ulong sequence,
+        byte trafficClass, uint flowLabel, bool dontFragment)
+    {
+        var end = path.InnerOffset + innerLength;
+        var ah = output.Slice(path.OuterHeaderLength, path.AhLength);
+        AhHeader.Write(ah, path.InnerProtocol, path.AhLength, association.Parameters.Spi, (uint)sequence);
+        WriteOuterHeader(path, output[..end], IpProtocol.Ah, trafficClass, flowLabel, dontFragment);
+
+        // The ICV sees the header with its mutable fields cleared and, behind the packet, the high half of the sequence number.
+        Span<byte> header = stackalloc byte[IPv6Header.Length];
+        header = header[..path.OuterHeaderLength];
+        output[..path.OuterHeaderLength].CopyTo(header);
+        ClearMutable(output[..path.OuterHeaderLength], path.OuterIsIPv6);
+        var covered = end;
+        if (association.Parameters.ExtendedSequence)
+        {
+            BinaryPrimitives.WriteUInt32BigEndian(output[end..], (uint)(sequence >> 32));
+            covered += 4;
+        }
+
+        Span<byte> icv = stackalloc byte[authenticator.IvLength + authenticator.TagLength];
+        var iv = icv[..authenticator.IvLength];
+        if (iv.Length > 0)
+        {
+            BinaryPrimitives.WriteUInt64BigEndian(iv, sequence);
+        }
+
+        authenticator.Compute(output[..covered], iv, icv[authenticator.IvLength..]);
+        icv.CopyTo(ah[AhHeader.FixedLength..]);
+        header.CopyTo(output);
+        return end;
+    }
+
+    private static bool ClearMutable(Span<byte> header, bool isIPv6) =>
+        isIPv6 ? MutableFields.ClearIPv6(header, header.Length) : MutableFields.ClearIPv4(header);
+
+    private void WriteOuterHeader(InstalledPath path, Span<byte> packet, byte protocol, byte trafficClass, uint flowLabel, bool dontFragment)
+    {
+        if (path.OuterIsIPv6)
+        {
+            IPv6Header.Write(
+                packet, trafficClass, flowLabel, packet.Length - IPv6Header.Length, protocol, _options.OuterHopLimit, path.LocalOctets, path.RemoteOctets);
+        }
+        else
+        {
+            IPv4Header.Write(
+                packet, trafficClass, packet.Length, (ushort)Interlocked.Increment(ref _identification), dontFragment ? IPv4Header.DontFragmentFlag : (ushort)0,
+                _options.OuterHopLimit, protocol, path.LocalOctets, path.RemoteOctets);
+        }
+    }
+
+    /// <summary>Fragments an outer packet that had to be made although it does not fit; the fragments stand behind it in the output.</summary>
+    private OutboundResult FragmentOuter(OutboundResult whole, InstalledPath path, Span<byte> output, int mtu)
+    {
+        if (whole.Verdict != OutboundVerdict.Send || whole.Length <= mtu)
+        {
+            return whole;
+        }
+
+        var packet = output[..whole.Length];
+        var rest = output[whole.Length..];
+        if (rest.Length < packet.Length + (2 * MaximumOverhead))
+        {
+            return Dropped(DropReason.OutputTooSmall, path);
+        }
+
+        int written;
+        int count;
+        if (path.OuterIsIPv6)
+        {
+            (written, count) = IPv6Fragmenter.Cut(packet, mtu, _random.NextUInt32(), rest);
+        }
+        else
+        {
+            var fragmenter = new IPv4Fragmenter(IpPacket.OfChecked(packet).AsIPv4(), mtu);
+            (written, count) = (0, 0);
+            while (!fragmenter.Finished && rest.Length - written >= mtu)
+            {
+                written += fragmenter.Next(rest[written..]);
+                count++;
+            }
+        }
+
+        return whole with { Offset = whole.Length, Length = written, Count = count };
+    }
+
+    private OutboundResult ReplyTooBig(InstalledPath path, in IpPacket packet, int mtu, Span<byte> output, DateTimeOffset now)
+    {
+        var reason = Drop(DropReason.TooBig, path);
+        var source = packet.IsIPv6 == path.OuterIsIPv6 ? path.LocalOctets
+            : packet.IsIPv6 ? _icmpSourceIPv6 ??= _options.IcmpSourceIPv6?.GetAddressBytes()
+            : _icmpSourceIPv4 ??= _options.IcmpSourceIPv4.GetAddressBytes();
+        var length = source is null || !IcmpError.MayAnswer(packet, packetTooBig: true) || !TakeIcmpBudget(now)
+            ? 0
+            : IcmpError.WriteTooBig(packet, source, mtu, output);
+        return length == 0
+            ? new OutboundResult(OutboundVerdict.Drop, reason, new PathHandle(path), 0, 0, 0)
+            : new OutboundResult(OutboundVerdict.ReplyIcmp, reason, new PathHandle(path), 0, length, 1);
+    }
+
+    private byte[]? _icmpSourceIPv4;
+    private byte[]? _icmpSourceIPv6;
+
+    private bool TakeIcmpBudget(DateTimeOffset now)
+    {
+        lock (_icmpGate)
+        {
+            var elapsed = _icmpTicks == 0 ? 0 : Math.Max(0, now.UtcTicks - _icmpTicks);
+            _icmpTicks = now.UtcTicks;
+            _icmpBudget = Math.Min(_options.IcmpErrorsPerSecond, _icmpBudget + (elapsed * (double)_options.IcmpErrorsPerSecond / TimeSpan.TicksPerSecond));
+            if (_icmpBudget < 1)
+            {
+                return false;
+            }
+
+            _icmpBudget--;
+            return true;
+        }
+    }
+
+    /// <summary>A SYN tells the other side how long its segments may be; the tunnel makes that less.</summary>
+    private static void ClampMss(Span<byte> inner, int innerMtu)
+    {
+        var packet = IpPacket.OfChecked(inner);
+        if (packet.NextHeader != IpProtocol.Tcp || (!packet.IsIPv6 && (BinaryPrimitives.ReadUInt16BigEndian(inner[6..]) & 0x1FFF) != 0))
+        {
+            return;
+        }
+
+        var maximum = innerMtu - (packet.IsIPv6 ? IPv6Header.Length : IPv4Header.MinimumLength) - TcpHeader.MinimumLength;
+        if (maximum > 0)
+        {
+            TcpHeader.ClampMaximumSegmentSize(inner[packet.HeaderLength..], (ushort)Math.Min(maximum, ushort.MaxValue));
+        }
+    }
+
+    private void RaiseWaiting(InstalledPath path, DateTimeOffset now)
+    {
+        var last = Interlocked.Read(ref path.Counters.LastWaitingTicks);
+        if ((last == 0 || now.UtcTicks - last >= TimeSpan.TicksPerSecond)
+            && Interlocked.CompareExchange(ref path.Counters.LastWaitingTicks, now.UtcTicks, last) == last)
+        {
+            Raise(path, PathSignal.PacketWaiting);
+        }
+    }
+
+    private OutboundResult Dropped(DropReason reason, InstalledPath? path) =>
+        new(OutboundVerdict.Drop, Drop(reason, path), new PathHandle(path), 0, 0, 0);
+}

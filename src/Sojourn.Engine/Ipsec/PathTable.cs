@@ -1,0 +1,144 @@
+using System.Collections.Concurrent;
+using System.Net;
+
+namespace Sojourn.Engine.Ipsec;
+
+/// <summary>
+/// The packet path's table: security policy and association databases (RFC 4301 4.4) over <see cref="VpnPath"/>, and
+/// what is done with a packet, without I/O. One control thread calls <see cref="Change"/>, <see cref="Report"/> and
+/// <see cref="CheckLifetimes"/>; packet threads call the rest at the same time and see an immutable snapshot, so that
+/// a change is atomic for every packet (spec S235).
+///
+/// Readings taken: ESP and AH in tunnel mode only. The outer header takes the marked DSCP (RFC 2983, spec NV9.4), ECN
+/// follows RFC 6040 normal mode, IPv4 DF is copied, an IPv6 flow label is copied into an IPv6 outer header. TTL and hop
+/// limit of the inner packet are left alone in both directions: the router that hands packets in decrements them.
+/// Native and UDP-encapsulated ESP are both taken for every association, as RFC 7296 2.23 wants. A blocked path takes
+/// nothing in either direction.
+/// </summary>
+public sealed partial class PathTable
+{
+    /// <summary>What an output buffer needs beyond the inner packet, per outer packet.</summary>
+    public const int MaximumOverhead = 128;
+
+    private const int MaximumWaitingSignals = 4096;
+
+    private readonly PathTableOptions _options;
+    private readonly IRandomSource _random;
+    private readonly DropCounters _drops = new();
+    private readonly ConcurrentQueue<PathSignalled> _signals = new();
+    private Snapshot _snapshot = Snapshot.Empty;
+    private int _identification;
+
+    public PathTable(PathTableOptions options, IRandomSource random)
+    {
+        _options = options;
+        _random = random;
+        _identification = (int)random.NextUInt32();
+        _icmpBudget = options.IcmpErrorsPerSecond;
+    }
+
+    private Snapshot Current => Volatile.Read(ref _snapshot);
+
+    /// <summary>Takes the oldest signal not yet taken. Any thread.</summary>
+    public bool TryTakeSignal(out PathSignalled signal)
+    {
+        var taken = _signals.TryDequeue(out var next);
+        signal = next!;
+        return taken;
+    }
+
+    /// <summary>Refusals of the whole table by counter name, those of no path included. Any thread.</summary>
+    public IReadOnlyDictionary<string, long> Drops => _drops.ToReport();
+
+    /// <summary>Every path with its counters. Control thread.</summary>
+    public IReadOnlyList<PathReport> Report(DateTimeOffset now) =>
+        [.. _paths.Values.OrderBy(path => path.Order).Select(path => ReportOf(path, now))];
+
+    /// <summary>Raises the lifetime signals of associations that no packet passes. Control thread, now and then.</summary>
+    public void CheckLifetimes(DateTimeOffset now)
+    {
+        foreach (var associations in _associations.Values)
+        {
+            foreach (var association in associations)
+            {
+                PathSignal? signal;
+                lock (association.Gate)
+                {
+                    signal = association.DueSignal(now);
+                }
+
+                RaiseForHolders(association, signal);
+            }
+        }
+    }
+
+    private static PathReport ReportOf(InstalledPath path, DateTimeOffset now)
+    {
+        var counters = path.Counters;
+        var mtu = path.Tunnel.Current(now);
+        return new PathReport(
+            path.Path, Interlocked.Read(ref counters.PacketsOut), Interlocked.Read(ref counters.BytesOut),
+            Interlocked.Read(ref counters.PacketsIn), Interlocked.Read(ref counters.BytesIn),
+            TimeOf(Interlocked.Read(ref counters.LastOutTicks)), TimeOf(Interlocked.Read(ref counters.LastInTicks)),
+            mtu, path.InnerMtu(mtu), Interlocked.Read(ref counters.EcnUnexpected),
+            ReportOf(path.Outbound), ReportOf(path.Inbound), counters.Drops.ToReport());
+    }
+
+    private static AssociationReport? ReportOf(SecurityAssociation? association)
+    {
+        if (association is null)
+        {
+            return null;
+        }
+
+        lock (association.Gate)
+        {
+            var parameters = association.Parameters;
+            return new AssociationReport(
+                association.Protocol, parameters.Spi, parameters.Source, parameters.Destination, parameters.Algorithm,
+                parameters.ExtendedSequence, association.Packets, association.Bytes,
+                association.Outbound ? association.Sequence : association.Window.Top, association.Holders.Length,
+                TimeOf(association.LastUseTicks), association.Drops.ToReport());
+        }
+    }
+
+    private static DateTimeOffset? TimeOf(long ticks) => ticks == 0 ? null : new DateTimeOffset(ticks, TimeSpan.Zero);
+
+    private void Raise(InstalledPath path, PathSignal signal)
+    {
+        if (_signals.Count < MaximumWaitingSignals)
+        {
+            _signals.Enqueue(new PathSignalled(path.Path.Id, signal));
+        }
+    }
+
+    private void RaiseForHolders(SecurityAssociation association, PathSignal? signal)
+    {
+        if (signal is { } due)
+        {
+            foreach (var holder in association.Holders)
+            {
+                Raise(holder, due);
+            }
+        }
+    }
+
+    private DropReason Drop(DropReason reason, InstalledPath? path = null)
+    {
+        _drops.Add(reason);
+        path?.Counters.Drops.Add(reason);
+        return reason;
+    }
+
+    /// <summary>Everything a packet needs, swapped as a whole.</summary>
+    private sealed record Snapshot(
+        SelectorTable Selectors,
+        CopyOnWriteMap<AssociationKey, SecurityAssociation[]> Inbound,
+        CopyOnWriteMap<AssociationKey, SecurityAssociation[]> Outbound,
+        CopyOnWriteMap<TunnelKey, TunnelMtu> Tunnels)
+    {
+        public static readonly Snapshot Empty = new(
+            SelectorTable.Empty, CopyOnWriteMap<AssociationKey, SecurityAssociation[]>.Empty,
+            CopyOnWriteMap<AssociationKey, SecurityAssociation[]>.Empty, CopyOnWriteMap<TunnelKey, TunnelMtu>.Empty);
+    }
+}

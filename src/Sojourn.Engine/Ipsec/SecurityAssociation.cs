@@ -1,0 +1,181 @@
+using System.Security.Cryptography;
+
+namespace Sojourn.Engine.Ipsec;
+
+/// <summary>
+/// One one-way association in use: keys, counter or window, lifetime, and the paths that hold it. Its addresses are not
+/// here: a moved association (MOBIKE, RFC 4555) keeps its counter under new ones. Everything mutable is guarded by
+/// <see cref="Gate"/>, which is uncontended when one thread serves a direction.
+/// </summary>
+internal sealed class SecurityAssociation : IDisposable
+{
+    /// <summary>Without extended numbers the soft limit is raised this far before the counter ends.</summary>
+    private const ulong ExhaustionWarning = 0xF000_0000;
+
+    private readonly ulong _lastSequence;
+    private SaLifetime _lifetime;
+    private bool _softRaised;
+    private bool _hardRaised;
+    private bool _closed;
+
+    public SecurityAssociation(
+        AssociationKey key, SaParameters parameters, bool outbound, string fingerprint, ulong floor, ICipherProvider ciphers)
+    {
+        var protocol = key.Protocol;
+        Key = key;
+        Parameters = parameters;
+        Protocol = protocol;
+        Outbound = outbound;
+        Fingerprint = fingerprint;
+        _lifetime = parameters.Lifetime;
+        Sequence = floor;
+        _lastSequence = parameters.ExtendedSequence ? ulong.MaxValue : uint.MaxValue;
+        Window = new ReplayWindow(outbound ? 0 : parameters.ReplayWindow, parameters.ExtendedSequence, outbound ? 0 : floor);
+        if (protocol == SecurityType.Esp)
+        {
+            Cipher = ciphers.CreateCipher(parameters.Algorithm, parameters.Keys, parameters.ExtendedSequence);
+        }
+        else
+        {
+            Authenticator = ciphers.CreateAuthenticator(parameters.Algorithm, parameters.Keys);
+        }
+    }
+
+    public Lock Gate { get; } = new();
+
+    /// <summary>Under which it is found. Control thread.</summary>
+    public AssociationKey Key { get; set; }
+
+    /// <summary>As first installed, but with the addresses of now.</summary>
+    public SaParameters Parameters { get; private set; }
+
+    public SecurityType Protocol { get; }
+
+    public bool Outbound { get; }
+
+    /// <summary>Names keys and suite, for finding the same association again.</summary>
+    public string Fingerprint { get; }
+
+    public IPacketCipher? Cipher { get; }
+
+    public IPacketAuthenticator? Authenticator { get; }
+
+    public ReplayWindow Window { get; }
+
+    /// <summary>Outbound: last number used.</summary>
+    public ulong Sequence { get; private set; }
+
+    public ulong Packets { get; private set; }
+
+    public ulong Bytes { get; private set; }
+
+    public long LastUseTicks { get; private set; }
+
+    public DropCounters Drops { get; } = new();
+
+    /// <summary>The installed paths that hold this association. Replaced whole by the control thread.</summary>
+    public InstalledPath[] Holders
+    {
+        get => Volatile.Read(ref _holders);
+        set => Volatile.Write(ref _holders, value);
+    }
+
+    private InstalledPath[] _holders = [];
+
+    /// <summary>Takes new limits and addresses; the counter only ever goes up. Control thread.</summary>
+    public void Renew(SaParameters parameters)
+    {
+        lock (Gate)
+        {
+            if (parameters.Lifetime != _lifetime)
+            {
+                _lifetime = parameters.Lifetime;
+                _softRaised = _hardRaised = false;
+            }
+
+            Parameters = parameters;
+            if (Outbound)
+            {
+                Sequence = Math.Max(Sequence, parameters.SequenceFloor);
+            }
+        }
+    }
+
+    /// <summary>The next outbound sequence number, or why there is none. Under <see cref="Gate"/>.</summary>
+    public DropReason TryNext(DateTimeOffset now, out ulong sequence)
+    {
+        sequence = 0;
+        if (_closed || Expired(now))
+        {
+            return DropReason.LifetimeExpired;
+        }
+
+        if (Sequence >= _lastSequence)
+        {
+            return DropReason.SequenceExhausted;
+        }
+
+        sequence = ++Sequence;
+        return DropReason.None;
+    }
+
+    /// <summary>Whether an inbound association may still be used. Under <see cref="Gate"/>.</summary>
+    public bool Usable(DateTimeOffset now) => !_closed && !Expired(now);
+
+    /// <summary>Counts a packet. Under <see cref="Gate"/>.</summary>
+    public void Use(int bytes, DateTimeOffset now)
+    {
+        Packets++;
+        Bytes += (ulong)bytes;
+        LastUseTicks = now.UtcTicks;
+    }
+
+    /// <summary>Signals that have become due since the last call. Under <see cref="Gate"/>.</summary>
+    public PathSignal? DueSignal(DateTimeOffset now)
+    {
+        if (!_hardRaised && (Expired(now) || (Outbound && Sequence >= _lastSequence)))
+        {
+            _hardRaised = _softRaised = true;
+            return PathSignal.HardLifetimeReached;
+        }
+
+        if (!_softRaised && (Packets >= _lifetime.SoftPackets || Bytes >= _lifetime.SoftBytes || now >= _lifetime.SoftTime
+            || (Outbound && !Parameters.ExtendedSequence && Sequence >= ExhaustionWarning)))
+        {
+            _softRaised = true;
+            return PathSignal.SoftLifetimeReached;
+        }
+
+        return null;
+    }
+
+    /// <summary>Where the counter or the window stands at the end, for the memory of retired associations.</summary>
+    public ulong Close()
+    {
+        lock (Gate)
+        {
+            _closed = true;
+            Dispose();
+            return Outbound ? Sequence : Window.Top;
+        }
+    }
+
+    public void Dispose()
+    {
+        Cipher?.Dispose();
+        Authenticator?.Dispose();
+    }
+
+    /// <summary>Suite and keys as one opaque name. Not the keys, so that it can sit in a table.</summary>
+    public static string FingerprintOf(SaParameters parameters)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        hash.AppendData([(byte)parameters.Algorithm]);
+        hash.AppendData(parameters.Keys.Encryption.Octets);
+        hash.AppendData(parameters.Keys.Authentication.Octets);
+        return Convert.ToHexString(hash.GetHashAndReset());
+    }
+
+    private bool Expired(DateTimeOffset now) =>
+        Packets >= _lifetime.HardPackets || Bytes >= _lifetime.HardBytes || now >= _lifetime.HardTime;
+}
