@@ -1,0 +1,549 @@
+using System.Globalization;
+using System.Net;
+
+namespace Sojourn.Engine;
+
+/// <summary>
+/// MA VPN control of a mobility gateway (spec network-vpn 4.4, S221-S236): keeps the VPN information cache and turns it
+/// into the desired set of paths. Every change becomes one <see cref="ChangePaths"/> that holds only what differs, so a
+/// second run with the same data does nothing (R25) and a re-registration touches nothing (NV9.6).
+///
+/// Readings: a profile whose source gateway is not ours is kept but installs nothing at a home agent, which holds it to
+/// pass it on in a binding update (NV4.5); anywhere else it is refused. Preset associations stay alive without any user,
+/// through a path that selects nothing, because their counters and windows must outlive every single user (M5, S234).
+/// </summary>
+public sealed class VpnControl
+{
+    private const string PresetOwner = "preset";
+    private const string StandingOwner = "standing";
+    private const string ProtectedOwner = "protected";
+
+    private static readonly IPNetwork Nothing = new(IPAddress.Any, 32);
+    private static readonly IPNetwork Everything = new(IPAddress.Any, 0);
+    private static readonly IPNetwork EverythingV6 = new(IPAddress.IPv6Any, 0);
+
+    private readonly Dictionary<string, VpnSession> _sessions = [];
+    private readonly Dictionary<IPAddress, string> _byHomeAddress = [];
+    private readonly Dictionary<PathId, VpnPath> _paths = [];
+    private readonly Dictionary<string, HashSet<PathId>> _pathsOf = [];
+    private readonly Dictionary<InboundKey, SaUse> _inbound = [];
+    private readonly PriorityQueue<PathId, DateTimeOffset> _lingering = new();
+    private VpnControlOptions _options;
+    private ulong _lingeringSerial;
+
+    public VpnControl(VpnControlOptions options) => _options = options;
+
+    /// <summary>VPN information cache instances, for <c>show vpn-cache</c>.</summary>
+    public IReadOnlyCollection<VpnSession> Sessions => _sessions.Values;
+
+    /// <summary>All paths this gateway wants, standing ones included.</summary>
+    public IReadOnlyCollection<VpnPath> Paths => _paths.Values;
+
+    /// <summary>When <see cref="Expire"/> has to be called next.</summary>
+    public DateTimeOffset? NextDeadline => _lingering.TryPeek(out _, out var at) ? at : null;
+
+    public VpnSession? Find(string session) => _sessions.GetValueOrDefault(session);
+
+    public VpnSession? FindByHomeAddress(IPAddress homeAddress) =>
+        _byHomeAddress.TryGetValue(homeAddress, out var session) ? _sessions[session] : null;
+
+    /// <summary>Installs what stands without any login. Also takes a changed configuration: sessions and equal tunnels stay untouched.</summary>
+    /// <exception cref="ArgumentException">The configuration contradicts itself; the text names the tunnel or association.</exception>
+    public void Configure(VpnControlOptions options, EffectSink effects)
+    {
+        var desired = StandingPaths(options);
+        _options = options;
+        Replace([PresetOwner, StandingOwner, ProtectedOwner], desired, effects, keepInbound: null, default);
+    }
+
+    /// <summary>Installs what the options given at construction ask for.</summary>
+    public void Start(EffectSink effects) => Configure(_options, effects);
+
+    /// <summary>
+    /// Makes the session's paths what <paramref name="session"/> asks for (S221-S235). With
+    /// <paramref name="keepInbound"/> the inbound halves of replaced paths live on for that long (NV2.14, R31).
+    /// </summary>
+    /// <returns>Null when done; otherwise why not, and nothing was changed.</returns>
+    public VpnRefusal? Set(VpnSession session, DateTimeOffset now, EffectSink effects, TimeSpan? keepInbound = null)
+    {
+        var desired = new List<VpnPath>();
+        foreach (var profile in session.Profiles)
+        {
+            if (Check(profile) is { } refusal)
+            {
+                return refusal;
+            }
+
+            if (!_options.Gateways.Contains(profile.SourceGateway))
+            {
+                if (_options.Role == GatewayRole.HomeAgent)
+                {
+                    continue;
+                }
+
+                return Refuse(VpnRefusalKind.NotOurGateway, profile, $"source gateway {profile.SourceGateway} is not this gateway", "S226");
+            }
+
+            var (path, problem) = PathOf(profile, session);
+            if (problem is not null)
+            {
+                return problem;
+            }
+
+            desired.Add(path!);
+        }
+
+        if (ClashOf(session.Session, desired) is { } clash)
+        {
+            return clash;
+        }
+
+        if (session.Base is { } tunnel)
+        {
+            desired.Add(BasePath(session, tunnel));
+        }
+
+        if (_sessions.TryGetValue(session.Session, out var before))
+        {
+            _byHomeAddress.Remove(before.HomeAddress);
+        }
+
+        _sessions[session.Session] = session;
+        _byHomeAddress[session.HomeAddress] = session.Session;
+        Replace([session.Session], desired, effects, keepInbound, now);
+        return null;
+    }
+
+    /// <summary>Takes away everything of the session at once, lingering halves too (NV9.8).</summary>
+    public bool Remove(string session, EffectSink effects)
+    {
+        if (!_sessions.Remove(session, out var removed))
+        {
+            return false;
+        }
+
+        if (_byHomeAddress.GetValueOrDefault(removed.HomeAddress) == session)
+        {
+            _byHomeAddress.Remove(removed.HomeAddress);
+        }
+
+        Replace([session], [], effects, keepInbound: null, default);
+        return true;
+    }
+
+    /// <summary>Ends inbound halves whose time has come.</summary>
+    public void Expire(DateTimeOffset now, EffectSink effects)
+    {
+        var gone = new List<PathId>();
+        while (_lingering.TryPeek(out var id, out var at) && at <= now)
+        {
+            _lingering.Dequeue();
+            if (Forget(id))
+            {
+                gone.Add(id);
+            }
+        }
+
+        if (gone.Count > 0)
+        {
+            effects.Emit(new ChangePaths([], gone));
+        }
+    }
+
+    /// <summary>Leg name of a profile at a gateway of <paramref name="role"/>, as in path ids.</summary>
+    public static string LegOf(VpnProfile profile, GatewayRole role) => role switch
+    {
+        GatewayRole.HomeAgent when profile.View == ProfileView.Down => "fa-ha",
+        GatewayRole.HomeAgent => profile.GatewayType == GatewayType.Dynamic ? "ha-pcn" : "ha-sgw",
+        _ => profile.GatewayType == GatewayType.Dynamic ? "fa-pcn" : "fa-ha",
+    };
+
+    private static VpnRefusal? Check(VpnProfile profile)
+    {
+        if (profile.Source.BaseAddress.AddressFamily != profile.Destination.BaseAddress.AddressFamily
+            || profile.SourceGateway.AddressFamily != profile.DestinationGateway.AddressFamily)
+        {
+            return Refuse(VpnRefusalKind.MixedAddressFamilies, profile, "source and destination are of different address families", "3.2");
+        }
+
+        if (profile.SecurityType == SecurityType.EncapsulationOnly || profile.Keying is ProfileKeying.Preset)
+        {
+            return null;
+        }
+
+        if (!profile.Algorithm.IsKnown())
+        {
+            return Refuse(VpnRefusalKind.UnknownAlgorithm, profile, string.Create(CultureInfo.InvariantCulture, $"algorithm {(byte)profile.Algorithm} is not known here"), "NV-A21");
+        }
+
+        if (!profile.Algorithm.Fits(profile.SecurityType))
+        {
+            return Refuse(VpnRefusalKind.AlgorithmDoesNotFit, profile, $"algorithm {profile.Algorithm} cannot serve {profile.SecurityType}", "NV-A21");
+        }
+
+        if (profile.Keying is ProfileKeying.Contract && !profile.Algorithm.AllowsStaticKey())
+        {
+            return Refuse(VpnRefusalKind.StaticKeyNotAllowed, profile, $"{profile.Algorithm} never takes a typed-in key", "M5, RFC 4106 section 3");
+        }
+
+        return profile.UpSpi < 256 || profile.DownSpi < 256
+            ? Refuse(VpnRefusalKind.ReservedSpi, profile, "SPIs 0 to 255 are reserved", "M13, RFC 4303 section 2.1")
+            : null;
+    }
+
+    private (VpnPath? Path, VpnRefusal? Refusal) PathOf(VpnProfile profile, VpnSession session)
+    {
+        SaParameters? outbound = null;
+        SaParameters? inbound = null;
+        if (profile.SecurityType != SecurityType.EncapsulationOnly)
+        {
+            if (profile.Keying is ProfileKeying.Preset)
+            {
+                var preset = PresetFor(profile);
+                if (preset is null)
+                {
+                    return (null, Refuse(VpnRefusalKind.NoPresetAssociation, profile,
+                        $"no preset {profile.SecurityType} association with {profile.DestinationGateway}", "NV9.2"));
+                }
+
+                (outbound, inbound) = Associations(preset);
+            }
+            else
+            {
+                outbound = Association(profile, profile.SourceGateway, profile.DestinationGateway, profile.OutboundSpi, profile.View);
+                inbound = Association(profile, profile.DestinationGateway, profile.SourceGateway, profile.InboundSpi, Opposite(profile.View));
+            }
+        }
+
+        var leg = LegOf(profile, _options.Role);
+        return (new VpnPath
+        {
+            Id = new PathId(session.Session, string.Create(CultureInfo.InvariantCulture, $"{profile.ProfileNumber}/{leg}")),
+            Source = profile.Source,
+            Destination = profile.Destination,
+            MarkDscp = profile.Tos == 0 ? null : (byte)(profile.Tos >> 2),
+            SecurityType = profile.SecurityType,
+            LocalGateway = profile.SourceGateway,
+            RemoteGateway = profile.DestinationGateway,
+            Outbound = outbound,
+            Inbound = inbound,
+            State = session.Waiting.Contains(profile.ProfileNumber) ? PathState.Blocked
+                : session.OutboundReady ? PathState.Active
+                : PathState.InboundOnly,
+            Origin = new PathOrigin(RoleName, RowOf(leg), session.Session, session.Nai, session.HomeAddress, profile.ProfileNumber, profile.Revision),
+        }, null);
+    }
+
+    private SaParameters Association(VpnProfile profile, IPAddress sender, IPAddress receiver, uint spi, ProfileView direction) => new()
+    {
+        Spi = spi,
+        Source = sender,
+        Destination = receiver,
+        Algorithm = profile.Algorithm,
+        Keys = profile.Keying switch
+        {
+            ProfileKeying.Derived derived => AssociationKeys.Derive(derived, profile.SecurityType, profile.Algorithm, spi, profile.ProfileNumber, sender, receiver),
+            ProfileKeying.Contract contract => direction == ProfileView.Up ? contract.Up : contract.Down,
+            _ => throw new InvalidOperationException("preset keying has no keys of its own"),
+        },
+        StaticKeys = profile.Keying is ProfileKeying.Contract,
+        ExtendedSequence = profile.Keying is ProfileKeying.Derived,
+        ReplayWindow = _options.ReplayWindow,
+        Lifetime = profile.KeyExpiry is { } expiry ? new SaLifetime(HardTime: expiry) : SaLifetime.Unlimited,
+    };
+
+    // A gateway typed in by hand (a router, a kernel) seldom speaks extended sequence numbers, so preset and contract
+    // associations use 32 bits.
+    private (SaParameters Outbound, SaParameters Inbound) Associations(PresetAssociation preset) => (
+        Static(preset.OutboundSpi, preset.Local, preset.Peer, preset.Algorithm, preset.OutboundKeys),
+        Static(preset.InboundSpi, preset.Peer, preset.Local, preset.Algorithm, preset.InboundKeys));
+
+    private SaParameters Static(uint spi, IPAddress source, IPAddress destination, IpsecAlgorithm algorithm, AssociationKeys keys) => new()
+    {
+        Spi = spi,
+        Source = source,
+        Destination = destination,
+        Algorithm = algorithm,
+        Keys = keys,
+        StaticKeys = true,
+        ExtendedSequence = false,
+        ReplayWindow = _options.ReplayWindow,
+    };
+
+    private PresetAssociation? PresetFor(VpnProfile profile) => _options.Presets.FirstOrDefault(p =>
+        p.SecurityType == profile.SecurityType && p.Peer.Equals(profile.DestinationGateway) && p.Local.Equals(profile.SourceGateway));
+
+    private VpnPath BasePath(VpnSession session, BaseTunnel tunnel)
+    {
+        var home = new IPNetwork(session.HomeAddress, 32);
+        var atHome = _options.Role == GatewayRole.HomeAgent;
+        return new VpnPath
+        {
+            Id = new PathId(session.Session, "base"),
+            Source = atHome ? Everything : home,
+            Destination = atHome ? home : Everything,
+            SecurityType = SecurityType.EncapsulationOnly,
+            LocalGateway = tunnel.Local,
+            RemoteGateway = tunnel.Remote,
+            State = session.OutboundReady ? PathState.Active : PathState.InboundOnly,
+            Origin = new PathOrigin(RoleName, "S236", session.Session, session.Nai, session.HomeAddress),
+        };
+    }
+
+    private List<VpnPath> StandingPaths(VpnControlOptions options)
+    {
+        var paths = new List<VpnPath>();
+        foreach (var preset in options.Presets)
+        {
+            var (outbound, inbound) = Associations(preset);
+            paths.Add(new VpnPath
+            {
+                Id = new PathId(PresetOwner, preset.Name),
+                Source = Nothing,
+                Destination = Nothing,
+                SecurityType = preset.SecurityType,
+                LocalGateway = preset.Local,
+                RemoteGateway = preset.Peer,
+                Outbound = outbound,
+                Inbound = inbound,
+                State = PathState.InboundOnly,
+                Origin = new PathOrigin(RoleName, "NV9.2"),
+            });
+        }
+
+        foreach (var tunnel in options.StandingTunnels)
+        {
+            paths.Add(StandingPath(tunnel, options));
+        }
+
+        foreach (var prefix in options.ProtectedDestinations)
+        {
+            paths.Add(new VpnPath
+            {
+                Id = new PathId(ProtectedOwner, prefix.ToString()),
+                Source = prefix.BaseAddress.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork ? Everything : EverythingV6,
+                Destination = prefix,
+                SecurityType = SecurityType.EncapsulationOnly,
+                LocalGateway = options.Gateways[0],
+                RemoteGateway = options.Gateways[0],
+                State = PathState.Blocked,
+                Origin = new PathOrigin(RoleName, "NV9.1"),
+            });
+        }
+
+        return paths;
+    }
+
+    private VpnPath StandingPath(StandingTunnel tunnel, VpnControlOptions options)
+    {
+        var type = SecurityType.EncapsulationOnly;
+        SaParameters? outbound = null;
+        SaParameters? inbound = null;
+        if (tunnel.Contract is { } contract)
+        {
+            type = contract.SecurityType;
+            outbound = Static(contract.OutboundSpi, tunnel.Local, tunnel.Remote, contract.Algorithm, contract.OutboundKeys);
+            inbound = Static(contract.InboundSpi, tunnel.Remote, tunnel.Local, contract.Algorithm, contract.InboundKeys);
+        }
+        else if (tunnel.Association is { } name)
+        {
+            var preset = options.Presets.FirstOrDefault(p => p.Name == name)
+                ?? throw new ArgumentException($"standing tunnel {tunnel.Name}: there is no association called {name}", nameof(options));
+            if (!preset.Local.Equals(tunnel.Local) || !preset.Peer.Equals(tunnel.Remote))
+            {
+                throw new ArgumentException($"standing tunnel {tunnel.Name}: association {name} joins {preset.Local} and {preset.Peer}, not {tunnel.Local} and {tunnel.Remote}", nameof(options));
+            }
+
+            type = preset.SecurityType;
+            (outbound, inbound) = Associations(preset);
+        }
+
+        return new VpnPath
+        {
+            Id = new PathId(StandingOwner, tunnel.Name),
+            Source = tunnel.Source,
+            Destination = tunnel.Destination,
+            MarkDscp = tunnel.Tos == 0 ? null : (byte)(tunnel.Tos >> 2),
+            SecurityType = type,
+            LocalGateway = tunnel.Local,
+            RemoteGateway = tunnel.Remote,
+            Outbound = outbound,
+            Inbound = inbound,
+            Origin = new PathOrigin(RoleName, "NV1.2"),
+        };
+    }
+
+    private VpnRefusal? ClashOf(string owner, List<VpnPath> desired)
+    {
+        foreach (var path in desired)
+        {
+            if (path.Inbound is { } inbound
+                && _inbound.TryGetValue(InboundKey.Of(path.SecurityType, inbound), out var use)
+                && !use.Keys.Equals(inbound.Keys) && use.Owners.Keys.Any(o => o != owner))
+            {
+                return new VpnRefusal(VpnRefusalKind.SpiClash, path.Origin.ProfileNumber ?? 0,
+                    string.Create(CultureInfo.InvariantCulture, $"SPI 0x{inbound.Spi:x8} from {inbound.Source} is in use by {use.Owners.Keys.First(o => o != owner)}"), "M13, NV-A21");
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>Makes the paths of <paramref name="owners"/> exactly <paramref name="desired"/>, emitting only the difference.</summary>
+    private void Replace(ReadOnlySpan<string> owners, List<VpnPath> desired, EffectSink effects, TimeSpan? keepInbound, DateTimeOffset now)
+    {
+        var install = new List<VpnPath>();
+        var remove = new HashSet<PathId>();
+        foreach (var owner in owners)
+        {
+            if (_pathsOf.TryGetValue(owner, out var ids))
+            {
+                remove.UnionWith(ids);
+            }
+        }
+
+        foreach (var path in desired)
+        {
+            remove.Remove(path.Id);
+            var stands = _paths.GetValueOrDefault(path.Id);
+            if (path == stands)
+            {
+                continue;
+            }
+
+            if (stands is not null && keepInbound is { } keep && !SameInbound(stands, path))
+            {
+                install.Add(Linger(stands, now + keep));
+            }
+
+            install.Add(path);
+        }
+
+        if (keepInbound is not null)
+        {
+            // Halves that already linger run out by their own time.
+            remove.RemoveWhere(id => IsLingering(id));
+        }
+
+        foreach (var id in remove)
+        {
+            Forget(id);
+        }
+
+        foreach (var path in install)
+        {
+            Forget(path.Id);
+            Remember(path);
+        }
+
+        if (install.Count > 0 || remove.Count > 0)
+        {
+            effects.Emit(new ChangePaths(install, [.. remove]));
+        }
+    }
+
+    private VpnPath Linger(VpnPath replaced, DateTimeOffset until)
+    {
+        var half = replaced with
+        {
+            Id = replaced.Id with { Leg = string.Create(CultureInfo.InvariantCulture, $"{replaced.Id.Leg}/old-{++_lingeringSerial}") },
+            State = PathState.InboundOnly,
+            Outbound = null,
+            MarkDscp = null,
+        };
+        _lingering.Enqueue(half.Id, until);
+        return half;
+    }
+
+    private static bool IsLingering(PathId id) => id.Leg.Contains("/old-", StringComparison.Ordinal);
+
+    private static bool SameInbound(VpnPath left, VpnPath right) =>
+        left.SecurityType == right.SecurityType && left.Inbound == right.Inbound
+        && left.RemoteGateway.Equals(right.RemoteGateway) && left.LocalGateway.Equals(right.LocalGateway);
+
+    private void Remember(VpnPath path)
+    {
+        _paths[path.Id] = path;
+        if (!_pathsOf.TryGetValue(path.Id.Owner, out var ids))
+        {
+            _pathsOf[path.Id.Owner] = ids = [];
+        }
+
+        ids.Add(path.Id);
+        if (path.Inbound is { } inbound)
+        {
+            var key = InboundKey.Of(path.SecurityType, inbound);
+            if (!_inbound.TryGetValue(key, out var use))
+            {
+                _inbound[key] = use = new SaUse(inbound.Keys);
+            }
+
+            use.Keys = inbound.Keys;
+            use.Owners[path.Id.Owner] = use.Owners.GetValueOrDefault(path.Id.Owner) + 1;
+        }
+    }
+
+    private bool Forget(PathId id)
+    {
+        if (!_paths.Remove(id, out var path))
+        {
+            return false;
+        }
+
+        var ids = _pathsOf[id.Owner];
+        ids.Remove(id);
+        if (ids.Count == 0)
+        {
+            _pathsOf.Remove(id.Owner);
+        }
+
+        if (path.Inbound is { } inbound)
+        {
+            var key = InboundKey.Of(path.SecurityType, inbound);
+            var use = _inbound[key];
+            if (--use.Owners[id.Owner] == 0)
+            {
+                use.Owners.Remove(id.Owner);
+            }
+
+            if (use.Owners.Count == 0)
+            {
+                _inbound.Remove(key);
+            }
+        }
+
+        return true;
+    }
+
+    private string RoleName => _options.Role switch
+    {
+        GatewayRole.ForeignAgent => "foreign-agent",
+        GatewayRole.HomeAgent => "home-agent",
+        _ => "gateway",
+    };
+
+    private string RowOf(string leg) => (_options.Role, leg) switch
+    {
+        (GatewayRole.ForeignAgent, "fa-ha") => "NV1.12",
+        (GatewayRole.ForeignAgent, _) => "NV4.11",
+        (GatewayRole.HomeAgent, _) => "NV1.8",
+        _ => "NV4.7",
+    };
+
+    private static ProfileView Opposite(ProfileView view) => view == ProfileView.Up ? ProfileView.Down : ProfileView.Up;
+
+    private static VpnRefusal Refuse(VpnRefusalKind kind, VpnProfile profile, string text, string rule) =>
+        new(kind, profile.ProfileNumber, string.Create(CultureInfo.InvariantCulture, $"profile {profile.ProfileNumber}: {text}"), rule);
+
+    private readonly record struct InboundKey(SecurityType Protocol, uint Spi, IPAddress Source, IPAddress Destination)
+    {
+        public static InboundKey Of(SecurityType protocol, SaParameters association) => new(protocol, association.Spi, association.Source, association.Destination);
+    }
+
+    private sealed class SaUse(AssociationKeys keys)
+    {
+        public AssociationKeys Keys { get; set; } = keys;
+
+        public Dictionary<string, int> Owners { get; } = [];
+    }
+}
