@@ -10,9 +10,13 @@ namespace Sojourn.Engine.Ipsec;
 /// <summary>Towards the far end: classify, mark, fit, protect, encapsulate.</summary>
 public sealed partial class PathTable
 {
+    private const int MaximumReclassifications = 4;
+
     private readonly Lock _icmpGate = new();
     private double _icmpBudget;
     private long _icmpTicks;
+    private byte[]? _icmpSourceIPv4;
+    private byte[]? _icmpSourceIPv6;
 
     /// <summary>
     /// Carries one inner packet. <paramref name="output"/> should hold the inner packet twice and
@@ -62,21 +66,22 @@ public sealed partial class PathTable
     {
         if (handle.Installed is not { } path || !IpPacket.TryParse(inner, out var packet, out _))
         {
-            return Dropped(DropReason.Malformed, handle.Installed);
+            return Counted(Failed(DropReason.Malformed, handle.Installed));
         }
 
         for (var attempt = 0; ; attempt++)
         {
+            // A path may go while it is being used; only then is its failure not the packet's.
             var result = path.Retired ? default : Carry(path, packet, output, now);
-            if (!path.Retired || result.Verdict is OutboundVerdict.Send or OutboundVerdict.ReplyIcmp)
+            if (!path.Retired || result.Verdict is OutboundVerdict.Send or OutboundVerdict.ReplyIcmp || attempt == MaximumReclassifications)
             {
-                return result;
+                return Counted(result.Verdict == OutboundVerdict.Protect ? Failed(DropReason.LifetimeExpired, path) : result);
             }
 
             var again = Classify(inner, now);
-            if (again.Verdict != OutboundVerdict.Protect || attempt > 0)
+            if (again.Verdict != OutboundVerdict.Protect)
             {
-                return new OutboundResult(again.Verdict == OutboundVerdict.Protect ? OutboundVerdict.Drop : again.Verdict, again.Reason, again.Path, 0, 0, 0);
+                return new OutboundResult(again.Verdict, again.Reason, again.Path, 0, 0, 0);
             }
 
             path = again.Path.Installed!;
@@ -110,14 +115,14 @@ public sealed partial class PathTable
     {
         if (output.Length < packet.Octets.Length + MaximumOverhead)
         {
-            return Dropped(DropReason.OutputTooSmall, path);
+            return Failed(DropReason.OutputTooSmall, path);
         }
 
         packet.Octets.CopyTo(output[path.InnerOffset..]);
         var reason = Encapsulate(path, output, packet.Octets.Length, fits, now, out var length);
         return reason == DropReason.None
             ? new OutboundResult(OutboundVerdict.Send, DropReason.None, new PathHandle(path), 0, length, 1)
-            : Dropped(reason, path);
+            : Failed(reason, path);
     }
 
     /// <summary>Fragments before protection (RFC 4301 8.1), so that the far end need not reassemble.</summary>
@@ -130,19 +135,19 @@ public sealed partial class PathTable
         {
             if (output.Length - at < innerMtu + MaximumOverhead)
             {
-                return Dropped(DropReason.OutputTooSmall, path);
+                return Failed(DropReason.OutputTooSmall, path);
             }
 
             var piece = fragmenter.Next(output[(at + path.InnerOffset)..]);
             if (piece == 0)
             {
-                return Dropped(DropReason.TooBig, path);
+                return Failed(DropReason.TooBig, path);
             }
 
             var reason = Encapsulate(path, output[at..], piece, true, now, out var length);
             if (reason != DropReason.None)
             {
-                return Dropped(reason, path);
+                return Failed(reason, path);
             }
 
             at += length;
@@ -313,7 +318,7 @@ public sealed partial class PathTable
         var rest = output[whole.Length..];
         if (rest.Length < packet.Length + (2 * MaximumOverhead))
         {
-            return Dropped(DropReason.OutputTooSmall, path);
+            return Failed(DropReason.OutputTooSmall, path);
         }
 
         int written;
@@ -338,7 +343,6 @@ public sealed partial class PathTable
 
     private OutboundResult ReplyTooBig(InstalledPath path, in IpPacket packet, int mtu, Span<byte> output, DateTimeOffset now)
     {
-        var reason = Drop(DropReason.TooBig, path);
         var source = packet.IsIPv6 == path.OuterIsIPv6 ? path.LocalOctets
             : packet.IsIPv6 ? _icmpSourceIPv6 ??= _options.IcmpSourceIPv6?.GetAddressBytes()
             : _icmpSourceIPv4 ??= _options.IcmpSourceIPv4.GetAddressBytes();
@@ -346,12 +350,9 @@ public sealed partial class PathTable
             ? 0
             : IcmpError.WriteTooBig(packet, source, mtu, output);
         return length == 0
-            ? new OutboundResult(OutboundVerdict.Drop, reason, new PathHandle(path), 0, 0, 0)
-            : new OutboundResult(OutboundVerdict.ReplyIcmp, reason, new PathHandle(path), 0, length, 1);
+            ? Failed(DropReason.TooBig, path)
+            : new OutboundResult(OutboundVerdict.ReplyIcmp, DropReason.TooBig, new PathHandle(path), 0, length, 1);
     }
-
-    private byte[]? _icmpSourceIPv4;
-    private byte[]? _icmpSourceIPv6;
 
     private bool TakeIcmpBudget(DateTimeOffset now)
     {
@@ -396,6 +397,16 @@ public sealed partial class PathTable
         }
     }
 
-    private OutboundResult Dropped(DropReason reason, InstalledPath? path) =>
-        new(OutboundVerdict.Drop, Drop(reason, path), new PathHandle(path), 0, 0, 0);
+    private static OutboundResult Failed(DropReason reason, InstalledPath? path) =>
+        new(OutboundVerdict.Drop, reason, new PathHandle(path), 0, 0, 0);
+
+    private OutboundResult Counted(in OutboundResult result)
+    {
+        if (result.Reason != DropReason.None)
+        {
+            Drop(result.Reason, result.Path.Installed);
+        }
+
+        return result;
+    }
 }
