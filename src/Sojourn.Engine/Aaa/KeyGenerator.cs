@@ -1,7 +1,6 @@
 using System.Globalization;
-using System.Net;
 using System.Security.Cryptography;
-using System.Text;
+using Sojourn.Engine.MobileIpv4;
 
 namespace Sojourn.Engine.Aaa;
 
@@ -54,9 +53,6 @@ public sealed class KeyGenerator
     /// <summary>Octets of a root or session key.</summary>
     public const int KeyLength = 32;
 
-    /// <summary>Octets of a key generation nonce; RFC 3957 asks for at least 128 random bits.</summary>
-    public const int NonceLength = 16;
-
     private readonly SpiRange _range;
     private readonly IRandomSource _random;
     private readonly HashSet<uint> _live = [];
@@ -88,24 +84,7 @@ public sealed class KeyGenerator
     }
 
     /// <summary>Key generation nonce (RFC 3957).</summary>
-    public byte[] NewNonce() => _random.NextBytes(NonceLength);
-
-    /// <summary>
-    /// Key shared by mobile node and agent, derived by both AAAH and node from the nonce (docs/wire-extensions.md
-    /// section 2): HMAC-SHA-256(MN-AAA key, nonce || home address field of the request || NAI).
-    /// </summary>
-    public static KeyMaterial DeriveMobilityKey(KeyMaterial mnAaaKey, ReadOnlySpan<byte> nonce, IPAddress homeAddress, string nai)
-    {
-        var input = new byte[nonce.Length + 4 + Encoding.UTF8.GetByteCount(nai)];
-        nonce.CopyTo(input);
-        homeAddress.TryWriteBytes(input.AsSpan(nonce.Length), out _);
-        Encoding.UTF8.GetBytes(nai, input.AsSpan(nonce.Length + 4));
-        Span<byte> key = stackalloc byte[KeyLength];
-        HMACSHA256.HashData(mnAaaKey.Octets, input, key);
-        var derived = new KeyMaterial(key);
-        CryptographicOperations.ZeroMemory(key);
-        return derived;
-    }
+    public byte[] NewNonce() => _random.NextBytes(MobilityKeys.NonceLength);
 
     /// <summary>Reserves a free block and gives its first SPI; 0 when the range is used up.</summary>
     public uint ReserveSpiBlock()

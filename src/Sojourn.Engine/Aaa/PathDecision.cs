@@ -51,16 +51,6 @@ public sealed class PathDecision(PathDecisionOptions options, KeyGenerator keys)
         }
     }
 
-    /// <summary>Reserves the SPI blocks of legs that came back from storage.</summary>
-    public void Claim(IEnumerable<PathLeg> legs)
-    {
-        foreach (var leg in legs.Where(l => l.Profile.Keying is ProfileKeying.Derived))
-        {
-            keys.Claim(leg.Profile.UpSpi);
-            keys.Claim(leg.Profile.DownSpi);
-        }
-    }
-
     private Refusal? Check(VpnInstance instance)
     {
         if (instance.UpClass < 0 || instance.UpClass >= options.TosOfClass.Count || instance.DownClass < 0 || instance.DownClass >= options.TosOfClass.Count)

@@ -29,6 +29,12 @@ public enum RefusalKind : byte
 
     /// <summary>No such session (5002).</summary>
     UnknownSession,
+
+    /// <summary>Not a realm of this server (3003).</summary>
+    RealmNotServed,
+
+    /// <summary>Anything else (5012).</summary>
+    UnableToComply,
 }
 
 /// <summary>A refusal: the rule that decided (spec row or RFC clause) and a sentence for people. Never contains a secret.</summary>
