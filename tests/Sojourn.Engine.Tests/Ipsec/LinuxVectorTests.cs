@@ -114,6 +114,24 @@ public class LinuxVectorTests
         }
     }
 
+    [Theory]
+    [InlineData("mip6-ro-plain", "a->b", IpProtocol.DestinationOptions)]
+    [InlineData("mip6-ro-plain", "b->a", IpProtocol.Routing)]
+    public void Extension_headers_of_the_kernel_are_walked_to_the_upper_layer(string name, string direction, byte extension)
+    {
+        foreach (var packet in Vector.Load(name).Packets.Where(packet => packet.Direction == direction))
+        {
+            Assert.True(IPv6Header.TryParse(packet.Wire, out var header, out _));
+            var walk = new IPv6ExtensionWalk(header);
+            Assert.True(walk.MoveNext());
+            Assert.Equal(extension, walk.Type);
+            Assert.False(walk.MoveNext());
+            Assert.Null(walk.Error);
+            Assert.Equal(packet.Inner[6], walk.UpperProtocol);
+            Assert.Equal(packet.Inner[IPv6Header.Length..], packet.Wire[walk.UpperOffset..]);
+        }
+    }
+
     private static byte[] EspOf(byte[] wire)
     {
         if (wire[0] >> 4 == 4)
