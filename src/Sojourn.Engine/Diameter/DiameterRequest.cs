@@ -32,7 +32,4 @@ public sealed class DiameterRequest
     internal long Connection { get; set; }
 
     internal uint HopByHopId { get; set; }
-
-    /// <summary>Peer to whose share of unanswered requests this one counts.</summary>
-    internal string AnswerPeer { get; set; } = "";
 }

@@ -1,0 +1,74 @@
+using Sojourn.Wire.Diameter;
+
+namespace Sojourn.Engine.Diameter;
+
+/// <summary>
+/// Finds repeated requests by Origin-Host and End-to-End Identifier (RFC 6733 section 3) and keeps what was answered.
+/// Command and Session-Id are compared too, so that a re-used identifier never brings one session's keys to another.
+/// </summary>
+internal sealed class KeptAnswers(TimeSpan window, int maximum)
+{
+    private readonly Dictionary<Key, Entry> _entries = [];
+    private readonly Queue<(Key Key, Entry Entry)> _order = new();
+
+    /// <summary>Null for a request that is new; it is remembered then.</summary>
+    public Entry? FindOrAdd(DiameterRequest request, DateTimeOffset now)
+    {
+        Expire(now);
+        var key = KeyOf(request.Message);
+        if (_entries.TryGetValue(key, out var known))
+        {
+            return known;
+        }
+
+        var entry = new Entry(request, now + window);
+        _entries.Add(key, entry);
+        _order.Enqueue((key, entry));
+        return null;
+    }
+
+    public void Keep(DiameterRequest request, DiameterMessage answer)
+    {
+        if (_entries.TryGetValue(KeyOf(request.Message), out var entry) && entry.Request == request)
+        {
+            entry.Answer = answer;
+        }
+    }
+
+    /// <summary>Forwarded requests are not ours to answer twice.</summary>
+    public void Forget(DiameterRequest request)
+    {
+        var key = KeyOf(request.Message);
+        if (_entries.TryGetValue(key, out var entry) && entry.Request == request)
+        {
+            _entries.Remove(key);
+        }
+    }
+
+    private void Expire(DateTimeOffset now)
+    {
+        while (_order.TryPeek(out var oldest) && (oldest.Entry.Expires <= now || _order.Count > maximum))
+        {
+            _order.Dequeue();
+            if (_entries.TryGetValue(oldest.Key, out var entry) && entry == oldest.Entry)
+            {
+                _entries.Remove(oldest.Key);
+            }
+        }
+    }
+
+    private static Key KeyOf(DiameterMessage message) =>
+        new(message.OriginHost?.ToLowerInvariant() ?? "", message.EndToEndId, message.CommandCode, message.SessionId ?? "");
+
+    private readonly record struct Key(string OriginHost, uint EndToEndId, uint CommandCode, string SessionId);
+
+    internal sealed class Entry(DiameterRequest request, DateTimeOffset expires)
+    {
+        public DiameterRequest Request { get; } = request;
+
+        public DateTimeOffset Expires { get; } = expires;
+
+        /// <summary>Null while the application works on it.</summary>
+        public DiameterMessage? Answer { get; set; }
+    }
+}
