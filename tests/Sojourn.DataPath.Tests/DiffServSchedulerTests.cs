@@ -136,26 +136,29 @@ public class DiffServSchedulerTests
         Assert.Equal(6, scheduler.Report(ForwardingClass.Expedited).Dropped);
     }
 
-    [Theory]
-    [InlineData(ExcessAction.Drop)]
-    [InlineData(ExcessAction.Demote)]
-    public void A_meter_polices_or_demotes_what_exceeds_its_rate(ExcessAction excess)
+    [Fact]
+    public void A_meter_drops_what_exceeds_its_rate()
     {
-        var options = new DiffServOptions { Queues = new Dictionary<ForwardingClass, QueueOptions> { [ForwardingClass.Expedited] = new(0, 10_000, Meter: new MeterOptions(800_000, 2000, excess)) } };
+        var options = new DiffServOptions { Queues = new Dictionary<ForwardingClass, QueueOptions> { [ForwardingClass.Expedited] = new(0, 10_000, Meter: new MeterOptions(800_000, 2000)) } };
         var scheduler = new DiffServScheduler<int>(options, 0, _ => { });
-        int passed = 0, demoted = 0;
-        for (var i = 0; i < 2000; i++)
+        var passed = Enumerable.Range(0, 2000).Count(i => scheduler.TryAdmit(1000, 46, i * Second / 1000));
+        Assert.InRange(passed, 200, 203);
+        Assert.Equal(2000 - passed, scheduler.Report(ForwardingClass.Expedited).Dropped);
+        Assert.True(scheduler.TryAdmit(1000, 0, 2 * Second));
+    }
+
+    [Fact]
+    public void A_flood_of_tiny_packets_holds_no_more_buffers_than_its_queue_allows()
+    {
+        var lost = 0;
+        var scheduler = new DiffServScheduler<int>(new DiffServOptions { Rate = 1_000_000 }, 0, _ => lost++);
+        for (var i = 0; i < 10_000; i++)
         {
-            byte dscp = 46;
-            if (scheduler.TryAdmit(1000, ref dscp, i * Second / 1000))
-            {
-                passed += dscp == 46 ? 1 : 0;
-                demoted += dscp == 0 ? 1 : 0;
-            }
+            scheduler.Enqueue(i, 40, 0);
         }
 
-        Assert.InRange(passed, 200, 203);
-        Assert.Equal(excess == ExcessAction.Demote ? 2000 - passed : 0, demoted);
+        Assert.Equal(512, scheduler.Waiting);
+        Assert.Equal(10_000 - 512, lost);
     }
 
     [Fact]

@@ -53,24 +53,23 @@ public static class ForwardingClasses
     }
 }
 
-public enum ExcessAction : byte
-{
-    Drop,
-
-    /// <summary>Carried as best effort (DSCP 0).</summary>
-    Demote,
-}
-
-/// <summary>A token bucket that limits one class before it is queued.</summary>
+/// <summary>A token bucket that limits one class before it is queued; what exceeds it is dropped (RFC 2475 2.3.3.4, RFC 3246 3).</summary>
 /// <param name="BitsPerSecond">Committed rate of inner packets.</param>
 /// <param name="BurstOctets">Bucket size.</param>
-public sealed record MeterOptions(long BitsPerSecond, int BurstOctets, ExcessAction Excess = ExcessAction.Drop);
+public sealed record MeterOptions(long BitsPerSecond, int BurstOctets);
 
 /// <summary>Queue of one class.</summary>
 /// <param name="Weight">Share of what strict priority leaves; not used by <see cref="ForwardingClass.Expedited"/>.</param>
-/// <param name="LimitOctets">Most octets waiting.</param>
+/// <param name="LimitOctets">Most octets waiting; a packet counts for at least <see cref="MinimumOccupancy"/>.</param>
 /// <param name="DropOldest">True: a full queue gives up its oldest packet (fresh data matters, e.g. voice). False: the arriving one.</param>
-public sealed record QueueOptions(int Weight, int LimitOctets, bool DropOldest = false, MeterOptions? Meter = null);
+public sealed record QueueOptions(int Weight, int LimitOctets, bool DropOldest = false, MeterOptions? Meter = null)
+{
+    /// <summary>A packet's buffer is not smaller for a small packet: without this a flood of tiny packets in one class would take all buffers.</summary>
+    public const int MinimumOccupancy = 512;
+
+    /// <summary>Most packets waiting.</summary>
+    internal int LimitPackets => LimitOctets / MinimumOccupancy;
+}
 
 /// <summary>Conditioning at the tunnel entrance (spec NV9.4, goal G2).</summary>
 public sealed record DiffServOptions
@@ -99,4 +98,4 @@ public sealed record DiffServOptions
 }
 
 /// <summary>What a class has done so far. Octets are of inner packets.</summary>
-public readonly record struct ClassReport(ForwardingClass Class, long Packets, long Octets, long Dropped, long Demoted, int WaitingPackets, int WaitingOctets);
+public readonly record struct ClassReport(ForwardingClass Class, long Packets, long Octets, long Dropped, int WaitingPackets, int WaitingOctets);

@@ -47,27 +47,17 @@ public sealed class DiffServScheduler<T>
 
     public int Waiting => _waiting;
 
-    /// <summary>
-    /// Meters a packet. False: over its class's rate and to be dropped (counted here). <paramref name="dscp"/> becomes 0
-    /// when the class demotes its excess; the caller then marks the packet so.
-    /// </summary>
-    public bool TryAdmit(int octets, ref byte dscp, long now)
+    /// <summary>Meters a packet. False: over its class's rate and to be dropped (counted here).</summary>
+    public bool TryAdmit(int octets, byte dscp, long now)
     {
         var queue = _queues[(int)ForwardingClasses.Of(dscp)];
-        if (queue.Options.Meter is not { } meter || queue.Meter.TryTake(octets, now))
+        if (queue.Options.Meter is null || queue.Meter.TryTake(octets, now))
         {
             return true;
         }
 
-        if (meter.Excess == ExcessAction.Drop)
-        {
-            queue.Dropped++;
-            return false;
-        }
-
-        queue.Demoted++;
-        dscp = 0;
-        return true;
+        queue.Dropped++;
+        return false;
     }
 
     /// <summary>Counts a packet that passes without queueing.</summary>
@@ -87,16 +77,17 @@ public sealed class DiffServScheduler<T>
         var queue = _queues[(int)ForwardingClasses.Of(dscp)];
         var limit = queue.Options.LimitOctets;
         var allowed = ForwardingClasses.DropPrecedence(dscp) switch { 3 => limit / 2, 2 => limit / 4 * 3, _ => limit };
-        if (queue.WaitingOctets + octets > allowed)
+        var occupancy = Math.Max(octets, QueueOptions.MinimumOccupancy);
+        if (queue.Occupied + occupancy > allowed)
         {
-            while (queue.Options.DropOldest && queue.Count > 0 && queue.WaitingOctets + octets > allowed)
+            while (queue.Options.DropOldest && queue.Count > 0 && queue.Occupied + occupancy > allowed)
             {
                 _waiting--;
                 queue.Dropped++;
                 _dropped(queue.Take().Packet);
             }
 
-            if (queue.WaitingOctets + octets > allowed)
+            if (queue.Occupied + occupancy > allowed)
             {
                 queue.Dropped++;
                 _dropped(packet);
@@ -147,7 +138,7 @@ public sealed class DiffServScheduler<T>
     public ClassReport Report(ForwardingClass forwarding)
     {
         var queue = _queues[(int)forwarding];
-        return new ClassReport(forwarding, queue.Packets, queue.Octets, queue.Dropped, queue.Demoted, queue.Count, queue.WaitingOctets);
+        return new ClassReport(forwarding, queue.Packets, queue.Octets, queue.Dropped, queue.Count, queue.Occupied);
     }
 
     /// <summary>Gives up everything that waits.</summary>
@@ -212,9 +203,8 @@ public sealed class DiffServScheduler<T>
         public long Packets;
         public long Octets;
         public long Dropped;
-        public long Demoted;
         public int Deficit;
-        public int WaitingOctets;
+        public int Occupied;
         private Entry[] _ring = new Entry[64];
         private int _head;
 
@@ -237,7 +227,7 @@ public sealed class DiffServScheduler<T>
             }
 
             _ring[(_head + Count++) & (_ring.Length - 1)] = entry;
-            WaitingOctets += entry.Octets;
+            Occupied += Math.Max(entry.Octets, QueueOptions.MinimumOccupancy);
         }
 
         public Entry Take()
@@ -246,7 +236,7 @@ public sealed class DiffServScheduler<T>
             _ring[_head] = default;
             _head = (_head + 1) & (_ring.Length - 1);
             Count--;
-            WaitingOctets -= entry.Octets;
+            Occupied -= Math.Max(entry.Octets, QueueOptions.MinimumOccupancy);
             return entry;
         }
     }

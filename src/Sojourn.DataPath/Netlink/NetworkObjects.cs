@@ -12,7 +12,8 @@ namespace Sojourn.DataPath.Netlink;
 public sealed record LinkState(int Index, string Name, string? Kind, bool Up, bool Carrier, int Mtu, LinkAddress? Address, int Master);
 
 /// <summary>An address of an interface.</summary>
-public sealed record InterfaceAddress(string Interface, IPAddress Address, int PrefixLength);
+/// <param name="Owner">Who set it (IFA_PROTO); 0 = not said.</param>
+public sealed record InterfaceAddress(string Interface, IPAddress Address, int PrefixLength, byte Owner = 0);
 
 /// <summary>What a route does with a packet (rtm_type).</summary>
 public enum RouteType : byte
@@ -127,4 +128,5 @@ public enum RuleAction : byte
 /// <param name="LinkAddress">Null for a proxy entry.</param>
 /// <param name="Permanent">Set by hand; never resolved or aged.</param>
 /// <param name="Proxy">This node answers ARP or neighbour solicitations for the address on that interface.</param>
-public sealed record Neighbour(string Interface, IPAddress Address, LinkAddress? LinkAddress, bool Permanent, bool Proxy);
+/// <param name="Owner">Who set it (NDA_PROTOCOL); 0 = not said.</param>
+public sealed record Neighbour(string Interface, IPAddress Address, LinkAddress? LinkAddress, bool Permanent, bool Proxy, byte Owner = 0);

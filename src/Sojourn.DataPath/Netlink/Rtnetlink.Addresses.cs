@@ -10,6 +10,7 @@ public sealed partial class Rtnetlink
 {
     private const ushort NewAddress = 20, DeleteAddressType = 21, GetAddress = 22, NewNeighbour = 28, DeleteNeighbourType = 29, GetNeighbour = 30;
     private const ushort StatePermanent = 0x80, StateNoArp = 0x40;
+    private const ushort AddressOwner = 11, NeighbourOwner = 12;
     private const byte FlagProxy = 0x8;
     private const uint NoDuplicateDetection = 0x2;
 
@@ -18,7 +19,8 @@ public sealed partial class Rtnetlink
     /// <param name="address">IPv4 or IPv6.</param>
     /// <param name="prefixLength">Prefix length of the link's network.</param>
     /// <param name="detectDuplicates">IPv6 only: false makes the address usable at once (RFC 4862 5.4 left out).</param>
-    public void AddAddress(string name, IPAddress address, int prefixLength, bool detectDuplicates = true)
+    /// <param name="owner">Number under which the address is found again; 0 = none.</param>
+    public void AddAddress(string name, IPAddress address, int prefixLength, bool detectDuplicates = true, byte owner = 0)
     {
         var request = AddressMessage(NewAddress, NetlinkRequest.Create | NetlinkRequest.Replace, name, address, prefixLength);
         if (address.AddressFamily == AddressFamily.InterNetwork)
@@ -37,6 +39,11 @@ public sealed partial class Rtnetlink
         else if (!detectDuplicates)
         {
             request.Attribute(8, NoDuplicateDetection);
+        }
+
+        if (owner != 0)
+        {
+            request.Attribute(AddressOwner, owner);
         }
 
         _socket.Execute(request, $"add address {address}/{prefixLength} to {name}");
@@ -63,6 +70,7 @@ public sealed partial class Rtnetlink
             }
 
             IPAddress? address = null, local = null;
+            byte owner = 0;
             var attributes = new AttributeReader(body[8..]);
             while (attributes.Next())
             {
@@ -74,23 +82,31 @@ public sealed partial class Rtnetlink
                     case 2:
                         local = attributes.Address;
                         break;
+                    case AddressOwner:
+                        owner = attributes.Value[0];
+                        break;
                 }
             }
 
             // On a point-to-point link IFA_ADDRESS is the far end and IFA_LOCAL ours.
             if ((local ?? address) is { } own)
             {
-                addresses.Add(new InterfaceAddress(names.GetValueOrDefault(MemoryMarshal.Read<int>(body[4..]), ""), own, body[1]));
+                addresses.Add(new InterfaceAddress(names.GetValueOrDefault(MemoryMarshal.Read<int>(body[4..]), ""), own, body[1], owner));
             }
         });
         return addresses;
     }
 
     /// <summary>Sets a permanent neighbour: packets for <paramref name="address"/> leave to that link-layer address without ARP.</summary>
-    public void SetNeighbour(string name, IPAddress address, LinkAddress linkAddress)
+    public void SetNeighbour(string name, IPAddress address, LinkAddress linkAddress, byte owner = 0)
     {
         var request = NeighbourMessage(NewNeighbour, NetlinkRequest.Create | NetlinkRequest.Replace, name, address, StatePermanent, 0);
         request.Attribute(2, (ReadOnlySpan<byte>)linkAddress.ToArray());
+        if (owner != 0)
+        {
+            request.Attribute(NeighbourOwner, owner);
+        }
+
         _socket.Execute(request, $"set neighbour {address} at {linkAddress} on {name}");
     }
 
@@ -98,8 +114,16 @@ public sealed partial class Rtnetlink
         _socket.Execute(NeighbourMessage(DeleteNeighbourType, 0, name, address, 0, 0), $"remove neighbour {address} on {name}");
 
     /// <summary>Answers ARP or neighbour solicitations for the address on that interface (RFC 5944 4.6). Needs forwarding enabled there.</summary>
-    public void AddProxyNeighbour(string name, IPAddress address) =>
-        _socket.Execute(NeighbourMessage(NewNeighbour, NetlinkRequest.Create | NetlinkRequest.Replace, name, address, StatePermanent, FlagProxy), $"add proxy neighbour {address} on {name}");
+    public void AddProxyNeighbour(string name, IPAddress address, byte owner = 0)
+    {
+        var request = NeighbourMessage(NewNeighbour, NetlinkRequest.Create | NetlinkRequest.Replace, name, address, StatePermanent, FlagProxy);
+        if (owner != 0)
+        {
+            request.Attribute(NeighbourOwner, owner);
+        }
+
+        _socket.Execute(request, $"add proxy neighbour {address} on {name}");
+    }
 
     public void RemoveProxyNeighbour(string name, IPAddress address) =>
         _socket.Execute(NeighbourMessage(DeleteNeighbourType, 0, name, address, 0, FlagProxy), $"remove proxy neighbour {address} on {name}");
@@ -127,6 +151,7 @@ public sealed partial class Rtnetlink
                 var state = MemoryMarshal.Read<ushort>(body[8..]);
                 IPAddress? address = null;
                 LinkAddress? linkAddress = null;
+                byte owner = 0;
                 var attributes = new AttributeReader(body[12..]);
                 while (attributes.Next())
                 {
@@ -138,13 +163,16 @@ public sealed partial class Rtnetlink
                         case 2 when attributes.Value.Length is > 0 and <= 8:
                             linkAddress = new LinkAddress(attributes.Value);
                             break;
+                        case NeighbourOwner:
+                            owner = attributes.Value[0];
+                            break;
                     }
                 }
 
                 if (address is not null && (state & StateNoArp) == 0)
                 {
                     neighbours.Add(new Neighbour(names.GetValueOrDefault(MemoryMarshal.Read<int>(body[4..]), ""), address, linkAddress,
-                        (state & StatePermanent) != 0, (body[10] & FlagProxy) != 0));
+                        (state & StatePermanent) != 0, (body[10] & FlagProxy) != 0, owner));
                 }
             });
         }
