@@ -1,0 +1,93 @@
+using System.Buffers.Binary;
+
+namespace Sojourn.DataPath.Native;
+
+/// <summary>sockaddr_in, sockaddr_in6 and sockaddr_ll in a buffer of <see cref="Size"/> octets.</summary>
+internal static unsafe class SocketAddressFormat
+{
+    public const int Size = 28, LinkSize = 20;
+
+    /// <summary>Writes an address of 4 or 16 octets; returns the length.</summary>
+    public static uint Write(byte* buffer, ReadOnlySpan<byte> address, ushort port)
+    {
+        new Span<byte>(buffer, Size).Clear();
+        *(ushort*)buffer = (ushort)(address.Length == 16 ? Libc.AF_INET6 : Libc.AF_INET);
+        BinaryPrimitives.WriteUInt16BigEndian(new Span<byte>(buffer + 2, 2), port);
+        address.CopyTo(new Span<byte>(buffer + (address.Length == 16 ? 8 : 4), address.Length));
+        return address.Length == 16 ? 28u : 16u;
+    }
+
+    public static ushort PortOf(byte* buffer) => BinaryPrimitives.ReadUInt16BigEndian(new ReadOnlySpan<byte>(buffer + 2, 2));
+
+    public static ReadOnlySpan<byte> AddressOf(byte* buffer) =>
+        *(ushort*)buffer == Libc.AF_INET6 ? new ReadOnlySpan<byte>(buffer + 8, 16) : new ReadOnlySpan<byte>(buffer + 4, 4);
+
+    /// <summary>Writes sockaddr_ll.</summary>
+    public static uint WriteLink(byte* buffer, ushort protocol, int interfaceIndex, ReadOnlySpan<byte> linkAddress)
+    {
+        new Span<byte>(buffer, LinkSize).Clear();
+        *(ushort*)buffer = Libc.AF_PACKET;
+        BinaryPrimitives.WriteUInt16BigEndian(new Span<byte>(buffer + 2, 2), protocol);
+        *(int*)(buffer + 4) = interfaceIndex;
+        buffer[11] = (byte)linkAddress.Length;
+        linkAddress.CopyTo(new Span<byte>(buffer + 12, 8));
+        return LinkSize;
+    }
+}
+
+/// <summary>What recvmsg tells beside the data, read from a msghdr's control buffer.</summary>
+internal unsafe ref struct ReceivedControl
+{
+    public const int BufferSize = 256;
+
+    private const int PacketInfo4 = 8, TypeOfService = 1, PacketInfo6 = 50, TrafficClass6 = 67, HopLimit6 = 52;
+
+    public ReadOnlySpan<byte> Destination { get; private set; }
+
+    public int InterfaceIndex { get; private set; }
+
+    public byte TrafficClass { get; private set; }
+
+    public byte HopLimit { get; private set; }
+
+    public static ReceivedControl Read(in Libc.MsgHdr message)
+    {
+        var result = default(ReceivedControl);
+        var at = (byte*)message.Control;
+        var end = at + message.ControlLength;
+        while (end - at >= sizeof(Libc.CmsgHdr))
+        {
+            var header = (Libc.CmsgHdr*)at;
+            if (header->Length < (nuint)sizeof(Libc.CmsgHdr) || header->Length > (nuint)(end - at))
+            {
+                break;
+            }
+
+            var data = new ReadOnlySpan<byte>(at + sizeof(Libc.CmsgHdr), (int)header->Length - sizeof(Libc.CmsgHdr));
+            switch (header->Level, header->Type)
+            {
+                case (Libc.SOL_IP, PacketInfo4) when data.Length >= 12:
+                    result.InterfaceIndex = System.Runtime.InteropServices.MemoryMarshal.Read<int>(data);
+                    result.Destination = data.Slice(8, 4);
+                    break;
+                case (Libc.SOL_IP, TypeOfService) when data.Length >= 1:
+                    result.TrafficClass = data[0];
+                    break;
+                case (Libc.SOL_IPV6, PacketInfo6) when data.Length >= 20:
+                    result.Destination = data[..16];
+                    result.InterfaceIndex = System.Runtime.InteropServices.MemoryMarshal.Read<int>(data[16..]);
+                    break;
+                case (Libc.SOL_IPV6, TrafficClass6) when data.Length >= 4:
+                    result.TrafficClass = (byte)System.Runtime.InteropServices.MemoryMarshal.Read<int>(data);
+                    break;
+                case (Libc.SOL_IPV6, HopLimit6) when data.Length >= 4:
+                    result.HopLimit = (byte)System.Runtime.InteropServices.MemoryMarshal.Read<int>(data);
+                    break;
+            }
+
+            at += ((int)header->Length + 7) & ~7;
+        }
+
+        return result;
+    }
+}

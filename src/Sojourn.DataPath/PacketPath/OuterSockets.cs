@@ -1,0 +1,205 @@
+using System.Net;
+using System.Net.Sockets;
+using Sojourn.DataPath.Native;
+using Sojourn.Wire.Ip;
+
+namespace Sojourn.DataPath.PacketPath;
+
+internal enum OuterSocketKind : byte
+{
+    /// <summary>Whole IPv4 packets.</summary>
+    RawIPv4,
+
+    /// <summary>What follows an IPv6 header and its extensions.</summary>
+    RawIPv6,
+    UdpIPv4,
+    UdpIPv6,
+    IcmpIPv4,
+    IcmpIPv6,
+}
+
+internal sealed record OuterSocket(OuterSocketKind Kind, byte Protocol, FileDescriptor Fd);
+
+/// <summary>
+/// Sockets on the outer side: one raw socket per tunnel protocol and family, UDP for encapsulated ESP, ICMP for path MTU,
+/// and raw sockets that send complete packets. All carry a mark by which routing keeps them out of the packet path.
+/// A raw socket also keeps the kernel from answering "protocol unreachable" to the far end.
+/// </summary>
+internal sealed unsafe class OuterSockets : IDisposable
+{
+    private const int SoMark = 36, SoReceiveBufferForce = 33, IpHeaderIncluded = 3, IpPacketInfo = 8, IpReceiveTos = 13;
+    private const int Ipv6ReceivePacketInfo = 49, Ipv6ReceiveHopLimit = 51, Ipv6ReceiveTrafficClass = 66, Ipv6Only = 26, SolIcmpv6 = 58;
+    private const int ReceiveBuffer = 4 * 1024 * 1024;
+
+    private readonly uint _mark;
+    private readonly FileDescriptor _send4;
+    private readonly FileDescriptor? _send6;
+    private readonly List<OuterSocket> _receivers = [];
+    private readonly Dictionary<(ushort Port, bool IPv6), OuterSocket> _udp = [];
+
+    public OuterSockets(uint mark, bool ipv6)
+    {
+        _mark = mark;
+        _send4 = Open(Libc.AF_INET, Libc.SOCK_RAW, 255, "raw IPv4");
+        Libc.SetOption(_send4.Value, Libc.SOL_IP, IpHeaderIncluded, 1, "IP_HDRINCL");
+        byte[] protocols = [IpProtocol.Esp, IpProtocol.Ah, IpProtocol.IPv4, IpProtocol.IPv6];
+        foreach (var protocol in protocols)
+        {
+            _receivers.Add(new OuterSocket(OuterSocketKind.RawIPv4, protocol, Receiver(Libc.AF_INET, Libc.SOCK_RAW, protocol)));
+        }
+
+        var icmp = Receiver(Libc.AF_INET, Libc.SOCK_RAW, IpProtocol.Icmp);
+        SetFilter(icmp, Libc.SOL_RAW, 1, [~(1u << 3)]);
+        _receivers.Add(new OuterSocket(OuterSocketKind.IcmpIPv4, IpProtocol.Icmp, icmp));
+        if (!ipv6)
+        {
+            return;
+        }
+
+        // With protocol 255 an IPv6 raw socket takes whole packets (the kernel's rawv6_init_sk).
+        _send6 = Open(Libc.AF_INET6, Libc.SOCK_RAW, 255, "raw IPv6");
+        foreach (var protocol in protocols)
+        {
+            _receivers.Add(new OuterSocket(OuterSocketKind.RawIPv6, protocol, Receiver(Libc.AF_INET6, Libc.SOCK_RAW, protocol)));
+        }
+
+        var icmp6 = Receiver(Libc.AF_INET6, Libc.SOCK_RAW, IpProtocol.Icmpv6);
+        Span<uint> filter = stackalloc uint[8];
+        filter.Fill(uint.MaxValue);
+        filter[0] = ~(1u << 2);
+        SetFilter(icmp6, SolIcmpv6, 1, filter);
+        _receivers.Add(new OuterSocket(OuterSocketKind.IcmpIPv6, IpProtocol.Icmpv6, icmp6));
+    }
+
+    /// <summary>All sockets to wait on; changes only by <see cref="EnsureUdp"/>.</summary>
+    public OuterSocket[] Receivers
+    {
+        get
+        {
+            lock (_receivers)
+            {
+                return [.. _receivers];
+            }
+        }
+    }
+
+    /// <summary>Opens the UDP port for encapsulated ESP when it is not open yet. True when a socket was added.</summary>
+    public bool EnsureUdp(ushort port, bool ipv6)
+    {
+        lock (_receivers)
+        {
+            if (_udp.ContainsKey((port, ipv6)))
+            {
+                return false;
+            }
+
+            var fd = Receiver(ipv6 ? Libc.AF_INET6 : Libc.AF_INET, Libc.SOCK_DGRAM, IpProtocol.Udp);
+            if (ipv6)
+            {
+                Libc.SetOption(fd.Value, Libc.SOL_IPV6, Ipv6Only, 1, "IPV6_V6ONLY");
+            }
+
+            var address = stackalloc byte[SocketAddressFormat.Size];
+            var length = SocketAddressFormat.Write(address, new byte[ipv6 ? 16 : 4], port);
+            if (Libc.Bind(fd.Value, address, length) != 0)
+            {
+                var failure = Libc.Failure($"bind UDP port {port}{(ipv6 ? " (IPv6)" : "")} for encapsulated ESP");
+                fd.Dispose();
+                throw failure;
+            }
+
+            var socket = new OuterSocket(ipv6 ? OuterSocketKind.UdpIPv6 : OuterSocketKind.UdpIPv4, IpProtocol.Udp, fd);
+            _udp.Add((port, ipv6), socket);
+            _receivers.Add(socket);
+            return true;
+        }
+    }
+
+    /// <summary>Sends a complete outer packet. 0 or errno.</summary>
+    public int Send(ReadOnlySpan<byte> packet)
+    {
+        var ipv6 = packet[0] >> 4 == 6;
+        if (ipv6 && _send6 is null)
+        {
+            return Libc.ENETUNREACH;
+        }
+
+        var address = stackalloc byte[SocketAddressFormat.Size];
+        var length = SocketAddressFormat.Write(address, ipv6 ? packet.Slice(24, 16) : packet.Slice(16, 4), 0);
+        fixed (byte* pointer = packet)
+        {
+            return Libc.SendTo((ipv6 ? _send6! : _send4).Value, pointer, (nuint)packet.Length, 0, address, length) < 0 ? Libc.LastError : 0;
+        }
+    }
+
+    /// <summary>Sends a NAT keepalive (RFC 3948 2.3) for a path with UDP encapsulation.</summary>
+    public int SendKeepalive(IPAddress local, ushort localPort, IPAddress remote, ushort remotePort)
+    {
+        var ipv6 = local.AddressFamily == AddressFamily.InterNetworkV6;
+        Span<byte> packet = stackalloc byte[40 + 8 + 1];
+        packet = packet[..((ipv6 ? 40 : 20) + 9)];
+        var source = local.GetAddressBytes();
+        var destination = remote.GetAddressBytes();
+        var datagram = packet[^9..];
+        datagram[8] = 0xFF;
+        Wire.Udp.UdpHeader.Write(datagram, localPort, remotePort);
+        Wire.Udp.UdpHeader.WriteChecksum(datagram, source, destination);
+        if (ipv6)
+        {
+            IPv6Header.Write(packet, 0, 0, datagram.Length, IpProtocol.Udp, 64, source, destination);
+        }
+        else
+        {
+            IPv4Header.Write(packet, 0, packet.Length, 0, IPv4Header.DontFragmentFlag, 64, IpProtocol.Udp, source, destination);
+        }
+
+        return Send(packet);
+    }
+
+    public void Dispose()
+    {
+        _send4.Dispose();
+        _send6?.Dispose();
+        foreach (var receiver in _receivers)
+        {
+            receiver.Fd.Dispose();
+        }
+    }
+
+    private FileDescriptor Open(int family, int type, int protocol, string name)
+    {
+        var fd = FileDescriptor.Socket(family, type | Libc.SOCK_NONBLOCK, protocol, name);
+        Libc.SetOption(fd.Value, Libc.SOL_SOCKET, SoMark, (int)_mark, "SO_MARK");
+        return fd;
+    }
+
+    private FileDescriptor Receiver(int family, int type, int protocol)
+    {
+        var fd = Open(family, type, protocol, $"{(type == Libc.SOCK_RAW ? $"raw protocol {protocol}" : "UDP")}{(family == Libc.AF_INET6 ? " IPv6" : "")}");
+        Libc.SetOption(fd.Value, Libc.SOL_SOCKET, SoReceiveBufferForce, ReceiveBuffer, "SO_RCVBUFFORCE");
+        if (family == Libc.AF_INET6)
+        {
+            Libc.SetOption(fd.Value, Libc.SOL_IPV6, Ipv6ReceivePacketInfo, 1, "IPV6_RECVPKTINFO");
+            Libc.SetOption(fd.Value, Libc.SOL_IPV6, Ipv6ReceiveTrafficClass, 1, "IPV6_RECVTCLASS");
+            Libc.SetOption(fd.Value, Libc.SOL_IPV6, Ipv6ReceiveHopLimit, 1, "IPV6_RECVHOPLIMIT");
+        }
+        else if (type == Libc.SOCK_DGRAM)
+        {
+            Libc.SetOption(fd.Value, Libc.SOL_IP, IpPacketInfo, 1, "IP_PKTINFO");
+            Libc.SetOption(fd.Value, Libc.SOL_IP, IpReceiveTos, 1, "IP_RECVTOS");
+        }
+
+        return fd;
+    }
+
+    private static void SetFilter(FileDescriptor fd, int level, int option, ReadOnlySpan<uint> blocked)
+    {
+        fixed (uint* pointer = blocked)
+        {
+            if (Libc.SetSockOpt(fd.Value, level, option, pointer, (uint)(blocked.Length * 4)) != 0)
+            {
+                throw Libc.Failure("set ICMP filter");
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+using Sojourn.DataPath.DiffServ;
+using Sojourn.Engine;
+using Sojourn.Engine.Ipsec;
+
+namespace Sojourn.DataPath.PacketPath;
+
+public sealed record PacketPathOptions
+{
+    /// <summary>Name of the TUN interface, at most 15 octets.</summary>
+    public string TunName { get; init; } = "sojourn0";
+
+    /// <summary>Longest inner packet taken, in octets. What does not fit a path is answered with ICMP or fragmented.</summary>
+    public int TunMtu { get; init; } = 1500;
+
+    /// <summary>Outer MTU, MSS clamp, ciphers.</summary>
+    public PathTableOptions Table { get; init; } = new();
+
+    public DiffServOptions DiffServ { get; init; } = new();
+
+    public NodeRoutingOptions Routing { get; init; } = new();
+
+    /// <summary>Packets of blocked paths that are held; further ones push out the oldest.</summary>
+    public int HeldPackets { get; init; } = 64;
+
+    public TimeSpan HoldTime { get; init; } = TimeSpan.FromSeconds(2);
+
+    /// <summary>Interval of NAT keepalives for paths with UDP encapsulation (RFC 3948 4); null = none.</summary>
+    public TimeSpan? NatKeepalive { get; init; } = TimeSpan.FromSeconds(20);
+
+    /// <summary>Where counters of typed-in associations are kept; null = paths with <see cref="SaParameters.StaticKeys"/> are refused.</summary>
+    public ISequenceStore? Sequences { get; init; }
+
+    /// <summary>Takes what the path table noticed. Called from packet threads: it may only pass the signal on.</summary>
+    public Action<PathSignalled>? Signal { get; init; }
+}
+
+/// <summary>The packet path as it stands.</summary>
+/// <param name="Counters">Everything counted, by dotted name: <c>datapath.*</c> of the I/O, <c>ipsec.*</c> of the path table.</param>
+public sealed record PacketPathReport(IReadOnlyList<PathReport> Paths, IReadOnlyList<ClassReport> Classes, IReadOnlyDictionary<string, long> Counters);
+
+/// <summary>Counters of the I/O around the path table. Written by packet threads, read by anyone.</summary>
+internal sealed class PacketPathCounters
+{
+    public long TunRead, TunWritten, OuterSent, OuterReceived, NoPath, Held, HeldDropped, HeldExpired, NoBuffer, SendFailed, SendTooLong, TunFailed,
+        HopLimit, NotStored, UdpKeepalive, UdpNotEsp, Relayed, IcmpLearned, MeterDropped, QueueDropped;
+
+    public Dictionary<string, long> ToReport() => new(StringComparer.Ordinal)
+    {
+        ["datapath.tun_read"] = Interlocked.Read(ref TunRead),
+        ["datapath.tun_written"] = Interlocked.Read(ref TunWritten),
+        ["datapath.outer_sent"] = Interlocked.Read(ref OuterSent),
+        ["datapath.outer_received"] = Interlocked.Read(ref OuterReceived),
+        ["datapath.relayed"] = Interlocked.Read(ref Relayed),
+        ["datapath.no_path"] = Interlocked.Read(ref NoPath),
+        ["datapath.held"] = Interlocked.Read(ref Held),
+        ["datapath.held_dropped"] = Interlocked.Read(ref HeldDropped),
+        ["datapath.held_expired"] = Interlocked.Read(ref HeldExpired),
+        ["datapath.no_buffer"] = Interlocked.Read(ref NoBuffer),
+        ["datapath.meter_dropped"] = Interlocked.Read(ref MeterDropped),
+        ["datapath.queue_dropped"] = Interlocked.Read(ref QueueDropped),
+        ["datapath.send_failed"] = Interlocked.Read(ref SendFailed),
+        ["datapath.send_too_long"] = Interlocked.Read(ref SendTooLong),
+        ["datapath.tun_failed"] = Interlocked.Read(ref TunFailed),
+        ["datapath.hop_limit"] = Interlocked.Read(ref HopLimit),
+        ["datapath.sequence_not_stored"] = Interlocked.Read(ref NotStored),
+        ["datapath.udp_keepalive"] = Interlocked.Read(ref UdpKeepalive),
+        ["datapath.udp_not_esp"] = Interlocked.Read(ref UdpNotEsp),
+        ["datapath.pmtu_learned"] = Interlocked.Read(ref IcmpLearned),
+    };
+}

@@ -1,0 +1,158 @@
+using Sojourn.DataPath.DiffServ;
+using Sojourn.DataPath.Native;
+using Sojourn.Engine.Ipsec;
+using Sojourn.Wire.Ip;
+
+namespace Sojourn.DataPath.PacketPath;
+
+/// <summary>Inwards: outer sockets, opening, delivery to the kernel or on into another tunnel.</summary>
+public sealed unsafe partial class UserPacketPath
+{
+    /// <summary>Time-exceeded errors per second; used by the inbound thread only.</summary>
+    private TokenBucket _hopErrors = new(8 * 100, 100, Nanoseconds());
+
+    private void RunInbound()
+    {
+        using var scratch = new PacketScratch();
+        var control = stackalloc byte[ReceivedControl.BufferSize];
+        var name = stackalloc byte[SocketAddressFormat.Size];
+        var sockets = _outer.Receivers;
+        var fds = new Libc.PollFd[sockets.Length + 1];
+        Prepare(sockets, fds);
+        while (!_stopping)
+        {
+            fixed (Libc.PollFd* pointer = fds)
+            {
+                _ = Libc.Poll(pointer, (nuint)fds.Length, -1);
+            }
+
+            if (_stopping)
+            {
+                return;
+            }
+
+            var now = DateTimeOffset.UtcNow;
+            var relayed = _counters.Relayed;
+            for (var i = 0; i < sockets.Length; i++)
+            {
+                if (fds[i].Revents == 0)
+                {
+                    continue;
+                }
+
+                for (var packets = 0; packets < Batch && ReceiveOne(sockets[i], scratch, control, name, now); packets++)
+                {
+                }
+            }
+
+            if ((fds[^1].Revents & Libc.POLLIN) != 0)
+            {
+                _wakeInbound.Reset();
+                sockets = _outer.Receivers;
+                fds = new Libc.PollFd[sockets.Length + 1];
+                Prepare(sockets, fds);
+            }
+
+            if (_shaped && _counters.Relayed != relayed)
+            {
+                _wakeOutbound.Set();
+            }
+
+            DeliverSignals();
+        }
+    }
+
+    private void Prepare(OuterSocket[] sockets, Libc.PollFd[] fds)
+    {
+        for (var i = 0; i < sockets.Length; i++)
+        {
+            fds[i] = new Libc.PollFd { Fd = sockets[i].Fd.Value, Events = Libc.POLLIN };
+        }
+
+        fds[^1] = new Libc.PollFd { Fd = _wakeInbound.Fd, Events = Libc.POLLIN };
+    }
+
+    /// <summary>Receives and handles one packet; false when none waits.</summary>
+    private bool ReceiveOne(OuterSocket socket, PacketScratch scratch, byte* control, byte* name, DateTimeOffset now)
+    {
+        // An IPv6 raw socket gives no header: room is left in front to write one.
+        var headroom = socket.Kind is OuterSocketKind.RawIPv6 or OuterSocketKind.IcmpIPv6 ? IPv6Header.Length : 0;
+        var vector = new Libc.IoVec { Base = scratch.InputPointer + headroom, Length = (nuint)(PacketScratch.Largest - headroom) };
+        var message = new Libc.MsgHdr
+        {
+            Name = name,
+            NameLength = SocketAddressFormat.Size,
+            Vectors = &vector,
+            VectorCount = 1,
+            Control = control,
+            ControlLength = ReceivedControl.BufferSize,
+        };
+        var length = (int)Libc.ReceiveMessage(socket.Fd.Value, &message, 0);
+        if (length < 0)
+        {
+            // An error other than "nothing waits" (an ICMP error about an earlier packet) is taken off by having been read.
+            return Libc.LastError is not (Libc.EAGAIN or Libc.ENETDOWN);
+        }
+
+        Interlocked.Increment(ref _counters.OuterReceived);
+        var data = scratch.Input[..(headroom + length)];
+        switch (socket.Kind)
+        {
+            case OuterSocketKind.RawIPv4:
+                Open(_table.Inbound(data, scratch.Opened, now), scratch, now);
+                break;
+            case OuterSocketKind.RawIPv6:
+                WriteHeader(data, socket.Protocol, name, message);
+                Open(_table.Inbound(data, scratch.Opened, now), scratch, now);
+                break;
+            case OuterSocketKind.UdpIPv4 or OuterSocketKind.UdpIPv6:
+                var received = ReceivedControl.Read(message);
+                if (length == 1 && data[0] == 0xFF)
+                {
+                    Interlocked.Increment(ref _counters.UdpKeepalive);
+                }
+                else if (!received.Destination.IsEmpty)
+                {
+                    Open(_table.InboundEspInUdp(data, SocketAddressFormat.AddressOf(name), received.Destination, received.TrafficClass, scratch.Opened, now), scratch, now);
+                }
+
+                break;
+            case OuterSocketKind.IcmpIPv4:
+                Learn(_table.OnIcmp(data, now));
+                break;
+            case OuterSocketKind.IcmpIPv6:
+                WriteHeader(data, socket.Protocol, name, message);
+                Learn(_table.OnIcmp(data, now));
+                break;
+        }
+
+        return true;
+    }
+
+    private void Open(in InboundResult result, PacketScratch scratch, DateTimeOffset now)
+    {
+        if (result.Verdict == InboundVerdict.Deliver)
+        {
+            Route(scratch.Opened[..result.Length], scratch, now, relayed: true);
+        }
+        else if (result.Verdict == InboundVerdict.NotForUs)
+        {
+            Interlocked.Increment(ref _counters.UdpNotEsp);
+        }
+    }
+
+    private void Learn(IcmpOutcome outcome)
+    {
+        if (outcome == IcmpOutcome.Learned)
+        {
+            Interlocked.Increment(ref _counters.IcmpLearned);
+        }
+    }
+
+    private static void WriteHeader(Span<byte> packet, byte protocol, byte* name, in Libc.MsgHdr message)
+    {
+        var received = ReceivedControl.Read(message);
+        var destination = received.Destination.IsEmpty ? new byte[16] : received.Destination;
+        IPv6Header.Write(packet, received.TrafficClass, 0, packet.Length - IPv6Header.Length, protocol, received.HopLimit, SocketAddressFormat.AddressOf(name), destination);
+    }
+}

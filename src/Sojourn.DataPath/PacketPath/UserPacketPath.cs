@@ -1,0 +1,291 @@
+using System.Diagnostics;
+using System.Net.Sockets;
+using Sojourn.DataPath.DiffServ;
+using Sojourn.DataPath.Native;
+using Sojourn.DataPath.Netlink;
+using Sojourn.Engine;
+using Sojourn.Engine.Ipsec;
+
+namespace Sojourn.DataPath.PacketPath;
+
+/// <summary>
+/// The user-space back end: a TUN interface on the inner side, raw and UDP sockets on the outer side, and a
+/// <see cref="PathTable"/> between them. It lives in the namespace of the thread that made it and needs CAP_NET_ADMIN and
+/// CAP_NET_RAW. One thread carries packets outwards (TUN, queues, shaper, protection, sending), one inwards (receiving,
+/// opening, delivery, or on into another tunnel). Neither allocates per packet.
+/// <see cref="Change"/> and <see cref="Report"/> may be called from any thread, one at a time.
+/// </summary>
+public sealed partial class UserPacketPath : IDisposable
+{
+    private static readonly TimeSpan s_housekeeping = TimeSpan.FromMilliseconds(500);
+
+    private readonly PacketPathOptions _options;
+    private readonly NetworkNamespace _network = NetworkNamespace.Current();
+    private readonly PathTable _table;
+    private readonly NodeRouting _routing;
+    private readonly TunDevice _tun;
+    private readonly OuterSockets _outer;
+    private readonly SequenceReservations? _sequences;
+    private readonly PacketPathCounters _counters = new();
+    private readonly Lock _control = new();
+    private readonly Dictionary<PathId, VpnPath> _paths = [];
+    private readonly WakeEvent _wakeOutbound = new();
+    private readonly WakeEvent _wakeInbound = new();
+    private readonly Thread _outbound;
+    private readonly Thread _inbound;
+    private readonly Timer _housekeeper;
+    private long _lastKeepalive;
+    private volatile bool _stopping;
+    private bool _disposed;
+
+    /// <summary>Creates interface, sockets, rules and threads. <see cref="SystemCallException"/> when the system refuses one; nothing is left then.</summary>
+    public UserPacketPath(PacketPathOptions options, IRandomSource random)
+    {
+        _options = options;
+        _table = new PathTable(options.Table, random);
+        _sequences = options.Sequences is { } store ? new SequenceReservations(store) : null;
+        var now = Nanoseconds();
+        _scheduler = new DiffServScheduler<QueuedPacket>(options.DiffServ, now, packet =>
+        {
+            _queueBuffers!.Return(packet.Slot);
+            Interlocked.Increment(ref _counters.QueueDropped);
+        });
+        _shaped = options.DiffServ.Rate is not null;
+        var ipv6 = File.Exists("/proc/sys/net/ipv6/conf/all/disable_ipv6");
+        using (var route = new Rtnetlink())
+        {
+            _tun = TunDevice.Create(options.TunName, options.TunMtu, route);
+        }
+
+        try
+        {
+            _outer = new OuterSockets(options.Routing.Mark, ipv6);
+            _routing = new NodeRouting(options.Routing, options.TunName);
+        }
+        catch
+        {
+            _outer?.Dispose();
+            _tun.Dispose();
+            throw;
+        }
+
+        var slot = options.TunMtu + 64;
+        _queueBuffers = new PacketBuffers(_shaped ? Enum.GetValues<ForwardingClass>().Sum(forwarding =>
+            options.DiffServ.Queues.GetValueOrDefault(forwarding, DiffServOptions.DefaultQueues[forwarding]).LimitPackets) + 1 : 1, slot);
+        _holdBuffers = new PacketBuffers(Math.Max(1, options.HeldPackets), slot);
+        _held = new HeldPacket[Math.Max(1, options.HeldPackets)];
+        _outbound = new Thread(RunOutbound) { IsBackground = true, Name = "packet path outbound" };
+        _inbound = new Thread(RunInbound) { IsBackground = true, Name = "packet path inbound" };
+        _outbound.Start();
+        _inbound.Start();
+        _housekeeper = new Timer(_ => KeepHouse(), null, s_housekeeping, s_housekeeping);
+    }
+
+    /// <summary>Routes, visitors, home addresses and interception of this node.</summary>
+    public NodeRouting Routing => _routing;
+
+    /// <summary>
+    /// Changes the set of paths as one step (spec S235). New selectors lead into the packet path before the paths stand and
+    /// until after they are gone, so that nothing they match leaves in clear meanwhile. Throws when the kernel or the
+    /// sequence store refuses; nothing is changed then.
+    /// </summary>
+    public PathChangeResult Change(IReadOnlyList<VpnPath> install, IReadOnlyList<PathId> remove)
+    {
+        lock (_control)
+        {
+            ObjectDisposedException.ThrowIf(_disposed, this);
+            var prepared = new VpnPath[install.Count];
+            for (var i = 0; i < prepared.Length; i++)
+            {
+                if (install[i].Outbound is { StaticKeys: true } && _sequences is null)
+                {
+                    return new PathChangeResult(new PathRefusal(install[i].Id, PathRefusalReason.StaticKeyNotAllowed,
+                        "an association with typed-in keys needs a store for its counter", "M5"));
+                }
+
+                prepared[i] = _sequences?.Prepare(install[i]) ?? install[i];
+            }
+
+            var added = 0;
+            PathChangeResult? result = null;
+            try
+            {
+                foreach (var path in prepared)
+                {
+                    _routing.AddSelector(path.Source, path.Destination);
+                    added++;
+                }
+
+                OpenUdpPorts(prepared);
+                result = _table.Change(prepared, remove, DateTimeOffset.UtcNow);
+            }
+            finally
+            {
+                if (result is not { IsDone: true })
+                {
+                    foreach (var path in prepared.AsSpan(0, added))
+                    {
+                        _routing.RemoveSelector(path.Source, path.Destination);
+                    }
+                }
+            }
+
+            if (result.IsDone)
+            {
+                foreach (var path in prepared)
+                {
+                    Forget(path.Id);
+                    _paths.Add(path.Id, path);
+                }
+
+                foreach (var id in remove)
+                {
+                    Forget(id);
+                }
+
+                Volatile.Write(ref _releaseHeld, true);
+                _wakeOutbound.Set();
+            }
+
+            DeliverSignals();
+            return result;
+        }
+    }
+
+    /// <summary>Carries out <see cref="ChangePaths"/> and the effects of <see cref="NodeRouting.Apply"/>. False for other effects; a refused change raises <see cref="PathSignal.InstallFailed"/> for each of its paths.</summary>
+    public bool Apply(Effect effect, out PathRefusal? refusal)
+    {
+        refusal = null;
+        if (effect is not ChangePaths change)
+        {
+            return _routing.Apply(effect);
+        }
+
+        refusal = Change(change.Install, change.Remove).Refusal;
+        if (refusal is not null)
+        {
+            foreach (var path in change.Install)
+            {
+                _options.Signal?.Invoke(new PathSignalled(path.Id, PathSignal.InstallFailed));
+            }
+        }
+
+        return true;
+    }
+
+    public PacketPathReport Report()
+    {
+        lock (_control)
+        {
+            var counters = _counters.ToReport();
+            foreach (var (name, count) in _table.Drops)
+            {
+                counters[name] = count;
+            }
+
+            ClassReport[] classes;
+            lock (_queueGate)
+            {
+                classes = [.. Enum.GetValues<ForwardingClass>().Select(_scheduler.Report)];
+            }
+
+            return new PacketPathReport(_table.Report(DateTimeOffset.UtcNow), classes, counters);
+        }
+    }
+
+    /// <summary>Stops the threads, then removes interface, rules, routes and neighbours.</summary>
+    public void Dispose()
+    {
+        lock (_control)
+        {
+            if (_disposed)
+            {
+                return;
+            }
+
+            _disposed = true;
+        }
+
+        _stopping = true;
+        _wakeOutbound.Set();
+        _wakeInbound.Set();
+        _outbound.Join();
+        _inbound.Join();
+        using (var stopped = new ManualResetEvent(false))
+        {
+            if (_housekeeper.Dispose(stopped))
+            {
+                stopped.WaitOne();
+            }
+        }
+
+        _routing.Dispose();
+        _tun.Dispose();
+        _outer.Dispose();
+        _wakeOutbound.Dispose();
+        _wakeInbound.Dispose();
+        _queueBuffers.Dispose();
+        _holdBuffers.Dispose();
+        _network.Dispose();
+    }
+
+    private static long Nanoseconds() => (long)(Stopwatch.GetTimestamp() * (1e9 / Stopwatch.Frequency));
+
+    private void Forget(PathId id)
+    {
+        if (_paths.Remove(id, out var path))
+        {
+            _routing.RemoveSelector(path.Source, path.Destination);
+        }
+    }
+
+    private void OpenUdpPorts(VpnPath[] paths)
+    {
+        var opened = false;
+        foreach (var path in paths)
+        {
+            if (path.Udp is { } udp)
+            {
+                opened |= _network.Run(() => _outer.EnsureUdp(udp.LocalPort, path.LocalGateway.AddressFamily == AddressFamily.InterNetworkV6));
+            }
+        }
+
+        if (opened)
+        {
+            _wakeInbound.Set();
+        }
+    }
+
+    private void KeepHouse()
+    {
+        lock (_control)
+        {
+            if (_disposed)
+            {
+                return;
+            }
+
+            _table.CheckLifetimes(DateTimeOffset.UtcNow);
+            ExpireHeld();
+            if (_options.NatKeepalive is { } interval && Nanoseconds() - _lastKeepalive >= interval.TotalNanoseconds)
+            {
+                _lastKeepalive = Nanoseconds();
+                foreach (var path in _paths.Values.Where(path => path.Udp is not null && path.State != PathState.Blocked)
+                    .DistinctBy(path => (path.LocalGateway, path.RemoteGateway, path.Udp)))
+                {
+                    _outer.SendKeepalive(path.LocalGateway, path.Udp!.LocalPort, path.RemoteGateway, path.Udp.RemotePort);
+                }
+            }
+        }
+
+        DeliverSignals();
+    }
+
+    private void DeliverSignals()
+    {
+        while (_table.TryTakeSignal(out var signal))
+        {
+            _options.Signal?.Invoke(signal);
+        }
+    }
+}
