@@ -131,6 +131,10 @@ internal sealed class GatewayPair : IDisposable
 
     public static long Counter(UserPacketPath path, string name) => path.Report().Counters.GetValueOrDefault(name);
 
+    /// <summary>All counters that are not zero, for a failure's message.</summary>
+    public string Describe() => string.Join('\n', new[] { PathA, PathB }.Select(path =>
+        string.Join(' ', path.Report().Counters.Where(counter => counter.Value != 0).Select(counter => $"{counter.Key}={counter.Value}"))));
+
     public void Dispose()
     {
         PathA?.Dispose();

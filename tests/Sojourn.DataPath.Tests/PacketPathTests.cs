@@ -30,8 +30,9 @@ public class PacketPathTests
         using var capture = new PacketCapture(pair.Core, "west");
         using var farCapture = new PacketCapture(pair.Core, "east");
         var (status, text) = TestNetwork.Exec(pair.A, "ping", "-c5", "-i0.05", "-W2", "-p", "50616e6f70746573", inner6 ? "2001:db8:2::2" : "10.2.0.2");
-        Assert.True(status == 0 && text.Contains(" 0% packet loss"), text);
+        Assert.True(status == 0 && text.Contains(" 0% packet loss"), text + pair.Describe());
 
+        TestNetwork.WaitFor(() => capture.Packets.Count >= 5 && farCapture.Packets.Count >= 5, "the captures");
         var marker = "Panoptes"u8.ToArray();
         foreach (var packet in capture.Packets.Concat(farCapture.Packets))
         {

@@ -14,6 +14,8 @@ internal sealed class TestNetwork : IDisposable
     {
         var created = NetworkNamespace.Create(_prefix + name);
         _namespaces.Add(created);
+        // Without this a link-local address is tentative for a second or two and the first packets find no neighbour.
+        created.Run(() => Sysctl.Change("0", "ipv6", "conf", "default", "dad_transmits"));
         return created;
     }
 

@@ -113,6 +113,9 @@ public sealed unsafe partial class UserPacketPath
             case OutboundVerdict.NoPath when relayed:
                 WriteTun(inner);
                 break;
+            case OutboundVerdict.NoPath when inner[0] >> 4 == 6 && inner[24] == 0xFF && (inner[25] & 0xF) <= 2:
+                // The kernel's own talk on the TUN link (MLD), never meant to go further.
+                break;
             case OutboundVerdict.NoPath:
                 // Something led it here that has no path any more: dropped, never forwarded in clear.
                 Interlocked.Increment(ref _counters.NoPath);

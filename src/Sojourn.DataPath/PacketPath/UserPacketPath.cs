@@ -45,6 +45,7 @@ public sealed partial class UserPacketPath : IDisposable
         _table = new PathTable(options.Table, random);
         _sequences = options.Sequences is { } store ? new SequenceReservations(store) : null;
         var now = Nanoseconds();
+        _lastKeepalive = now;
         _scheduler = new DiffServScheduler<QueuedPacket>(options.DiffServ, now, packet =>
         {
             _queueBuffers!.Return(packet.Slot);
