@@ -160,7 +160,8 @@ public sealed partial class MobileNode
         var here = _agents.GetValueOrDefault(current);
         var prefixChanged = isNew && here?.Prefix is { } ours && agent.Prefix is { } theirs && !ours.Equals(theirs);
         var currentIsSilent = here is null || now - here.HeardAt > here.Lifetime / 3;
-        if (!prefixChanged && !currentIsSilent && State is not MobileNodeState.Pausing)
+        var refusedHere = State is MobileNodeState.Pausing && here?.AvoidUntil > now;
+        if (!prefixChanged && !currentIsSilent && !refusedHere)
         {
             return;
         }

@@ -109,6 +109,14 @@ public sealed partial class MobileNode : IEngine
             return;
         }
 
+        if (State is MobileNodeState.Deregistering)
+        {
+            // Nobody is left to answer; the wish to be gone holds.
+            Detach(effects);
+            State = new MobileNodeState.Stopped();
+            return;
+        }
+
         // Another link, other agents. The registration stands until the home agent ends it or a new one replaces it.
         _agents.Clear();
         if (up)

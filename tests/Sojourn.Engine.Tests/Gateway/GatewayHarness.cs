@@ -1,8 +1,8 @@
-using System.Diagnostics.CodeAnalysis;
 using System.Net;
 using Sojourn.Engine.Aaa;
 using Sojourn.Engine.Gateway;
 using Sojourn.Engine.MobileIpv4;
+using Sojourn.Wire.Diameter;
 using Sojourn.Wire.MobileIpv4;
 using Xunit;
 
@@ -21,7 +21,7 @@ internal sealed class GatewayHarness
     public static readonly IPAddress NewAgent = IPAddress.Parse("198.51.100.2");
     public static readonly KeyMaterial Secret = new(Enumerable.Range(1, 32).Select(i => (byte)i).ToArray());
     public static readonly KeyMaterial Root = new(Enumerable.Range(100, 32).Select(i => (byte)i).ToArray());
-    public static readonly IVpnProfileEncoding Encoding = new ProfileEncoding();
+    public static readonly IVpnProfileEncoding Encoding = new VpnProfileAvps(DiameterDictionary.Default);
 
     private readonly EffectSink _sink = new();
     private readonly SeededRandom _random = new(8);
@@ -148,87 +148,6 @@ internal sealed class GatewayHarness
     public string Picture() => string.Join('\n', Engine.Vpn.Paths.OrderBy(p => p.Id.ToString()).Select(p => p.ToString())
         .Concat(Engine.Nodes.SelectMany(n => n.Bindings.Values).Select(b => b.ToString()))
         .Concat(Saved().Select(s => s.Key + Convert.ToHexString(s.Value.Span))));
-
-    /// <summary>A plain stand-in for the VPN-Profile AVP: the gateway must not care how a profile is written.</summary>
-    private sealed class ProfileEncoding : IVpnProfileEncoding
-    {
-        public byte[] Encode(VpnProfile profile, KeyMaterial wrappingKey)
-        {
-            using var stream = new MemoryStream();
-            using var writer = new BinaryWriter(stream);
-            writer.Write(profile.ProfileNumber);
-            writer.Write((byte)profile.View);
-            writer.Write(profile.Source.ToString());
-            writer.Write(profile.Destination.ToString());
-            writer.Write(profile.SourceGateway.ToString());
-            writer.Write(profile.DestinationGateway.ToString());
-            writer.Write((byte)profile.GatewayType);
-            writer.Write((byte)profile.SecurityType);
-            writer.Write((byte)profile.Algorithm);
-            writer.Write(profile.UpTos);
-            writer.Write(profile.DownTos);
-            writer.Write(profile.UpSpi);
-            writer.Write(profile.DownSpi);
-            writer.Write(profile.Revision);
-            writer.Write(profile.Supplier?.ToString() ?? "");
-            if (profile.Keying is ProfileKeying.Derived derived)
-            {
-                writer.Write(derived.Freshness);
-                writer.Write(KeyWrap.Wrap(wrappingKey, derived.Root.Octets));
-            }
-
-            writer.Flush();
-            return stream.ToArray();
-        }
-
-        public bool TryDecode(ReadOnlySpan<byte> plaintext, KeyMaterial wrappingKey, [NotNullWhen(true)] out VpnProfile? profile, out string reason)
-        {
-            profile = null;
-            reason = "not a profile";
-            try
-            {
-                using var reader = new BinaryReader(new MemoryStream(plaintext.ToArray()));
-                var read = new VpnProfile
-                {
-                    ProfileNumber = reader.ReadUInt32(),
-                    View = (ProfileView)reader.ReadByte(),
-                    Source = IPNetwork.Parse(reader.ReadString()),
-                    Destination = IPNetwork.Parse(reader.ReadString()),
-                    SourceGateway = IPAddress.Parse(reader.ReadString()),
-                    DestinationGateway = IPAddress.Parse(reader.ReadString()),
-                    GatewayType = (GatewayType)reader.ReadByte(),
-                    SecurityType = (SecurityType)reader.ReadByte(),
-                    Algorithm = (IpsecAlgorithm)reader.ReadByte(),
-                    UpTos = reader.ReadByte(),
-                    DownTos = reader.ReadByte(),
-                    UpSpi = reader.ReadUInt32(),
-                    DownSpi = reader.ReadUInt32(),
-                    Revision = reader.ReadUInt64(),
-                    Supplier = reader.ReadString() is { Length: > 0 } supplier ? IPAddress.Parse(supplier) : null,
-                    Keying = ProfileKeying.Preset.Instance,
-                };
-                if (reader.BaseStream.Position == reader.BaseStream.Length)
-                {
-                    profile = read;
-                    return true;
-                }
-
-                var freshness = reader.ReadUInt64();
-                if (!KeyWrap.TryUnwrap(wrappingKey, reader.ReadBytes(1000), out var root))
-                {
-                    reason = "the key does not open";
-                    return false;
-                }
-
-                profile = read with { Keying = new ProfileKeying.Derived(root, freshness) };
-                return true;
-            }
-            catch (Exception e) when (e is IOException or FormatException)
-            {
-                return false;
-            }
-        }
-    }
 }
 
 internal sealed class SeededRandom(int seed) : IRandomSource

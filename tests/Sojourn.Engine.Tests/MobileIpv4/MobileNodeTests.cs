@@ -380,6 +380,29 @@ public class MobileNodeTests
     }
 
     [Fact]
+    public void A_link_that_changes_during_deregistration_does_not_bring_the_node_back()
+    {
+        var mn = new MobileNodeHarness();
+        mn.RegisterAt(Agent.Old);
+        mn.Tell(new DeregisterNode());
+        mn.Tell(new LinkChanged(Link, false));
+        Assert.Single(mn.Tell(new LinkChanged(Link, true)).Concat(mn.All).OfType<DetachHome>());
+        Assert.Empty(mn.Advertise(Agent.New).OfType<SendDatagram>());
+        Assert.Null(mn.Node.NextDeadline);
+    }
+
+    [Theory]
+    [InlineData(RegistrationReplyCode.ForeignInsufficientResources, true)]
+    [InlineData(RegistrationReplyCode.ForeignLifetimeTooLong, false)]
+    public void Another_agent_takes_over_from_one_that_refused_for_good_and_not_from_one_that_can_be_set_right(RegistrationReplyCode code, bool moves)
+    {
+        var mn = new MobileNodeHarness();
+        mn.Tell(new EngineStarted([]));
+        mn.Deliver(Refusal(Request(mn.Advertise(Agent.Old, prefix: 0)), code, 300).With(new ChallengeExtension(mn.NewChallenge())), Agent.Old);
+        Assert.Equal(moves, mn.Advertise(Agent.New, prefix: 0).OfType<SendDatagram>().Any());
+    }
+
+    [Fact]
     public void An_agent_no_longer_heard_is_looked_for_with_solicitations_that_thin_out()
     {
         var mn = new MobileNodeHarness();
