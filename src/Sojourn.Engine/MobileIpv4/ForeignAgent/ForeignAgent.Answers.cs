@@ -1,0 +1,318 @@
+using System.Net;
+using Sojourn.Engine.Aaa;
+using Sojourn.Engine.Diameter;
+using Sojourn.Wire.Diameter;
+using Sojourn.Wire.MobileIpv4;
+
+namespace Sojourn.Engine.MobileIpv4;
+
+/// <summary>From the AMA, or the home agent's reply, to the visitor's paths and the reply on the access link.</summary>
+public sealed partial class ForeignAgent
+{
+    protected override void OnAnswer(long token, DiameterMessage answer, DateTimeOffset now, EffectSink effects)
+    {
+        if (!_awaitingAaa.Remove(token, out var pending))
+        {
+            // STA: nothing waits for it.
+            return;
+        }
+
+        if (!DiameterResult.IsSuccess(answer.ResultCode))
+        {
+            RefusedByAaa(pending, answer, now, effects);
+            return;
+        }
+
+        if (Read(answer, pending, now, out var problem) is not { } ama)
+        {
+            Terminate(pending.DiameterSession, null, pending.Nai, RealmOf(pending.Nai), TerminationCause.Administrative, now, effects);
+            RefuseRequest(pending, problem!, now, effects);
+            return;
+        }
+
+        if (ama.Reply is null)
+        {
+            FromVisitedCache(pending, ama, now, effects);
+            return;
+        }
+
+        if (!ama.Reply.Code.IsAccepted())
+        {
+            Relay(pending, ama.Reply, null, effects);
+            Refused(pending, ama.Reply, now, effects);
+            return;
+        }
+
+        Admit(pending, ama.Visitor, ama.Profiles, ama.Reply, now, effects);
+    }
+
+    protected override void OnDeliveryFailed(long token, DeliveryFailure why, DateTimeOffset now, EffectSink effects)
+    {
+        if (_awaitingAaa.Remove(token, out var pending))
+        {
+            RefuseRequest(pending, new(RegistrationReplyCode.ForeignHomeNetworkUnreachable, "fa.amr.undelivered", $"the AAA servers cannot be reached ({why})", "RFC 4004 3.1"), now, effects);
+        }
+    }
+
+    private void RefusedByAaa(PendingRegistration pending, DiameterMessage answer, DateTimeOffset now, EffectSink effects)
+    {
+        effects.Count("fa.ama.refused");
+        if (answer.Avps.TryGetOctets(AvpKeys.MipRegReply, out var octets) && MobileIpMessage.TryParse<RegistrationReply>(octets.Span, out var reply, out _)
+            && (uint)reply.Identification == (uint)pending.Request.Identification && !reply.Code.IsAccepted())
+        {
+            Relay(pending, reply, null, effects);
+            Refused(pending, reply, now, effects, ReasonOf(answer));
+            return;
+        }
+
+        RefuseRequest(pending, new(RegistrationChecks.CodeOf(answer.ResultCode), "fa.rrq.refused", ReasonOf(answer) ?? DiameterResult.Name(answer.ResultCode), "NV9.7"), now, effects);
+    }
+
+    private string? ReasonOf(DiameterMessage answer) =>
+        answer.Avps.TryGetText(_vpn.VpnRefusalReason, out var reason) || answer.Avps.TryGetText(AvpKeys.ErrorMessage, out reason) ? reason : null;
+
+    /// <summary>Intra-domain move: the AAAF answered from its cache, so the home agent has to be asked (NV2.4, NV2.5).</summary>
+    private void FromVisitedCache(PendingRegistration pending, Ama ama, DateTimeOffset now, EffectSink effects)
+    {
+        if (ama.Visitor.HomeAgentAssociation is not { } association)
+        {
+            Terminate(pending.DiameterSession, ama.Visitor.Session, pending.Nai, ama.Visitor.HomeRealm, TerminationCause.Administrative, now, effects);
+            RefuseRequest(pending, new(RegistrationReplyCode.ForeignHomeAgentFailedAuthentication, "fa.ama.no_fa_ha_key", "the AAA server gave no key towards the home agent", "RFC 4004 9.3"), now, effects);
+            return;
+        }
+
+        // Inbound state first, so that what the home agent sends right after its switch finds it (R33); nothing leaves
+        // before the home agent's own authenticated reply (M10).
+        if (Vpn.Set(SessionOf(ama.Visitor, ama.Profiles, outboundReady: false), now, effects) is { } refusal)
+        {
+            RefuseProfile(pending, ama.Visitor, refusal, now, effects);
+            return;
+        }
+
+        ToHomeAgent(pending with { Allowed = ama.Visitor, IsNewHere = true }, association, ama.Visitor.HomeAgent, now, effects);
+    }
+
+    private void Replied(RegistrationReply reply, DatagramReceived datagram, DateTimeOffset now, EffectSink effects)
+    {
+        var key = (reply.HomeAddress, (uint)reply.Identification);
+        if (!_awaitingHomeAgent.TryGetValue(key, out var pending) || pending.Allowed is not { HomeAgentAssociation: { } association } allowed)
+        {
+            effects.Count("fa.rrp.unexpected");
+            return;
+        }
+
+        if (!datagram.Source.Address.Equals(allowed.HomeAgent) || reply.Check(datagram.Payload.Span, AuthenticationKind.ForeignHome, association) != AuthenticationResult.Valid)
+        {
+            // Silently dropped: an attacker must not be able to end a registration (RFC 5944 3.7.3.1).
+            effects.Count("fa.rrp.bad_authenticator");
+            return;
+        }
+
+        _awaitingHomeAgent.Remove(key);
+        reply.TryFindAuthentication(AuthenticationKind.ForeignHome, out _, out var index);
+        reply = reply with { Extensions = reply.Extensions.First(index) };
+        if (!reply.Code.IsAccepted())
+        {
+            Abandon(pending, now, effects);
+            Relay(pending, reply, allowed.MobileNode, effects);
+            Refused(pending, reply, now, effects);
+            return;
+        }
+
+        if (reply.Lifetime == 0)
+        {
+            Relay(pending, reply, allowed.MobileNode, effects);
+            Leave(allowed, TerminationCause.Logout, now, effects);
+            return;
+        }
+
+        var visitor = allowed with { Expires = now + TimeSpan.FromSeconds(reply.Lifetime), LinkAddress = pending.LinkAddress, Interface = pending.Advertiser.Link.Interface };
+        if (pending.IsNewHere)
+        {
+            Admit(pending, visitor, Vpn.Find(visitor.Session)?.Profiles ?? [], reply, now, effects);
+            return;
+        }
+
+        _visitors[visitor.HomeAddress] = visitor;
+        Relay(pending, reply, visitor.MobileNode, effects);
+        effects.Emit(new Report(Event("registration.renewed", EventSeverity.Information, $"lifetime {reply.Lifetime} s", visitor.Session, visitor.Nai, visitor.HomeAddress, "NV9.6")));
+    }
+
+    /// <summary>S220: the reply activates what the AMA brought; the visitor may send from the moment its reply leaves.</summary>
+    private void Admit(PendingRegistration pending, Visitor visitor, IReadOnlyList<VpnProfile> profiles, RegistrationReply reply, DateTimeOffset now, EffectSink effects)
+    {
+        if (reply.Lifetime == 0)
+        {
+            Relay(pending, reply, visitor.MobileNode, effects);
+            if (_visitors.TryGetValue(visitor.HomeAddress, out var standing))
+            {
+                Leave(standing, null, now, effects);
+            }
+
+            Terminate(pending.DiameterSession, visitor.Session, visitor.Nai, visitor.HomeRealm, TerminationCause.Logout, now, effects);
+            return;
+        }
+
+        if (_visitors.TryGetValue(visitor.HomeAddress, out var earlier) && earlier.Session != visitor.Session)
+        {
+            // The same home address under a new session: the AAAH lost the old one, which therefore has no owner any more.
+            Leave(earlier, null, now, effects);
+        }
+
+        if (Vpn.Set(SessionOf(visitor, profiles, outboundReady: true), now, effects) is { } refusal)
+        {
+            RefuseProfile(pending, visitor, refusal, now, effects);
+            return;
+        }
+
+        // A node that asked for no new key keeps the one it has.
+        visitor = visitor with { MobileNode = visitor.MobileNode ?? earlier?.MobileNode, HomeAgentAssociation = visitor.HomeAgentAssociation ?? earlier?.HomeAgentAssociation };
+        _visitors[visitor.HomeAddress] = visitor;
+        _nextSweep ??= now + ExpirySweep;
+        effects.Emit(new AddVisitor(visitor.HomeAddress, visitor.Interface, visitor.LinkAddress));
+        Relay(pending, reply, visitor.MobileNode, effects);
+        effects.Count("fa.registrations");
+        effects.Emit(new Report(Event("registration.accepted", EventSeverity.Information, $"visitor on {visitor.Interface} for {reply.Lifetime} s with {profiles.Count} VPN profile(s)", visitor.Session, visitor.Nai, visitor.HomeAddress, "NV1.13")));
+    }
+
+    private void RefuseProfile(PendingRegistration pending, Visitor visitor, VpnRefusal refusal, DateTimeOffset now, EffectSink effects)
+    {
+        Terminate(pending.DiameterSession, visitor.Session, visitor.Nai, visitor.HomeRealm, TerminationCause.Administrative, now, effects);
+        RefuseRequest(pending, new(RegistrationReplyCode.ForeignProhibited, "fa.profile.refused", refusal.Text, refusal.Rule), now, effects);
+    }
+
+    /// <summary>Undoes what an AMA installed for a registration that then failed (NV9.7).</summary>
+    private void Abandon(PendingRegistration pending, DateTimeOffset now, EffectSink effects)
+    {
+        if (pending is { IsNewHere: true, Allowed: { } allowed } && !_visitors.ContainsKey(allowed.HomeAddress))
+        {
+            Vpn.Remove(allowed.Session, effects);
+            Terminate(pending.DiameterSession, allowed.Session, allowed.Nai, allowed.HomeRealm, TerminationCause.Administrative, now, effects);
+        }
+    }
+
+    private void Refused(PendingRegistration pending, RegistrationReply reply, DateTimeOffset now, EffectSink effects, string? reason = null)
+    {
+        effects.Count("fa.rrp.refused");
+        reason ??= reply.Extensions.RefusalReason(_options.EnterpriseNumber);
+        effects.Emit(new Report(Event("registration.refused", EventSeverity.Warning, reason is null ? reply.Code.Describe() : $"{reply.Code.Describe()}: {reason}", null, pending.Nai, pending.Request.HomeAddress, "NV9.7")));
+        _ = now;
+    }
+
+    private void Relay(PendingRegistration pending, RegistrationReply reply, MobilityAssociation? association, EffectSink effects)
+    {
+        _underWay.Remove(pending.Key);
+        ToMobileNode(pending, WithForeignPart(reply, pending, association), reply.HomeAddress, effects);
+    }
+
+    private VpnSession SessionOf(Visitor visitor, IReadOnlyList<VpnProfile> profiles, bool outboundReady) => new()
+    {
+        Session = visitor.Session,
+        Nai = visitor.Nai,
+        HomeAddress = visitor.HomeAddress,
+        Profiles = profiles,
+        Base = new BaseTunnel(_options.CareOfAddress, visitor.HomeAgent),
+        OutboundReady = outboundReady,
+        Waiting = profiles.Where(p => p.Trigger == ProfileTrigger.FirstPacket).Select(p => p.ProfileNumber).ToHashSet(),
+    };
+
+    private sealed record Ama(Visitor Visitor, IReadOnlyList<VpnProfile> Profiles, RegistrationReply? Reply);
+
+    private Ama? Read(DiameterMessage answer, PendingRegistration pending, DateTimeOffset now, out RequestRefusal? problem)
+    {
+        var avps = answer.Avps;
+        RegistrationReply? reply = null;
+        if (avps.TryGetOctets(AvpKeys.MipRegReply, out var octets))
+        {
+            if (!MobileIpMessage.TryParse(octets.Span, out reply, out var error) || (uint)reply!.Identification != (uint)pending.Request.Identification)
+            {
+                problem = new(RegistrationReplyCode.ForeignPoorlyFormedReply, "fa.ama.bad_reply", $"the embedded reply is not one to this request: {error}", "RFC 5944 3.7.3.1");
+                return null;
+            }
+        }
+
+        if (!avps.TryGetText(AvpKeys.AcctMultiSessionId, out var session)
+            || !avps.TryGetAddress(AvpKeys.MipHomeAgentAddress, out var homeAgent)
+            || (avps.TryGetAddress(AvpKeys.MipMobileNodeAddress, out var homeAddress) ? homeAddress : reply?.HomeAddress) is not { } home
+            || home.Equals(IPAddress.Any))
+        {
+            problem = new(RegistrationReplyCode.ForeignPoorlyFormedReply, "fa.ama.incomplete", "the AAA server's answer lacks session, home agent or home address", "RFC 4004 5.2");
+            return null;
+        }
+
+        if (ReadSecrets(avps, out var profiles, out var mobileNode, out var foreignHome) is { } refusal)
+        {
+            problem = refusal;
+            return null;
+        }
+
+        var authorized = avps.TryGetUnsigned32(AvpKeys.AuthorizationLifetime, out var seconds) ? seconds : (uint)_options.RegistrationLifetime.TotalSeconds;
+        var keysUntil = avps.TryGetUnsigned32(AvpKeys.MipMsaLifetime, out var keySeconds) ? now + TimeSpan.FromSeconds(keySeconds) : (DateTimeOffset?)null;
+        problem = null;
+        return new Ama(
+            new Visitor
+            {
+                Session = session,
+                DiameterSession = pending.DiameterSession,
+                Nai = pending.Nai,
+                HomeAddress = home,
+                HomeAgent = homeAgent,
+                Interface = pending.Advertiser.Link.Interface,
+                LinkAddress = pending.LinkAddress,
+                Expires = now + TimeSpan.FromSeconds(reply?.Lifetime ?? 0),
+                AuthorizedUntil = now + TimeSpan.FromSeconds(authorized),
+                HomeRealm = RealmOf(pending.Nai),
+                MobileNode = mobileNode is null ? null : mobileNode with { Expires = keysUntil },
+                HomeAgentAssociation = foreignHome is null ? null : foreignHome with { Expires = keysUntil },
+            },
+            profiles,
+            reply);
+    }
+
+    /// <summary>Opens profiles and keys with whichever configured wrapping key fits: the answer does not say which agent wrapped last.</summary>
+    private RequestRefusal? ReadSecrets(AvpList avps, out IReadOnlyList<VpnProfile> profiles, out MobilityAssociation? mobileNode, out MobilityAssociation? foreignHome)
+    {
+        profiles = [];
+        mobileNode = foreignHome = null;
+        RequestRefusal? problem = null;
+        foreach (var key in _options.KeyWrap.Values.Append(null).Distinct())
+        {
+            if (!_profileAvps.TryReadAll(avps, key, out var read, out var profileRefusal))
+            {
+                problem ??= new(RegistrationReplyCode.ForeignProhibited, "fa.profile.refused", profileRefusal.Text, $"NV-A21, {profileRefusal.Rule}");
+                if (profileRefusal.Kind is ProfileRefusalKind.WrongKey or ProfileRefusalKind.NoWrappingKey)
+                {
+                    continue;
+                }
+
+                return problem;
+            }
+
+            if (!Association(avps, AvpKeys.MipFaToMnMsa, AvpKeys.MipMnToFaMsa, key, out mobileNode, out var refusal)
+                || !Association(avps, AvpKeys.MipFaToHaMsa, AvpKeys.MipHaToFaMsa, key, out foreignHome, out refusal))
+            {
+                problem ??= new(RegistrationReplyCode.ForeignProhibited, "fa.ama.keys", refusal!.Text, refusal.Rule);
+                continue;
+            }
+
+            profiles = read;
+            return null;
+        }
+
+        return problem;
+    }
+
+    /// <summary>An association has the SPI to write in one group, which also has the key, and the SPI to expect in the other.</summary>
+    private bool Association(AvpList avps, AvpKey outbound, AvpKey inbound, KeyMaterial? key, out MobilityAssociation? association, out Refusal? refusal)
+    {
+        association = null;
+        if (!_msaAvps.TryRead(avps, outbound, key, _options.PlainSessionKeys, _options.LegacyAuthenticators, out var towards, out refusal)
+            || !_msaAvps.TryRead(avps, inbound, key, _options.PlainSessionKeys, _options.LegacyAuthenticators, out var from, out refusal))
+        {
+            return false;
+        }
+
+        association = towards is { Key: { } secret } && from is not null ? new MobilityAssociation(towards.Spi, from.Spi, towards.Algorithm, secret) : null;
+        return true;
+    }
+}

@@ -1,0 +1,64 @@
+using System.Net;
+using Sojourn.Wire.MobileIpv4;
+
+namespace Sojourn.Engine.MobileIpv4;
+
+/// <summary>One row of the visitor list (RFC 5944 3.7.1).</summary>
+public sealed record Visitor
+{
+    public required string Session { get; init; }
+
+    /// <summary>Session-Id of the AMR that let it in; STR and ASR name it.</summary>
+    public required string DiameterSession { get; init; }
+
+    public required string Nai { get; init; }
+
+    public required IPAddress HomeAddress { get; init; }
+
+    public required IPAddress HomeAgent { get; init; }
+
+    public required string Interface { get; init; }
+
+    public required LinkAddress LinkAddress { get; init; }
+
+    public required DateTimeOffset Expires { get; init; }
+
+    /// <summary>Until then re-registrations need no AAA (Authorization-Lifetime).</summary>
+    public required DateTimeOffset AuthorizedUntil { get; init; }
+
+    /// <summary>AAAH's realm, where STR goes.</summary>
+    public required string HomeRealm { get; init; }
+
+    public MobilityAssociation? MobileNode { get; init; }
+
+    public MobilityAssociation? HomeAgentAssociation { get; init; }
+}
+
+/// <summary>A registration under way.</summary>
+internal sealed record PendingRegistration
+{
+    public required RegistrationRequest Request { get; init; }
+
+    /// <summary>The request as received.</summary>
+    public required ReadOnlyMemory<byte> Octets { get; init; }
+
+    public required IPEndPoint Source { get; init; }
+
+    public required AgentAdvertiser Advertiser { get; init; }
+
+    public required LinkAddress LinkAddress { get; init; }
+
+    public required string Nai { get; init; }
+
+    public required DateTimeOffset Expires { get; init; }
+
+    public required string DiameterSession { get; init; }
+
+    /// <summary>What the AMA allowed, when the request then went to the home agent directly.</summary>
+    public Visitor? Allowed { get; init; }
+
+    /// <summary>Session of an AMA whose profiles stand inbound only until the reply (M10).</summary>
+    public bool IsNewHere { get; init; }
+
+    public (LinkAddress, ulong) Key => (LinkAddress, Request.Identification);
+}

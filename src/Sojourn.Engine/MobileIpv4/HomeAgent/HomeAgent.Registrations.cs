@@ -1,0 +1,497 @@
+using System.Net;
+using Sojourn.Engine.Aaa;
+using Sojourn.Engine.Diameter;
+using Sojourn.Wire.Diameter;
+using Sojourn.Wire.MobileIpv4;
+
+namespace Sojourn.Engine.MobileIpv4;
+
+/// <summary>Registration Requests, in a HAR or straight from a foreign agent, up to the reply (S210-S217).</summary>
+public sealed partial class HomeAgent
+{
+    /// <summary>A registration being worked on: how it came and what it is to become.</summary>
+    private sealed record Registration
+    {
+        public required RegistrationRequest Request { get; init; }
+
+        public required Binding Desired { get; init; }
+
+        public Binding? Before { get; init; }
+
+        /// <summary>Set when the request came in a HAR.</summary>
+        public DiameterRequest? Har { get; init; }
+
+        /// <summary>Set when a foreign agent sent it.</summary>
+        public DatagramReceived? Datagram { get; init; }
+
+        /// <summary>Nonces for the node (MIP-MN-to-HA-MSA, MIP-MN-to-FA-MSA).</summary>
+        public MobilityMsa? HomeNonce { get; init; }
+
+        public MobilityMsa? ForeignNonce { get; init; }
+
+        public uint KeyLifetime { get; init; }
+
+        public ushort Lifetime { get; init; }
+    }
+
+    private sealed record ReplyRefusal(RegistrationReplyCode Code, string Counter, string Text, string Rule);
+
+    private void HomeAgentRequested(DiameterRequest har, DateTimeOffset now, EffectSink effects)
+    {
+        var avps = har.Message.Avps;
+        if (!avps.TryGetOctets(AvpKeys.MipRegRequest, out var octets) || !MobileIpMessage.TryParse<RegistrationRequest>(octets.Span, out var request, out var error))
+        {
+            effects.Count("ha.har.bad_request");
+            Refuse(har, DiameterResult.InvalidAvpValue, "MIP-Reg-Request holds no Registration Request", now, effects);
+            return;
+        }
+
+        if (!avps.TryGetText(AvpKeys.UserName, out var nai) || !avps.TryGetText(AvpKeys.AcctMultiSessionId, out var session))
+        {
+            effects.Count("ha.har.incomplete");
+            Refuse(har, DiameterResult.MissingAvp, "User-Name and Acct-Multi-Session-Id are needed", now, effects);
+            return;
+        }
+
+        if (HomeAddressFor(request, avps, nai, effects, out var homeAddress) is { } addressRefusal)
+        {
+            Refuse(har, request, null, addressRefusal, nai, now, effects);
+            return;
+        }
+
+        _bindings.TryGetValue(homeAddress!, out var before);
+        if (before is not null && before.Nai != nai)
+        {
+            Refuse(har, request, null, new(RegistrationReplyCode.HomeProhibited, "ha.har.address_taken", $"home address {homeAddress} belongs to another user", "RFC 5944 3.8.2"), nai, now, effects);
+            return;
+        }
+
+        if (ReadSecrets(avps, homeAddress!, out var secrets) is { } secretRefusal)
+        {
+            Refuse(har, request, before?.MobileNode, secretRefusal, nai, now, effects);
+            return;
+        }
+
+        var keyLifetime = avps.TryGetUnsigned32(AvpKeys.MipMsaLifetime, out var seconds) ? seconds : uint.MaxValue;
+        var expires = keyLifetime == uint.MaxValue ? (DateTimeOffset?)null : now + TimeSpan.FromSeconds(keyLifetime);
+        var mobileNode = secrets!.MobileNode is { } fresh ? fresh with { Expires = expires } : before?.MobileNode;
+        if (Check(request, octets.Span, before, secrets.MobileNode is not null, now) is { } refusal)
+        {
+            Refuse(har, request, mobileNode, refusal, nai, now, effects);
+            return;
+        }
+
+        var lifetime = Granted(request);
+        Process(
+            new Registration
+            {
+                Request = request,
+                Har = har,
+                Before = before,
+                HomeNonce = secrets.HomeNonce,
+                ForeignNonce = secrets.ForeignNonce,
+                KeyLifetime = keyLifetime,
+                Lifetime = lifetime,
+                Desired = new Binding
+                {
+                    Session = session,
+                    Nai = nai,
+                    HomeAddress = homeAddress!,
+                    CareOfAddress = request.CareOfAddress,
+                    Expires = now + TimeSpan.FromSeconds(lifetime),
+                    Replay = (before?.Replay ?? default).Accept(request.Identification),
+                    Profiles = secrets.Profiles,
+                    MobileNode = mobileNode,
+                    ForeignAgent = secrets.ForeignAgent is { } association ? association with { Expires = expires } : before?.ForeignAgent,
+                    DiameterSession = har.Message.SessionId,
+                    AaaRealm = har.Message.OriginRealm,
+                },
+            },
+            now, effects);
+    }
+
+    /// <summary>NV2.5, NV5.4 and re-registrations: the foreign agent proves itself with the key the AAAH gave both.</summary>
+    private void RequestedByForeignAgent(RegistrationRequest request, DatagramReceived datagram, DateTimeOffset now, EffectSink effects)
+    {
+        if (!_bindings.TryGetValue(request.HomeAddress, out var before) || before.ForeignAgent is not { } association || !association.IsValidAt(now)
+            || request.Check(datagram.Payload.Span, AuthenticationKind.ForeignHome, association) != AuthenticationResult.Valid)
+        {
+            // Nobody to answer to: a reply without a shared key could not be told from a forgery.
+            effects.Count("ha.rrq.bad_foreign_agent");
+            effects.Emit(new Report(new EngineEvent("registration.dropped", EventSeverity.Warning, "request without a valid FA-HA authentication dropped") { Peer = datagram.Source.ToString(), HomeAddress = request.HomeAddress, Rule = "RFC 5944 3.8.2.1" }));
+            return;
+        }
+
+        if (!datagram.Source.Address.Equals(request.CareOfAddress))
+        {
+            effects.Count("ha.rrq.care_of_mismatch");
+            return;
+        }
+
+        var registration = new Registration
+        {
+            Request = request,
+            Datagram = datagram,
+            Before = before,
+            Lifetime = Granted(request),
+            Desired = before,
+        };
+        if (Check(request, datagram.Payload.Span, before, hasFreshKey: false, now) is { } refusal)
+        {
+            Refuse(registration, refusal, now, effects);
+            return;
+        }
+
+        var moved = !before.CareOfAddress.Equals(request.CareOfAddress);
+        Process(
+            registration with
+            {
+                Desired = before with
+                {
+                    CareOfAddress = request.CareOfAddress,
+                    Expires = now + TimeSpan.FromSeconds(registration.Lifetime),
+                    Replay = before.Replay.Accept(request.Identification),
+                    Profiles = moved ? [.. before.Profiles.Select(p => Moved(p, before.CareOfAddress, request))] : before.Profiles,
+                },
+            },
+            now, effects);
+    }
+
+    /// <summary>S214, R9: only what ended at the old care-of address goes to the new one, under fresh keys (M3).</summary>
+    private static VpnProfile Moved(VpnProfile profile, IPAddress oldCareOf, RegistrationRequest request) =>
+        profile.DestinationGateway.Equals(oldCareOf)
+            ? (profile with { DestinationGateway = request.CareOfAddress }).ForRegistration(request.Identification)
+            : profile;
+
+    private ReplyRefusal? Check(RegistrationRequest request, ReadOnlySpan<byte> octets, Binding? before, bool hasFreshKey, DateTimeOffset now)
+    {
+        if (!request.HomeAgent.Equals(_options.Address) && !request.HomeAgent.Equals(IPAddress.Any) && !request.HomeAgent.Equals(IPAddress.Broadcast))
+        {
+            return new(RegistrationReplyCode.HomeUnknownHomeAgent, "ha.rrq.other_home_agent", $"{request.HomeAgent} is not this home agent", "RFC 5944 3.8.2.1");
+        }
+
+        if ((request.Flags & (RegistrationFlags.MinimalEncapsulation | RegistrationFlags.Gre)) != 0)
+        {
+            return new(RegistrationReplyCode.HomeEncapsulationUnavailable, "ha.rrq.encapsulation", "only IP-in-IP encapsulation is offered", "RFC 5944 3.8.2.1");
+        }
+
+        if ((request.Flags & RegistrationFlags.ReverseTunnel) == 0)
+        {
+            return new(RegistrationReplyCode.HomeReverseTunnelMandatory, "ha.rrq.no_reverse_tunnel", "a reverse tunnel is mandatory here and T is not set", "RFC 3024 4.3.1");
+        }
+
+        if (request.Extensions.Find<VendorExtension>(e => e.IsForeignCritical(_options.EnterpriseNumber)) is not null)
+        {
+            return new(RegistrationReplyCode.HomeUnknownVendorExtensionFromMobileNode, "ha.rrq.critical_vendor_extension", "a critical vendor extension is not known here", "RFC 3115 2.4");
+        }
+
+        // With a key fresh from the AAAH the node is proven by MN-AAA; without one it has to show the MN-HA key it has.
+        var shows = request.TryFindAuthentication(AuthenticationKind.MobileHome, out _, out _);
+        if (before?.MobileNode is { } association && association.IsValidAt(now) && shows)
+        {
+            var result = request.Check(octets, AuthenticationKind.MobileHome, association);
+            if (result == AuthenticationResult.Wrong || (result != AuthenticationResult.Valid && !hasFreshKey))
+            {
+                return new(RegistrationReplyCode.HomeMobileNodeFailedAuthentication, "ha.rrq.bad_authenticator", "the MN-HA authenticator is wrong", "RFC 5944 3.8.2.1, NV9.7");
+            }
+        }
+        else if (!hasFreshKey)
+        {
+            return new(RegistrationReplyCode.HomeMobileNodeFailedAuthentication, "ha.rrq.no_authenticator", "the request shows no MN-HA key that is known here", "RFC 5944 3.8.2.1, NV9.7");
+        }
+
+        return (before?.Replay ?? default).Check(request.Identification, now, _options.TimestampTolerance) switch
+        {
+            IdentificationResult.Fresh => null,
+            IdentificationResult.NotGrowing => new(RegistrationReplyCode.HomeIdentificationMismatch, "ha.rrq.replayed", "the Identification is not newer than the last accepted one", "RFC 5944 5.7.1"),
+            _ => new(RegistrationReplyCode.HomeIdentificationMismatch, "ha.rrq.identification", "the Identification is too far from this agent's clock", "RFC 5944 5.7.1"),
+        };
+    }
+
+    private void Process(Registration registration, DateTimeOffset now, EffectSink effects)
+    {
+        var desired = registration.Desired;
+        Supersede(desired.HomeAddress, now, effects);
+        if (registration.Request.Lifetime == 0)
+        {
+            Finish(registration, now, effects);
+            return;
+        }
+
+        if (registration.Before is null && _bindings.Count >= _options.MaximumBindings)
+        {
+            Refuse(registration, new(RegistrationReplyCode.HomeInsufficientResources, "ha.rrq.full", "no room for another binding", "RFC 5944 3.8.2.1"), now, effects);
+            return;
+        }
+
+        if (registration.Before is { } earlier && earlier.Session != desired.Session)
+        {
+            // The AAAH started a new session for this address: the old one's paths have no owner any more.
+            Vpn.Remove(earlier.Session, effects);
+        }
+
+        var moved = registration.Before is { } before && !before.CareOfAddress.Equals(desired.CareOfAddress);
+        if (Vpn.Set(SessionOf(desired), now, effects, moved ? _options.HandoffTime : TimeSpan.FromSeconds(2)) is { } refusal)
+        {
+            Refuse(registration, new(RegistrationReplyCode.HomeProhibited, "ha.profile.refused", refusal.Text, refusal.Rule), now, effects);
+            return;
+        }
+
+        if (!UpdateGateways(registration, now, effects))
+        {
+            Finish(registration, now, effects);
+        }
+    }
+
+    /// <summary>S217: all is set, the binding is saved and the reply goes out.</summary>
+    private void Finish(Registration registration, DateTimeOffset now, EffectSink effects)
+    {
+        var desired = registration.Desired;
+        if (registration.Request.Lifetime == 0)
+        {
+            if (registration.Before is { } binding)
+            {
+                Remove(binding, registration.Har is null ? TerminationCause.Logout : null, now, effects);
+            }
+        }
+        else
+        {
+            Commit(desired, now, effects);
+            effects.Count("ha.registrations");
+        }
+
+        effects.Emit(new Report(Event(
+            registration.Request.Lifetime == 0 ? "registration.removed" : "registration.accepted", EventSeverity.Information,
+            $"lifetime {registration.Lifetime} s, {desired.Profiles.Count} VPN profile(s)", desired, registration.Har is null ? "NV2.8" : "NV1.9")));
+        Reply(registration, MakeReply(registration), DiameterResult.Success, null, now, effects);
+    }
+
+    private RegistrationReply MakeReply(Registration registration)
+    {
+        var request = registration.Request;
+        var reply = new RegistrationReply
+        {
+            Code = RegistrationReplyCode.Accepted,
+            Lifetime = registration.Lifetime,
+            HomeAddress = registration.Desired.HomeAddress,
+            HomeAgent = _options.Address,
+            Identification = request.Identification,
+        };
+        if (request.Nai is { } nai && request.HomeAddress.Equals(IPAddress.Any))
+        {
+            reply = reply.With(new NaiExtension(nai));
+        }
+
+        request.TryFindAuthentication(AuthenticationKind.MobileAaa, out var proof, out _);
+        foreach (var (peer, nonce) in ((NoncePeer, MobilityMsa?)[])[(NoncePeer.HomeAgent, registration.HomeNonce), (NoncePeer.ForeignAgent, registration.ForeignNonce)])
+        {
+            if (nonce is not null)
+            {
+                reply = reply.With(new KeyGenerationNonceReplyExtension
+                {
+                    Peer = peer,
+                    Lifetime = registration.KeyLifetime,
+                    AaaSpi = proof?.Spi ?? 0,
+                    AgentSpi = nonce.Spi,
+                    Algorithm = nonce.Algorithm,
+                    Nonce = nonce.Nonce,
+                });
+            }
+        }
+
+        return reply;
+    }
+
+    /// <summary>Undoes what <see cref="Process"/> installed and refuses (NV9.7, NV9.9).</summary>
+    private void Refuse(Registration registration, ReplyRefusal refusal, DateTimeOffset now, EffectSink effects)
+    {
+        if (registration.Before is { } before)
+        {
+            if (registration.Desired.Session != before.Session)
+            {
+                Vpn.Remove(registration.Desired.Session, effects);
+            }
+
+            Vpn.Set(SessionOf(before), now, effects);
+        }
+        else
+        {
+            Vpn.Remove(registration.Desired.Session, effects);
+        }
+
+        var reply = RefusingReply(registration.Request, registration.Desired.HomeAddress, refusal, now);
+        ReportRefusal(refusal, registration.Desired.Nai, registration.Desired.HomeAddress, registration.Desired.Session, effects);
+        Reply(registration, reply, DiameterResult.MipReplyFailure, refusal.Text, now, effects);
+    }
+
+    private void Refuse(DiameterRequest har, RegistrationRequest request, MobilityAssociation? mobileNode, ReplyRefusal refusal, string nai, DateTimeOffset now, EffectSink effects)
+    {
+        ReportRefusal(refusal, nai, request.HomeAddress, null, effects);
+        var reply = RefusingReply(request, request.HomeAddress, refusal, now);
+        if (mobileNode is not null)
+        {
+            reply = reply.Sign(AuthenticationKind.MobileHome, mobileNode);
+        }
+
+        Answer(
+            har,
+            AnswerTo(har, DiameterResult.MipReplyFailure)
+                .Add(AvpKeys.AuthApplicationId, DiameterApplications.MobileIpv4)
+                .Add(AvpKeys.UserName, nai)
+                .Add(AvpKeys.MipRegReply, reply.ToArray())
+                .Add(AvpKeys.MipHomeAgentAddress, _options.Address)
+                .Add(_vpn.VpnRefusalReason, refusal.Text)
+                .Build(),
+            now, effects);
+    }
+
+    private RegistrationReply RefusingReply(RegistrationRequest request, IPAddress homeAddress, ReplyRefusal refusal, DateTimeOffset now) => new()
+    {
+        Code = refusal.Code,
+        Lifetime = 0,
+        HomeAddress = homeAddress,
+        HomeAgent = _options.Address,
+        Identification = refusal.Code == RegistrationReplyCode.HomeIdentificationMismatch ? Identification.ForMismatch(request.Identification, now) : request.Identification,
+        Extensions = MobileIpExtensions.Of(ProjectExtensions.RefusalReason(_options.EnterpriseNumber, refusal.Text)),
+    };
+
+    private static void ReportRefusal(ReplyRefusal refusal, string nai, IPAddress homeAddress, string? session, EffectSink effects)
+    {
+        effects.Count(refusal.Counter);
+        effects.Emit(new Report(new EngineEvent("registration.refused", EventSeverity.Warning, $"{refusal.Code.Describe()}: {refusal.Text}") { Session = session, Nai = nai, HomeAddress = homeAddress, Rule = refusal.Rule }));
+    }
+
+    /// <summary>Signs the reply for the node and sends it the way the request came: in a HAA, or to the foreign agent.</summary>
+    private void Reply(Registration registration, RegistrationReply reply, uint result, string? reason, DateTimeOffset now, EffectSink effects)
+    {
+        var desired = registration.Desired;
+        if (desired.MobileNode is { } mobileNode)
+        {
+            reply = reply.Sign(AuthenticationKind.MobileHome, mobileNode);
+        }
+
+        if (registration.Datagram is { } datagram)
+        {
+            var octets = reply.Sign(AuthenticationKind.ForeignHome, desired.ForeignAgent!).ToArray();
+            effects.Emit(new SendDatagram(new IPEndPoint(_options.Address, MobileIpPort), datagram.Source, octets));
+            return;
+        }
+
+        var har = registration.Har!;
+        var haa = AnswerTo(har, result)
+            .Add(AvpKeys.AuthApplicationId, DiameterApplications.MobileIpv4)
+            .Add(AvpKeys.UserName, desired.Nai)
+            .Add(AvpKeys.AcctMultiSessionId, desired.Session)
+            .Add(AvpKeys.MipRegReply, reply.ToArray())
+            .Add(AvpKeys.MipHomeAgentAddress, _options.Address)
+            .Add(AvpKeys.MipMobileNodeAddress, desired.HomeAddress);
+        if (desired.ForeignAgent is { } foreignAgent)
+        {
+            haa.Add(AvpKeys.MipFaToHaSpi, foreignAgent.InboundSpi);
+        }
+
+        if (registration.Request.Extensions.Find<KeyGenerationNonceRequestExtension>(e => e.Peer == NoncePeer.ForeignAgent) is { } wanted)
+        {
+            haa.Add(AvpKeys.MipFaToMnSpi, wanted.MobileNodeSpi);
+        }
+
+        if (registration.Before is { } before && !before.CareOfAddress.Equals(desired.CareOfAddress))
+        {
+            haa.Add(_vpn.PreviousFaAddress, before.CareOfAddress);
+        }
+
+        if (reason is not null)
+        {
+            haa.Add(_vpn.VpnRefusalReason, reason);
+        }
+
+        Answer(har, haa.Build(), now, effects);
+    }
+
+    private ReplyRefusal? HomeAddressFor(RegistrationRequest request, AvpList avps, string nai, EffectSink effects, out IPAddress? address)
+    {
+        address = !request.HomeAddress.Equals(IPAddress.Any) ? request.HomeAddress
+            : avps.TryGetAddress(AvpKeys.MipMobileNodeAddress, out var given) && !given.Equals(IPAddress.Any) ? given
+            : _pool?.For(nai, _bindings.ContainsKey, effects);
+        if (address is null)
+        {
+            return new(RegistrationReplyCode.HomeInsufficientResources, "ha.rrq.no_address", "no home address can be assigned", "RFC 2794 2");
+        }
+
+        return _options.HomeNetwork.Contains(address)
+            ? null
+            : new(RegistrationReplyCode.HomeProhibited, "ha.rrq.not_home", $"{address} does not belong to home network {_options.HomeNetwork}", "RFC 5944 3.8.2");
+    }
+
+    private ushort Granted(RegistrationRequest request) => (ushort)Math.Min(request.Lifetime, _options.RegistrationLifetime.TotalSeconds);
+
+    private sealed record Secrets(IReadOnlyList<VpnProfile> Profiles, MobilityAssociation? MobileNode, MobilityAssociation? ForeignAgent, MobilityMsa? HomeNonce, MobilityMsa? ForeignNonce);
+
+    private ReplyRefusal? ReadSecrets(AvpList avps, IPAddress homeAddress, out Secrets? secrets)
+    {
+        secrets = null;
+        ReplyRefusal? problem = null;
+        foreach (var key in _options.KeyWrap.Values.Append(null).Distinct())
+        {
+            if (!_profileAvps.TryReadAll(avps, key, out var profiles, out var profileRefusal))
+            {
+                problem ??= new(RegistrationReplyCode.HomeProhibited, "ha.profile.refused", profileRefusal.Text, $"NV-A21, {profileRefusal.Rule}");
+                if (profileRefusal.Kind is ProfileRefusalKind.WrongKey or ProfileRefusalKind.NoWrappingKey)
+                {
+                    continue;
+                }
+
+                return problem;
+            }
+
+            if (!Read(AvpKeys.MipHaToMnMsa, out var toMobile) || !Read(AvpKeys.MipMnToHaMsa, out var fromMobile)
+                || !Read(AvpKeys.MipHaToFaMsa, out var toForeign) || !Read(AvpKeys.MipMnToFaMsa, out var foreignNonce))
+            {
+                continue;
+            }
+
+            secrets = new Secrets(
+                [.. profiles.Select(p => WithHomeAddress(p, homeAddress))],
+                toMobile is { Key: { } mobileKey } && fromMobile is not null ? new MobilityAssociation(toMobile.Spi, fromMobile.Spi, toMobile.Algorithm, mobileKey) : null,
+                toForeign is { Key: { } foreignKey } ? new MobilityAssociation(toForeign.Spi, NewSpi(), toForeign.Algorithm, foreignKey) : null,
+                fromMobile, foreignNonce);
+            return null;
+
+            bool Read(AvpKey group, out MobilityMsa? association)
+            {
+                if (_msaAvps.TryRead(avps, group, key, _options.PlainSessionKeys, _options.LegacyAuthenticators, out association, out var refusal))
+                {
+                    return true;
+                }
+
+                problem ??= new(RegistrationReplyCode.HomeProhibited, "ha.har.keys", refusal.Text, refusal.Rule);
+                return false;
+            }
+        }
+
+        return problem;
+    }
+
+    /// <summary>A profile made before the home address was known has 0.0.0.0/32 in its place (AAA README).</summary>
+    private static VpnProfile WithHomeAddress(VpnProfile profile, IPAddress homeAddress)
+    {
+        var unknown = new IPNetwork(IPAddress.Any, 32);
+        var home = new IPNetwork(homeAddress, 32);
+        return profile with
+        {
+            Source = profile.Source.Equals(unknown) ? home : profile.Source,
+            Destination = profile.Destination.Equals(unknown) ? home : profile.Destination,
+        };
+    }
+
+    private uint NewSpi()
+    {
+        uint spi;
+        do
+        {
+            spi = Random.NextUInt32();
+        }
+        while (spi < MobileIpv4Limits.FirstUsableSpi);
+        return spi;
+    }
+}

@@ -1,0 +1,66 @@
+using System.Net;
+using Sojourn.Wire.MobileIpv4;
+
+namespace Sojourn.Engine.MobileIpv4;
+
+/// <summary>What a home agent does when a correspondent gateway does not take its profile (spec R38, NV9.9).</summary>
+public enum UnansweredUpdatePolicy : byte
+{
+    /// <summary>Refuses the registration.</summary>
+    Refuse,
+
+    /// <summary>Registers without that profile; its traffic is blocked, never sent in clear.</summary>
+    Degrade,
+}
+
+public sealed record HomeAgentOptions
+{
+    /// <summary>The agent's address: tunnel end and Home Agent field.</summary>
+    public required IPAddress Address { get; init; }
+
+    /// <summary>Home addresses lie in it.</summary>
+    public required IPNetwork HomeNetwork { get; init; }
+
+    /// <summary>Physical home link for proxy ARP; null for a virtual home network.</summary>
+    public string? HomeInterface { get; init; }
+
+    public required VpnControlOptions Vpn { get; init; }
+
+    /// <summary>First and last address given to nodes that ask for one; null = none are given.</summary>
+    public (IPAddress First, IPAddress Last)? Pool { get; init; }
+
+    /// <summary>Longest registration lifetime granted (1..65534 s).</summary>
+    public TimeSpan RegistrationLifetime { get; init; } = TimeSpan.FromSeconds(600);
+
+    /// <summary>Difference of clocks accepted in an Identification (RFC 5944 5.7.1).</summary>
+    public TimeSpan TimestampTolerance { get; init; } = Identification.DefaultTolerance;
+
+    /// <summary>RFC 5649 keys shared with the Diameter nodes that hand keys to this agent, by identity.</summary>
+    public IReadOnlyDictionary<string, KeyMaterial> KeyWrap { get; init; } = new Dictionary<string, KeyMaterial>();
+
+    /// <summary>Contracts with correspondent gateways, by gateway address.</summary>
+    public IReadOnlyDictionary<IPAddress, BindingAssociation> BindingContracts { get; init; } = new Dictionary<IPAddress, BindingAssociation>();
+
+    /// <summary>Binding updates sent before giving up, and the time between them (spec NV9.9).</summary>
+    public int UpdateTries { get; init; } = 3;
+
+    public TimeSpan UpdateInterval { get; init; } = TimeSpan.FromSeconds(1);
+
+    public UnansweredUpdatePolicy UnansweredUpdate { get; init; }
+
+    /// <summary>How long the former agent's inbound half lives after a move (spec R27, R31).</summary>
+    public TimeSpan HandoffTime { get; init; } = TimeSpan.FromSeconds(10);
+
+    public int MaximumBindings { get; init; } = 1_000_000;
+
+    /// <summary>Registrations waiting for binding acknowledgements.</summary>
+    public int MaximumPending { get; init; } = 16_384;
+
+    /// <summary>HMAC-MD5 and HMAC-SHA-1 beside HMAC-SHA-256 (spec M6).</summary>
+    public bool LegacyAuthenticators { get; init; }
+
+    /// <summary>Takes MIP-Session-Key in clear from an AAA server that shares no wrapping key (spec M2).</summary>
+    public bool PlainSessionKeys { get; init; }
+
+    public uint EnterpriseNumber { get; init; } = ProjectExtensions.DefaultEnterprise;
+}
