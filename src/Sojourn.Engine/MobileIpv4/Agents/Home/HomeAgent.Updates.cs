@@ -2,7 +2,7 @@
 using System.Net;
 using Sojourn.Wire.MobileIpv4;
 
-namespace Sojourn.Engine.MobileIpv4;
+namespace Sojourn.Engine.MobileIpv4.Agents;
 
 /// <summary>Binding updates to dynamic gateways, their acknowledgements and requests (S215, NV4.6, NV4.8, NV7.13, NV7.14, NV9.5, NV9.9).</summary>
 public sealed partial class HomeAgent

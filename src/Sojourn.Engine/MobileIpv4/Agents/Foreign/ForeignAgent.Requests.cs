@@ -3,7 +3,7 @@ using Sojourn.Engine.Diameter;
 using Sojourn.Wire.Diameter;
 using Sojourn.Wire.MobileIpv4;
 
-namespace Sojourn.Engine.MobileIpv4;
+namespace Sojourn.Engine.MobileIpv4.Agents;
 
 /// <summary>From the Registration Request on the access link to the AMR, or to the home agent.</summary>
 public sealed partial class ForeignAgent

@@ -1,7 +1,7 @@
 using System.Net;
 using Sojourn.Wire.MobileIpv4;
 
-namespace Sojourn.Engine.MobileIpv4;
+namespace Sojourn.Engine.MobileIpv4.Agents;
 
 /// <summary>A link on which a foreign agent takes visitors.</summary>
 /// <param name="Interface">Interface name.</param>

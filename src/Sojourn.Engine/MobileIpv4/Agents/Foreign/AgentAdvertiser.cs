@@ -1,7 +1,7 @@
 using System.Net;
 using Sojourn.Wire.MobileIpv4;
 
-namespace Sojourn.Engine.MobileIpv4;
+namespace Sojourn.Engine.MobileIpv4.Agents;
 
 /// <summary>What a challenge in a request turns out to be (RFC 4721 3.2).</summary>
 internal enum ChallengeResult : byte

@@ -4,7 +4,7 @@ using Sojourn.Engine.Diameter;
 using Sojourn.Wire.Diameter;
 using Sojourn.Wire.MobileIpv4;
 
-namespace Sojourn.Engine.MobileIpv4;
+namespace Sojourn.Engine.MobileIpv4.Agents;
 
 /// <summary>From the AMA, or the home agent's reply, to the visitor's paths and the reply on the access link.</summary>
 public sealed partial class ForeignAgent

@@ -2,7 +2,7 @@ using System.Net;
 using Sojourn.Wire.Diameter;
 using Sojourn.Wire.MobileIpv4;
 
-namespace Sojourn.Engine.MobileIpv4;
+namespace Sojourn.Engine.MobileIpv4.Agents;
 
 /// <summary>Why a foreign agent refuses a request before or after asking anybody.</summary>
 internal sealed record RequestRefusal(RegistrationReplyCode Code, string Counter, string Text, string Rule);

@@ -10,7 +10,7 @@ using Sojourn.Engine.Diameter;
 using Sojourn.Wire.Diameter;
 using Sojourn.Wire.MobileIpv4;
 
-namespace Sojourn.Engine.MobileIpv4;
+namespace Sojourn.Engine.MobileIpv4.Agents;
 
 /// <summary>
 /// The home agent (HA): takes registrations in HARs and from foreign agents, keeps bindings, installs its halves of the

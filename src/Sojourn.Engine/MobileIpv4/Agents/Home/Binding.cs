@@ -4,7 +4,7 @@ using System.Text.Json.Serialization;
 using Sojourn.Engine.Aaa;
 using Sojourn.Wire.MobileIpv4;
 
-namespace Sojourn.Engine.MobileIpv4;
+namespace Sojourn.Engine.MobileIpv4.Agents;
 
 /// <summary>One mobility binding (RFC 5944 3.8.1) with the profiles of its session, in this agent's views.</summary>
 public sealed record Binding

@@ -1,7 +1,7 @@
 using System.Net;
 using Sojourn.Wire.MobileIpv4;
 
-namespace Sojourn.Engine.MobileIpv4;
+namespace Sojourn.Engine.MobileIpv4.Agents;
 
 /// <summary>What a home agent does when a correspondent gateway does not take its profile (spec R38, NV9.9).</summary>
 public enum UnansweredUpdatePolicy : byte

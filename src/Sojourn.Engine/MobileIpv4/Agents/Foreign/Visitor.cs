@@ -1,7 +1,7 @@
 using System.Net;
 using Sojourn.Wire.MobileIpv4;
 
-namespace Sojourn.Engine.MobileIpv4;
+namespace Sojourn.Engine.MobileIpv4.Agents;
 
 /// <summary>One row of the visitor list (RFC 5944 3.7.1).</summary>
 public sealed record Visitor

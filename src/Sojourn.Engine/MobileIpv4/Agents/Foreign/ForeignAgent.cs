@@ -12,7 +12,7 @@ using Sojourn.Engine.Diameter;
 using Sojourn.Wire.Diameter;
 using Sojourn.Wire.MobileIpv4;
 
-namespace Sojourn.Engine.MobileIpv4;
+namespace Sojourn.Engine.MobileIpv4.Agents;
 
 /// <summary>
 /// The foreign agent (FA): advertises itself, turns Registration Requests into AMRs, installs the profiles of AMAs and

@@ -4,7 +4,7 @@ using Sojourn.Engine.Diameter;
 using Sojourn.Wire.Diameter;
 using Sojourn.Wire.MobileIpv4;
 
-namespace Sojourn.Engine.MobileIpv4;
+namespace Sojourn.Engine.MobileIpv4.Agents;
 
 /// <summary>Registration Requests, in a HAR or straight from a foreign agent, up to the reply (S210-S217).</summary>
 public sealed partial class HomeAgent

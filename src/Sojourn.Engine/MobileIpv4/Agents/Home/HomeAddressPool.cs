@@ -2,7 +2,7 @@ using System.Buffers.Binary;
 using System.Net;
 using System.Text;
 
-namespace Sojourn.Engine.MobileIpv4;
+namespace Sojourn.Engine.MobileIpv4.Agents;
 
 /// <summary>
 /// Home addresses for nodes that ask for one (RFC 2794 2). A user gets the same address every time, also after a
