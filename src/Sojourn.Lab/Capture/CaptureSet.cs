@@ -17,12 +17,15 @@ public sealed class CaptureSet
     {
         Topology = topology;
         _tls = tls;
+        EspKeys = esp;
         Frames = [.. frames.OrderBy(f => f.Time)];
         Packets = [.. Frames.Select(f => Open(f, esp)).OfType<Sighting>()];
         _signals = new Lazy<IReadOnlyList<Signal>>(() => [.. Datagrams().Concat(DiameterMessages()).OrderBy(s => s.Time)]);
     }
 
     public LabTopology Topology { get; }
+
+    public EspKeys EspKeys { get; }
 
     public IReadOnlyList<CapturedFrame> Frames { get; }
 

@@ -142,6 +142,11 @@ public sealed class LabNetwork : IDisposable
         foreach (var node in Topology.Nodes)
         {
             using var route = Rtnetlink.Open(_namespaces[node.Name]);
+            foreach (var more in node.MoreAddresses)
+            {
+                route.AddAddress(more.Interface, more.Address!, more.PrefixLength, detectDuplicates: false);
+            }
+
             foreach (var way in node.Routes)
             {
                 route.AddRoute(new Route { Destination = way.Destination, Gateway = way.Gateway });

@@ -38,7 +38,7 @@ public sealed record LabTopology(IReadOnlyList<LabNode> Nodes, IReadOnlyList<Lab
 
     /// <summary>The node that has the address on an interface or as home address; null when none has.</summary>
     public LabNode? Owner(IPAddress address) =>
-        Nodes.FirstOrDefault(n => address.Equals(n.HomeAddress))
+        Nodes.FirstOrDefault(n => address.Equals(n.HomeAddress) || n.MoreAddresses.Any(e => address.Equals(e.Address)))
         ?? (Links.SelectMany(l => l.Ends).FirstOrDefault(e => address.Equals(e.Address)) is { } end ? Node(end.Node) : null);
 }
 
@@ -56,6 +56,9 @@ public sealed record LabNode
     public required string Label { get; init; }
 
     public IReadOnlyList<LabRoute> Routes { get; init; } = [];
+
+    /// <summary>Addresses beside those of the link ends.</summary>
+    public IReadOnlyList<LinkEnd> MoreAddresses { get; init; } = [];
 
     /// <summary>Mobile nodes only.</summary>
     public IPAddress? HomeAddress { get; init; }

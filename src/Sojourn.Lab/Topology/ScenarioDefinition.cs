@@ -39,7 +39,6 @@ public sealed record ScenarioOptions
         ["security"] = Security switch { SecurityType.Ah => "ah", SecurityType.Esp => "esp", _ => "encapsulation" },
         ["share"] = UserSpecific ? "user" : "shared",
         ["algorithm"] = Security == SecurityType.Ah ? "hmac-sha256" : "aes128-gcm",
-        ["static-algorithm"] = Security == SecurityType.Ah ? "hmac-sha256" : "aes128-cbc-hmac-sha256",
     };
 }
 
@@ -118,7 +117,16 @@ public sealed class ScenarioDefinition
         return Read(name, Tree.Load(path), options ?? new ScenarioOptions());
     }
 
-    public static ScenarioDefinition Read(string name, Tree tree, ScenarioOptions options) => new(name, tree.Expand(options.Variables), options);
+    /// <summary>Takes a tree; parts under <c>variants</c> that the options name are laid over it.</summary>
+    public static ScenarioDefinition Read(string name, Tree tree, ScenarioOptions options)
+    {
+        foreach (var variant in (string[])[options.Variables["security"], options.Variables["share"]])
+        {
+            tree = tree["variants"][variant].Exists ? tree.With(tree["variants"][variant]) : tree;
+        }
+
+        return new ScenarioDefinition(name, (tree["variants"].Exists ? tree.Without("variants") : tree).Expand(options.Variables), options);
+    }
 
     private static LabNode Node(string name, Tree tree) => new()
     {
@@ -134,6 +142,7 @@ public sealed class ScenarioDefinition
         },
         Order = tree["order"].TextOrNull is { } order ? int.Parse(order, CultureInfo.InvariantCulture) : 0,
         Routes = [.. tree["routes"].Items.Select(Route)],
+        MoreAddresses = [.. tree["more-addresses"].Items.Select(t => End(t, name + " " + t.Text))],
         Settings = tree["settings"].Exists ? tree["settings"] : null,
     };
 
@@ -150,7 +159,7 @@ public sealed class ScenarioDefinition
         var kind = Enum.TryParse<LinkKind>(tree["kind"].Text, ignoreCase: true, out var parsed)
             ? parsed
             : throw new ScenarioException($"{tree["kind"].Where}: '{tree["kind"].Text}' is not allowed; allowed: {string.Join(", ", Enum.GetNames<LinkKind>()).ToLowerInvariant()}");
-        var ends = tree["ends"].Items.Select(End).ToList();
+        var ends = tree["ends"].Items.Select(t => End(t, t.Text)).ToList();
         if (ends.Count != 2)
         {
             throw new ScenarioException($"{tree["ends"].Where}: a link has two ends, not {ends.Count}");
@@ -162,9 +171,9 @@ public sealed class ScenarioDefinition
             tree["rate"].TextOrNull is { } rate ? Rate(rate, tree["rate"].Where) : 0));
     }
 
-    private static LinkEnd End(Tree tree)
+    private static LinkEnd End(Tree tree, string text)
     {
-        var words = tree.Text.Split(' ', StringSplitOptions.RemoveEmptyEntries);
+        var words = text.Split(' ', StringSplitOptions.RemoveEmptyEntries);
         if (words.Length is not (2 or 3))
         {
             throw new ScenarioException($"{tree.Where}: '{tree.Text}' is no link end; write 'NODE INTERFACE [ADDRESS/LENGTH]'");

@@ -1,0 +1,51 @@
+using Sojourn.Lab.Nodes;
+
+namespace Sojourn.Lab.Evidence;
+
+/// <summary>
+/// tshark as an independent judge of every captured packet: nothing malformed, no expert error, no wrong checksum, no wrong
+/// ICV with the exported keys. Present where tshark is installed.
+/// </summary>
+public static class StrictJudge
+{
+    private const string Fault =
+        "_ws.malformed || _ws.short || _ws.unreassembled || _ws.expert.severity >= 8388608 || ip.checksum.status == 0 || udp.checksum.status == 0 || tcp.checksum.status == 0 || icmp.checksum.status == 0";
+
+    public static bool IsAvailable => LabCommand.Find("tshark") is not null;
+
+    /// <summary>Options that open TLS and ESP with the keys of an evidence folder.</summary>
+    public static IReadOnlyList<string> KeyOptions(string evidence)
+    {
+        var options = new List<string> { "-o", "tls.keylog_file:" + Path.Combine(evidence, "keys", "tls_keys.log"), "-o", "esp.enable_encryption_decode:TRUE", "-d", "tcp.port==5658,tls" };
+        var keys = Path.Combine(evidence, "keys", "esp_sa");
+        if (File.Exists(keys))
+        {
+            foreach (var line in File.ReadLines(keys).Where(l => l.StartsWith("\"IPv", StringComparison.Ordinal)).Distinct())
+            {
+                options.AddRange(["-o", "uat:esp_sa:" + line]);
+            }
+        }
+
+        return options;
+    }
+
+    /// <summary>Faults found in a capture, one a line; empty when there are none.</summary>
+    /// <param name="capture">File.</param>
+    /// <param name="evidence">Evidence folder with the keys.</param>
+    /// <param name="except">Display filter of packets the scenario itself damaged; null = none.</param>
+    /// <param name="cancellation">Stops tshark.</param>
+    public static async Task<IReadOnlyList<string>> FaultsAsync(string capture, string evidence, string? except, CancellationToken cancellation)
+    {
+        var result = await LabCommand.RunAsync(
+            [
+                LabCommand.Find("tshark")!, "-n", "-r", capture, .. KeyOptions(evidence),
+                "-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE",
+                "-Y", except is null ? Fault : $"({Fault}) && !({except})",
+                "-T", "fields", "-e", "frame.number", "-e", "_ws.col.Protocol", "-e", "_ws.expert.message", "-e", "_ws.col.Info",
+            ],
+            cancellation);
+        return result.ExitCode == 0
+            ? [.. result.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(l => $"{Path.GetFileNameWithoutExtension(capture)} frame {l.Replace('\t', ' ')}")]
+            : [$"tshark failed on {capture}: {result.Errors.Trim().Split('\n').LastOrDefault()}"];
+    }
+}

@@ -1,0 +1,107 @@
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.RegularExpressions;
+using Sojourn.Lab.Topology;
+using Sojourn.Storage;
+using Sojourn.Storage.Provisioning;
+
+namespace Sojourn.Lab.Nodes;
+
+/// <summary>
+/// Writes what the nodes of a run need before they start: configuration files, secrets, certificates and the subscriber
+/// database. Everything goes into the run directory, which only its owner can read.
+/// </summary>
+public static partial class NodeFiles
+{
+    private const string KeysFolder = "keys", DatabaseFile = "subscribers.db";
+    private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+
+    /// <summary>Writes everything for every node of the scenario.</summary>
+    public static void Write(ScenarioDefinition scenario, RunDirectory run)
+    {
+        WriteSecrets(scenario, run);
+        using var authority = new LabCertificates(run.Folder);
+        foreach (var node in scenario.Topology.Nodes.Where(n => n.RunsSojourn))
+        {
+            var folder = run.FolderOf(node.Name);
+            var settings = node.Settings ?? throw new ScenarioException($"node '{node.Name}' has a role but no settings");
+            if (settings["diameter"]["identity"].TextOrNull is { } identity)
+            {
+                authority.Issue(identity, Path.Combine(folder, "node.crt"), Path.Combine(folder, "node.key"));
+            }
+
+            File.WriteAllText(ConfigurationOf(run, node.Name), Configuration(node, settings));
+            if (settings["aaa"]["serves"].TextOrNull == "home")
+            {
+                WriteDatabase(scenario, run, folder);
+            }
+        }
+    }
+
+    public static string ConfigurationOf(RunDirectory run, string node) => Path.Combine(run.FolderOf(node), "config.yaml");
+
+    public static string LogOf(RunDirectory run, string node) => Path.Combine(run.FolderOf(node), "log.jsonl");
+
+    public static string SocketOf(RunDirectory run, string node) => Path.Combine(run.FolderOf(node), "control.sock");
+
+    public static string EspKeysOf(RunDirectory run, string node) => Path.Combine(run.FolderOf(node), "esp_sa");
+
+    public static string TlsKeysOf(RunDirectory run, string node) => Path.Combine(run.FolderOf(node), "tls_keys.log");
+
+    public static string DatabaseOf(RunDirectory run, string node) => Path.Combine(run.FolderOf(node), DatabaseFile);
+
+    /// <summary>Every secret of the run as octets, with the file it stands in: what must never be seen in captures, logs or output.</summary>
+    public static IReadOnlyList<(string Name, byte[] Octets)> Secrets(RunDirectory run) =>
+        [.. Directory.GetFiles(Path.Combine(run.Folder, KeysFolder)).Select(f => (Path.GetFileName(f), Convert.FromHexString(File.ReadAllText(f).Trim())))];
+
+    private static string Configuration(LabNode node, Tree settings)
+    {
+        var lab = new StringBuilder()
+            .Append("node: ").Append(node.Name).Append('\n')
+            .Append("role: ").Append(node.Role).Append('\n')
+            .Append("state-directory: state\n")
+            .Append("control: { socket: control.sock }\n")
+            .Append("log: { level: information, file: log.jsonl }\n");
+        if (node.Role is "foreign-agent" or "home-agent" or "gateway")
+        {
+            lab.Append("key-export: { esp: esp_sa }\n");
+        }
+
+        if (settings["diameter"].Exists)
+        {
+            lab.Append("diameter: { tls: { certificate-file: node.crt, key-file: node.key, ca-file: ../ca.crt } }\n");
+        }
+
+        return Tree.Parse(lab.ToString(), "lab").With(settings).ToYaml();
+    }
+
+    /// <summary>Makes every file that settings or provisioning name as <c>../keys/NAME</c>.</summary>
+    private static void WriteSecrets(ScenarioDefinition scenario, RunDirectory run)
+    {
+        var folder = run.FolderOf(KeysFolder);
+        var names = scenario.Topology.Nodes.Where(n => n.Settings is not null).SelectMany(n => n.Settings!.Texts)
+            .Concat(scenario.Provisioning.Texts)
+            .Select(t => KeyReference().Match(t.Text)).Where(m => m.Success).Select(m => m.Groups[1].Value).Distinct();
+        foreach (var name in names)
+        {
+            WritePrivate(Path.Combine(folder, name), Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(scenario.KeyLengths.GetValueOrDefault(name, 32))) + "\n");
+        }
+    }
+
+    private static void WriteDatabase(ScenarioDefinition scenario, RunDirectory run, string folder)
+    {
+        var import = Path.Combine(folder, "provisioning.yaml");
+        File.WriteAllText(import, scenario.Provisioning.ToYaml());
+        using var database = Database.Open(Path.Combine(folder, DatabaseFile));
+        ProvisioningFile.Import(import, new SubscriberStore(database, TimeProvider.System, "lab"));
+    }
+
+    private static void WritePrivate(string path, string text)
+    {
+        using var file = new FileStream(path, new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write, UnixCreateMode = OwnerOnly });
+        file.Write(Encoding.ASCII.GetBytes(text));
+    }
+
+    [GeneratedRegex(@"^\.\./keys/([a-z0-9-]+)$")]
+    private static partial Regex KeyReference();
+}

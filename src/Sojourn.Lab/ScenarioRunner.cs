@@ -1,0 +1,126 @@
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+using Sojourn.Lab.Capture;
+using Sojourn.Lab.Evidence;
+using Sojourn.Lab.Nodes;
+using Sojourn.Lab.Scenarios;
+using Sojourn.Lab.Topology;
+
+namespace Sojourn.Lab;
+
+/// <summary>The outcome of a run with what its page shows.</summary>
+public sealed record ScenarioOutcome(Report Report, IReadOnlyList<LadderChapter> Chapters, IReadOnlyList<PathLine> Paths, string Evidence);
+
+/// <summary>Runs one scenario from nothing to evidence and leaves the machine as it was, whatever happens.</summary>
+public static class ScenarioRunner
+{
+    /// <param name="definition">Scenario with its variant.</param>
+    /// <param name="evidence">Folder for the evidence.</param>
+    /// <param name="progress">Told what happens.</param>
+    /// <param name="cancellation">Ends the run early; everything is removed then too.</param>
+    /// <exception cref="ScenarioException">The scenario could not be built or driven. Evidence of what happened so far is in the folder.</exception>
+    public static async Task<ScenarioOutcome> RunAsync(ScenarioDefinition definition, string evidence, ILabProgress progress, CancellationToken cancellation)
+    {
+        var scenario = Scenario.All.TryGetValue(definition.Name, out var make) ? make() : throw new ScenarioException($"scenario '{definition.Name}' has no script");
+        var started = DateTimeOffset.UtcNow;
+        await using var run = await LabRun.BuildAsync(definition, evidence, progress);
+        evidence = run.Evidence;
+        Exception? failure = null;
+        IReadOnlyDictionary<string, JsonElement> paths = new Dictionary<string, JsonElement>();
+        try
+        {
+            await run.StartAsync(cancellation);
+            await scenario.DriveAsync(run, cancellation);
+            paths = await CollectPathsAsync(run, cancellation);
+        }
+        catch (Exception e)
+        {
+            failure = e;
+        }
+
+        progress.Step("Stopping and reading the captures");
+        await Task.WhenAll(run.Nodes.Values.Select(n => n.StopAsync()));
+        run.Network.StopRecording();
+        CopyNodeFiles(run, paths);
+        File.WriteAllText(Path.Combine(evidence, "topology.json"), TopologyFile.Write(definition));
+        if (failure is not null)
+        {
+            throw failure is OperationCanceledException or ScenarioException ? failure : new ScenarioException($"the scenario broke off: {failure.Message}", failure);
+        }
+
+        var captures = CaptureSet.Read(
+            definition.Topology, Path.Combine(evidence, "captures"),
+            EspKeys.Read([Path.Combine(evidence, "keys", "esp_sa")]), TlsKeys.Read([Path.Combine(evidence, "keys", "tls_keys.log")]));
+        var rows = new RowBook();
+        scenario.Judge(run, captures, rows);
+        await CommonRows.JudgeAsync(scenario, run, captures, rows, cancellation);
+        var report = new Report
+        {
+            Scenario = definition.Name,
+            Started = started,
+            DurationSeconds = Math.Round((DateTimeOffset.UtcNow - started).TotalSeconds, 3),
+            Rows = rows.Rows,
+            Measurements = rows.Measurements,
+        };
+        var chapters = scenario.Chapters(captures);
+        var lines = PathLines.Read(paths);
+        File.WriteAllText(Path.Combine(evidence, "report.json"), report.ToJson());
+        File.WriteAllText(Path.Combine(evidence, "report.html"), HtmlReport.Write(definition, report, chapters, lines, PathLines.Tunnels(definition.Topology, captures)));
+        return new ScenarioOutcome(report, chapters, lines, evidence);
+    }
+
+    private static async Task<IReadOnlyDictionary<string, JsonElement>> CollectPathsAsync(LabRun run, CancellationToken cancellation)
+    {
+        var paths = new Dictionary<string, JsonElement>();
+        foreach (var node in run.Nodes.Values.Where(n => n.IsRunning))
+        {
+            paths.Add(node.Name, await run.ShowAsync(node.Name, "paths", cancellation));
+        }
+
+        return paths;
+    }
+
+    /// <summary>Copies what belongs to the evidence out of the private run directory: configurations, logs, paths and the two key files.</summary>
+    private static void CopyNodeFiles(LabRun run, IReadOnlyDictionary<string, JsonElement> paths)
+    {
+        foreach (var node in run.Nodes.Keys)
+        {
+            var folder = Path.Combine(run.Evidence, "nodes", node);
+            Directory.CreateDirectory(folder);
+            Copy(NodeFiles.ConfigurationOf(run.Directory, node), Path.Combine(folder, "config.yaml"));
+            Copy(NodeFiles.LogOf(run.Directory, node), Path.Combine(folder, "log.jsonl"));
+            if (File.Exists(run.Node(node).ConsolePath) && new FileInfo(run.Node(node).ConsolePath).Length > 0)
+            {
+                Copy(run.Node(node).ConsolePath, Path.Combine(folder, "console.txt"));
+            }
+
+            File.WriteAllText(
+                Path.Combine(folder, "paths.json"),
+                paths.TryGetValue(node, out var table) ? JsonSerializer.Serialize(table, new JsonSerializerOptions { WriteIndented = true }) + "\n" : "{}\n");
+        }
+
+        Join(run, NodeFiles.EspKeysOf, "esp_sa");
+        Join(run, NodeFiles.TlsKeysOf, "tls_keys.log");
+    }
+
+    private static void Join(LabRun run, Func<RunDirectory, string, string> file, string name)
+    {
+        var lines = run.Nodes.Keys.Select(n => file(run.Directory, n)).Where(File.Exists).SelectMany(File.ReadLines).Distinct();
+        File.WriteAllLines(Path.Combine(run.Evidence, "keys", name), lines, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false));
+    }
+
+    private static void Copy(string from, string to)
+    {
+        if (File.Exists(from))
+        {
+            using var source = new FileStream(from, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
+            using var target = File.Create(to);
+            source.CopyTo(target);
+        }
+        else
+        {
+            File.WriteAllText(to, "");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+using System.Globalization;
+using System.Text;
+using Sojourn.Lab.Capture;
+using Sojourn.Lab.Evidence;
+using Sojourn.Lab.Nodes;
+
+namespace Sojourn.Lab.Scenarios;
+
+/// <summary>What holds in every scenario: nothing lost, nothing malformed, no secret anywhere.</summary>
+internal static class CommonRows
+{
+    public static async Task JudgeAsync(Scenario scenario, LabRun run, CaptureSet captures, RowBook rows, CancellationToken cancellation)
+    {
+        rows.Check("LAB", "the wires lost no frame that the scenario did not lose on purpose", run.Network.Dropped == 0,
+            string.Create(CultureInfo.InvariantCulture, $"{captures.Frames.Count} frames on {run.Topology.Links.Count} links, {run.Network.Dropped} dropped"));
+        if (StrictJudge.IsAvailable)
+        {
+            var faults = new List<string>();
+            foreach (var link in run.Topology.Links)
+            {
+                faults.AddRange(await StrictJudge.FaultsAsync(Path.Combine(run.Evidence, "captures", link.Name + ".pcapng"), run.Evidence, scenario.Damaged(link.Name), cancellation));
+            }
+
+            rows.Check("LAB", "tshark, with the exported keys, finds no malformed packet, expert error or wrong checksum in any capture", faults.Count == 0,
+                faults.Count == 0 ? string.Create(CultureInfo.InvariantCulture, $"{run.Topology.Links.Count} captures clean") : string.Join("; ", faults.Take(6)));
+        }
+
+        Secrets(run, captures, rows);
+    }
+
+    /// <summary>NV-A32: every key of database, configuration and associations, raw, in hexadecimal and in base64, in everything anybody could read.</summary>
+    private static void Secrets(LabRun run, CaptureSet captures, RowBook rows)
+    {
+        var secrets = NodeFiles.Secrets(run.Directory)
+            .Concat(captures.EspKeys.All.SelectMany(k => new[] { ($"ESP cipher key of SPI 0x{k.Spi:x8}", k.CipherKey), ($"ESP authentication key of SPI 0x{k.Spi:x8}", k.AuthenticationKey) }))
+            .Where(s => s.Item2.Length >= 16)
+            .ToList();
+        var places = new List<(string Name, byte[] Octets)>();
+        places.AddRange(Directory.GetFiles(Path.Combine(run.Evidence, "captures")).Select(f => (Path.GetFileName(f), File.ReadAllBytes(f))));
+        places.AddRange(Directory.GetFiles(Path.Combine(run.Evidence, "nodes"), "*", SearchOption.AllDirectories).Select(f => (Path.GetRelativePath(run.Evidence, f), File.ReadAllBytes(f))));
+        places.AddRange(captures.Signals.Where(s => s.Diameter is not null).Select(s => ($"{s} inside TLS", s.Diameter!.Octets.ToArray())));
+        places.AddRange(run.Commands.Select(c => ("output of " + c.CommandLine, Encoding.UTF8.GetBytes(c.Output + c.Errors))));
+        var found = new List<string>();
+        foreach (var (name, secret) in secrets)
+        {
+            // A mixed-case hexadecimal print is as good as a lower-case one, so text is compared in lower case too.
+            byte[][] forms = [secret, Encoding.ASCII.GetBytes(Convert.ToHexStringLower(secret)), Encoding.ASCII.GetBytes(Convert.ToHexString(secret)), Encoding.ASCII.GetBytes(Convert.ToBase64String(secret).TrimEnd('='))];
+            found.AddRange(places.Where(p => forms.Any(f => p.Octets.AsSpan().IndexOf(f) >= 0)).Select(p => $"{name} in {p.Name}"));
+        }
+
+        rows.Check("NV-A32", "no key of the database, the configuration or an association is in any capture, inside TLS, in any log or in any output",
+            found.Count == 0 && secrets.Count > 0,
+            found.Count == 0 ? string.Create(CultureInfo.InvariantCulture, $"{secrets.Count} keys looked for in {places.Count} places, none found") : string.Join("; ", found.Take(5)));
+    }
+}

@@ -1,0 +1,95 @@
+using System.Net;
+using Sojourn.Lab.Capture;
+using Sojourn.Lab.Network;
+
+namespace Sojourn.Lab.Scenarios;
+
+/// <summary>A registration as seen on the mobile node's access link.</summary>
+/// <param name="From">Before the node was started.</param>
+/// <param name="Replied">When the reply left the foreign agent; null when none came.</param>
+/// <param name="Code">Its code.</param>
+public sealed record SeenRegistration(string Node, long From, long? Replied, int Code)
+{
+    public bool Accepted => Replied is not null && Code is 0 or 1;
+}
+
+/// <summary>What mobile nodes do in scenarios.</summary>
+internal static class MobileNodes
+{
+    private static readonly TimeSpan ReplyLimit = TimeSpan.FromSeconds(20);
+
+    /// <summary>Switches a mobile node on and waits for the reply to its registration.</summary>
+    public static async Task<SeenRegistration> RegisterAsync(this LabRun run, string node, string accessLink, CancellationToken cancellation)
+    {
+        run.Progress.Step($"{run.Topology.Node(node).Label} registers");
+        var from = LabRun.Now;
+        await run.Node(node).StartAsync(cancellation);
+        return await run.AwaitReplyAsync(node, accessLink, from, cancellation);
+    }
+
+    public static async Task<SeenRegistration> AwaitReplyAsync(this LabRun run, string node, string accessLink, long from, CancellationToken cancellation)
+    {
+        var reply = await run.WaitForAsync(accessLink, from, (frame, packet) => Reply(packet) is not null, ReplyLimit, cancellation);
+        var code = reply is null ? -1 : Reply(Ipv4Packet.Of(reply)!)!.Code;
+        if (code is 0 or 1)
+        {
+            // The reply still has to cross the access link and be taken in.
+            await Task.Delay(run.Network.Wire(accessLink).Character.Delay + TimeSpan.FromMilliseconds(150), cancellation);
+        }
+
+        run.Progress.Note(reply is null ? $"{node}: no reply" : code is 0 or 1 ? $"{node}: accepted" : $"{node}: refused with code {code}");
+        return new SeenRegistration(node, from, reply?.Time, code);
+    }
+
+    /// <summary>
+    /// As <see cref="RegisterAsync"/>, but the wire holds the reply back on the access link while <paramref name="look"/> looks
+    /// around: so the tables it sees are those of the instant the reply has left the foreign agent.
+    /// </summary>
+    public static async Task<SeenRegistration> RegisterAndLookAsync(this LabRun run, string node, string accessLink, Func<Task> look, CancellationToken cancellation)
+    {
+        var wire = run.Network.Wire(accessLink);
+        wire.Tap = frame => Ipv4Packet.Of(frame) is { } packet && Reply(packet) is { Code: 0 or 1 } ? WireVerdict.Hold : WireVerdict.Pass;
+        try
+        {
+            var from = LabRun.Now;
+            run.Progress.Step($"{run.Topology.Node(node).Label} registers");
+            await run.Node(node).StartAsync(cancellation);
+            if (await run.WaitForAsync(accessLink, from, (_, packet) => Reply(packet) is not null, ReplyLimit, cancellation) is not null)
+            {
+                await look();
+            }
+
+            wire.Tap = null;
+            wire.Release();
+            return await run.AwaitReplyAsync(node, accessLink, from, cancellation);
+        }
+        finally
+        {
+            wire.Tap = null;
+            wire.Release();
+        }
+    }
+
+    /// <summary>The Registration Reply in a packet; null when it is something else.</summary>
+    public static MobileIpView? Reply(Ipv4Packet packet) =>
+        packet.IsUdp && packet.SourcePort == 434 && MobileIpView.Parse(packet.UdpData) is { IsReply: true } reply ? reply : null;
+
+    /// <summary>Transport sockets of a node from outside: protocol, local address and port (proc(5)).</summary>
+    public static IReadOnlyList<string> Sockets(this LabRun run, string node) => run.Network.Namespace(node).Run(() =>
+        (IReadOnlyList<string>)
+        [
+            .. ((string[])["tcp", "tcp6", "udp", "udp6", "raw", "raw6"]).SelectMany(table =>
+                File.ReadAllLines($"/proc/thread-self/net/{table}").Skip(1)
+                    .Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1])
+                    .Select(local => $"{table} {Local(local)}")),
+        ]);
+
+    private static string Local(string hexadecimal)
+    {
+        var parts = hexadecimal.Split(':');
+        var port = Convert.ToUInt16(parts[1], 16);
+        return parts[0].Length == 8
+            ? $"{new IPAddress(BitConverter.GetBytes(Convert.ToUInt32(parts[0], 16)))}:{port}"
+            : $"[{parts[0]}]:{port}";
+    }
+}

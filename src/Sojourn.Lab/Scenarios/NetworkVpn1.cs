@@ -1,0 +1,198 @@
+using System.Net;
+using System.Text.Json;
+using Sojourn.DataPath.Netlink;
+using Sojourn.Lab.Capture;
+using Sojourn.Lab.Evidence;
+using Sojourn.Lab.Network;
+using Sojourn.Lab.Nodes;
+
+namespace Sojourn.Lab.Scenarios;
+
+/// <summary>NV1: first registration, static path between home agent and company (spec network-vpn section 5).</summary>
+public sealed partial class NetworkVpn1 : Scenario
+{
+    private static readonly IPAddress Alice = IPAddress.Parse("10.99.0.10"), Bob = IPAddress.Parse("10.99.0.11"), Eve = IPAddress.Parse("10.99.0.12"),
+        Host = IPAddress.Parse("192.168.50.10"), Agent = IPAddress.Parse("10.0.1.2"), Home = IPAddress.Parse("10.0.3.2"), Company = IPAddress.Parse("10.0.5.2");
+
+    private readonly Tables _tables = new();
+    private PingResult? _before, _up, _down, _bobPing, _evePing, _marked, _ecn, _whole, _tooBig, _fits, _during, _afterMallory, _bobAgain;
+    private SeenRegistration? _alice, _bob, _eve, _mallory, _bobSecond;
+    private IReadOnlyList<string> _aliceSockets = [], _hostSockets = [], _aliceDevices = [], _hostDevices = [];
+    private IReadOnlyList<string> _agentRoutes = [];
+    private CommandResult? _staticGcm, _profiles, _gateways;
+    private (long Time, byte[] Frame)? _replayed;
+    private long _replayUntil, _bobGone;
+
+    public override string Name => "network-vpn/1";
+
+    public override async Task DriveAsync(LabRun run, CancellationToken cancellation)
+    {
+        await ProvisionedAsync(run, cancellation);
+        run.Progress.Step("The company's tunnel stands before anybody has logged in");
+        await _tables.TakeAsync(run, "before", cancellation);
+        _before = await run.PingAsync("cn", Alice.ToString(), new PingOptions(3) { Wait = TimeSpan.FromMilliseconds(400) }, cancellation);
+
+        _alice = await run.RegisterAndLookAsync("alice", "access-alice", () => _tables.TakeAsync(run, "reply", cancellation), cancellation);
+        run.Progress.Step("Alice pings the company host");
+        _up = await run.PingAsync("alice", Host.ToString(), new PingOptions(20), cancellation);
+        run.Progress.Note(_up.Summary);
+        _down = await run.PingAsync("cn", Alice.ToString(), new PingOptions(5), cancellation);
+        await _tables.TakeAsync(run, "alice", cancellation);
+        _agentRoutes = Routes(run, "fa1");
+
+        _bob = await run.RegisterAsync("bob", "access-bob", cancellation);
+        _bobPing = await run.PingAsync("bob", Host.ToString(), new PingOptions(5) { TypeOfService = 0x48 }, cancellation);
+        await _tables.TakeAsync(run, "bob", cancellation);
+
+        _eve = await run.RegisterAsync("eve", "access-eve", cancellation);
+        run.Progress.Step("Eve, whom the company did not list, tries the company host");
+        _evePing = await run.PingAsync("eve", Host.ToString(), new PingOptions(5) { Wait = TimeSpan.FromMilliseconds(600) }, cancellation);
+        run.Progress.Note(_evePing.Summary);
+        await _tables.TakeAsync(run, "eve", cancellation);
+
+        await MarksAsync(run, cancellation);
+        await SizesAsync(run, cancellation);
+        await ReplayAsync(run, cancellation);
+        await ImpostorAsync(run, cancellation);
+        await RemovalAsync(run, cancellation);
+
+        _aliceSockets = run.Sockets("alice");
+        _hostSockets = run.Sockets("cn");
+        _aliceDevices = Devices(run, "alice");
+        _hostDevices = Devices(run, "cn");
+    }
+
+    public override IReadOnlyList<LadderChapter> Chapters(CaptureSet captures)
+    {
+        var chapters = new List<LadderChapter>();
+        if (_alice is not null && _up is not null)
+        {
+            chapters.Add(new LadderChapter("Alice registers and pings the company host", Ladder.Of(captures, _alice.From, _up.To, Alice)));
+        }
+
+        if (_bob is not null && _bobPing is not null)
+        {
+            chapters.Add(new LadderChapter("Bob, a second user between the same gateways", Ladder.Of(captures, _bob.From, _bobPing.To, Bob)));
+        }
+
+        if (_eve is not null && _evePing is not null)
+        {
+            chapters.Add(new LadderChapter("Eve, whom the company did not list", Ladder.Of(captures, _eve.From, _evePing.To, Eve)));
+        }
+
+        if (_mallory is not null && _afterMallory is not null)
+        {
+            chapters.Add(new LadderChapter("An impostor with Alice's name and a wrong key", Ladder.Of(captures, _mallory.From, _afterMallory.From, Alice)));
+        }
+
+        return chapters;
+    }
+
+    private async Task ProvisionedAsync(LabRun run, CancellationToken cancellation)
+    {
+        var database = NodeFiles.DatabaseOf(run.Directory, "aaah");
+        _profiles = await run.SojournAsync(["profile", "list", "--database", database, "--json"], cancellation);
+        _gateways = await run.SojournAsync(["gateway", "list", "--database", database, "--json"], cancellation);
+
+        // The same configuration but for one word: a counter-mode suite under a typed-in key (spec M5).
+        var folder = run.Directory.FolderOf("rejected");
+        var wrong = Path.Combine(folder, "config.yaml");
+        File.WriteAllText(wrong, File.ReadAllText(NodeFiles.ConfigurationOf(run.Directory, "sgw"))
+            .Replace("aes128-cbc-hmac-sha256", "aes128-gcm", StringComparison.Ordinal)
+            .Replace("hmac-sha256", "aes128-gmac", StringComparison.Ordinal));
+        _staticGcm = await run.SojournAsync(["check", wrong], cancellation);
+    }
+
+    private async Task MarksAsync(LabRun run, CancellationToken cancellation)
+    {
+        run.Progress.Step("Marks: DSCP by profile, congestion marked on the core");
+        _marked = await run.PingAsync("alice", Host.ToString(), new PingOptions(5), cancellation);
+        var wire = run.Network.Wire("core-fa1");
+        wire.Tap = frame => frame.Sender == 0 && Ipv4Packet.Of(frame) is { Ecn: 2, Protocol: 4 or 50 or 51 } packet ? MarkCongestion(frame, packet) : WireVerdict.Pass;
+        _ecn = await run.PingAsync("alice", Host.ToString(), new PingOptions(5) { TypeOfService = 2 }, cancellation);
+        wire.Tap = null;
+    }
+
+    private async Task SizesAsync(LabRun run, CancellationToken cancellation)
+    {
+        run.Progress.Step("Packets of 1500 octets, with and without DF");
+        _whole = await run.PingAsync("alice", Host.ToString(), new PingOptions(3) { Size = 1472, DontFragment = false }, cancellation);
+        _tooBig = await run.PingAsync("alice", Host.ToString(), new PingOptions(3) { Size = 1472, DontFragment = true }, cancellation);
+        if (_tooBig.MtuTold is { } mtu)
+        {
+            _fits = await run.PingAsync("alice", Host.ToString(), new PingOptions(3) { Size = mtu - 28, DontFragment = true }, cancellation);
+        }
+    }
+
+    private async Task ReplayAsync(LabRun run, CancellationToken cancellation)
+    {
+        run.Progress.Step("A protected packet is sent a second time");
+        var from = LabRun.Now;
+        await run.PingAsync("alice", Host.ToString(), new PingOptions(1), cancellation);
+        var wire = run.Network.Wire("core-ha");
+        var captured = wire.Recording.Frames().FirstOrDefault(f => f.Time >= from && f.Sender == 1 && Ipv4Packet.Of(f) is { } p && p.Source.Equals(Agent) && p.Protocol is 50 or 51 or 4);
+        if (captured is not null)
+        {
+            _replayed = (LabRun.Now, captured.Data);
+            wire.Inject(1, captured.Data, "sent again by the scenario");
+            await Task.Delay(300, cancellation);
+        }
+
+        _replayUntil = LabRun.Now;
+        await _tables.TakeAsync(run, "replay", cancellation);
+    }
+
+    private async Task ImpostorAsync(LabRun run, CancellationToken cancellation)
+    {
+        await _tables.TakeAsync(run, "before-mallory", cancellation);
+        _mallory = await run.RegisterAsync("mallory", "access-mallory", cancellation);
+        await run.Node("mallory").StopAsync();
+        await _tables.TakeAsync(run, "mallory", cancellation);
+        _afterMallory = await run.PingAsync("alice", Host.ToString(), new PingOptions(5), cancellation);
+    }
+
+    private async Task RemovalAsync(LabRun run, CancellationToken cancellation)
+    {
+        run.Progress.Step("Bob leaves while Alice goes on");
+        var going = run.PingAsync("alice", Host.ToString(), new PingOptions(60) { Interval = TimeSpan.FromMilliseconds(50) }, cancellation);
+        await Task.Delay(500, cancellation);
+        _bobGone = LabRun.Now;
+        await run.Node("bob").StopAsync();
+        _during = await going;
+        await _tables.TakeAsync(run, "bob-gone", cancellation);
+
+        run.Progress.Step("Bob's profile is changed in the database; he comes back");
+        var change = run.Directory.FolderOf("change");
+        var file = Path.Combine(change, "profile.yaml");
+        File.WriteAllText(file, run.Definition.Provisioning.ToYaml().Replace("number: 2\n", "number: 2\n    up-class: 3\n    down-class: 2\n", StringComparison.Ordinal));
+        await run.SojournAsync(["user", "import", file, "--database", NodeFiles.DatabaseOf(run.Directory, "aaah")], cancellation);
+        _bobSecond = await run.RegisterAsync("bob", "access-bob", cancellation);
+        _bobAgain = await run.PingAsync("bob", Host.ToString(), new PingOptions(5), cancellation);
+        await _tables.TakeAsync(run, "bob-again", cancellation);
+    }
+
+    /// <summary>What a congested router does to a packet that allows it (RFC 3168): both ECN bits set, header checksum mended.</summary>
+    private static WireVerdict MarkCongestion(CapturedFrame frame, Ipv4Packet packet)
+    {
+        var changed = frame.Data.ToArray();
+        changed[15] |= 3;
+        changed[24] = changed[25] = 0;
+        var sum = Ipv4Packet.Sum(changed.AsSpan(14, packet.HeaderLength));
+        changed[24] = (byte)(sum >> 8);
+        changed[25] = (byte)sum;
+        return new WireVerdict.Replace(changed, "congestion marked by the scenario");
+    }
+
+    private static IReadOnlyList<string> Devices(LabRun run, string node)
+    {
+        using var route = Rtnetlink.Open(run.Network.Namespace(node));
+        return [.. route.Links().Select(l => l.Name)];
+    }
+
+    /// <summary>Routes and rules of a node as its kernel tells them, seen from outside.</summary>
+    private static IReadOnlyList<string> Routes(LabRun run, string node)
+    {
+        using var route = Rtnetlink.Open(run.Network.Namespace(node));
+        return [.. route.Routes().Select(r => r.ToString()), .. route.Rules().Select(r => r.ToString())];
+    }
+}

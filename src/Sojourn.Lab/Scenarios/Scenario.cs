@@ -1,0 +1,67 @@
+using Sojourn.Lab.Capture;
+using Sojourn.Lab.Evidence;
+
+namespace Sojourn.Lab.Scenarios;
+
+/// <summary>
+/// One scenario's script and its judgement. <see cref="DriveAsync"/> does things and keeps what only the living lab can
+/// show (tables at a moment, ping results); <see cref="Judge"/> reads the captures afterwards and fills the rows.
+/// </summary>
+public abstract class Scenario
+{
+    /// <summary>Folder under <c>scenarios/</c>.</summary>
+    public abstract string Name { get; }
+
+    public abstract Task DriveAsync(LabRun run, CancellationToken cancellation);
+
+    public abstract void Judge(LabRun run, CaptureSet captures, RowBook rows);
+
+    /// <summary>Ladders for the page and the terminal; the first is the main story.</summary>
+    public abstract IReadOnlyList<LadderChapter> Chapters(CaptureSet captures);
+
+    /// <summary>Frames the scenario damaged on purpose, as a tshark display filter over one capture; null = none.</summary>
+    public virtual string? Damaged(string link) => "frame.comment";
+
+    /// <summary>The scenarios that have a script.</summary>
+    public static IReadOnlyDictionary<string, Func<Scenario>> All { get; } = new Dictionary<string, Func<Scenario>>
+    {
+        ["network-vpn/1"] = () => new NetworkVpn1(),
+        ["network-vpn/4"] = () => new NetworkVpn4(),
+    };
+}
+
+/// <summary>Collects rows and measurements.</summary>
+public sealed class RowBook
+{
+    private readonly List<ReportRow> _rows = [];
+    private readonly List<Measurement> _measurements = [];
+
+    public IReadOnlyList<ReportRow> Rows => _rows;
+
+    public IReadOnlyList<Measurement> Measurements => _measurements;
+
+    /// <summary>Notes a row. Several checks of one row are several calls; each stands by itself in the report.</summary>
+    public void Check(string id, string text, bool passed, string observed) => _rows.Add(new ReportRow(id, text, passed, observed));
+
+    /// <summary>Notes a row whose check may fail by an exception, which then is what was observed.</summary>
+    public void Check(string id, string text, Func<(bool Passed, string Observed)> check)
+    {
+        try
+        {
+            var (passed, observed) = check();
+            Check(id, text, passed, observed);
+        }
+        catch (Exception e) when (e is not OperationCanceledException)
+        {
+            Check(id, text, false, $"could not be judged: {e.Message}");
+        }
+    }
+
+    public void Measure(string name, double value, string unit)
+    {
+        if (double.IsFinite(value))
+        {
+            _measurements.Add(new Measurement(name, value, unit));
+        }
+    }
+}

@@ -1,0 +1,40 @@
+using System.Text.Json;
+using Sojourn.Lab.Evidence;
+using Sojourn.Lab.Topology;
+
+namespace Sojourn.Lab.Scenarios;
+
+/// <summary>Tables of all nodes at named moments, as their control API showed them.</summary>
+internal sealed class Tables
+{
+    private readonly Dictionary<(string Moment, string Node, string Table), JsonElement> _taken = [];
+
+    /// <summary>Takes the tables of every running gateway and AAA server.</summary>
+    public async Task TakeAsync(LabRun run, string moment, CancellationToken cancellation)
+    {
+        await Task.WhenAll(run.Nodes.Values.Where(n => n.IsRunning && run.Topology.Node(n.Name).Role != "mobile-node").SelectMany(node => TablesOf(run.Topology.Node(node.Name)).Select(async table =>
+        {
+            var content = await node.Control.GetAsync(table, cancellation);
+            lock (_taken)
+            {
+                _taken[(moment, node.Name, table)] = content;
+            }
+        })));
+    }
+
+    /// <summary>Rows of a table at a moment; empty when it was not taken.</summary>
+    public IReadOnlyList<JsonElement> Rows(string moment, string node, string table) =>
+        _taken.TryGetValue((moment, node, table), out var content) ? [.. PathLines.Rows(content)] : [];
+
+    /// <summary>Profiles in a node's VPN information cache that belong to a user.</summary>
+    public IReadOnlyList<JsonElement> Profiles(string moment, string node, string nai) =>
+    [
+        .. Rows(moment, node, "vpn-cache")
+            .Where(r => r.GetRawText().Contains($"\"{nai}\"", StringComparison.Ordinal))
+            .SelectMany(r => r.TryGetProperty("profiles", out var profiles) && profiles.ValueKind == JsonValueKind.Array ? profiles.EnumerateArray() : Enumerable.Repeat(r, 1)),
+    ];
+
+    public JsonElement? Table(string moment, string node, string table) => _taken.TryGetValue((moment, node, table), out var content) ? content : null;
+
+    private static string[] TablesOf(LabNode node) => node.Role == "aaa" ? ["status", "vpn-cache"] : ["status", "paths", "vpn-cache"];
+}

@@ -1,0 +1,125 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.Json;
+using Sojourn.DataPath.Netlink;
+using Sojourn.Engine;
+using Sojourn.Lab.Evidence;
+using Sojourn.Lab.Nodes;
+using Sojourn.Lab.Scenarios;
+using Sojourn.Lab.Topology;
+using Sojourn.Storage;
+using Xunit;
+
+namespace Sojourn.Lab.Tests;
+
+public sealed class ScenarioFileTests
+{
+    public static TheoryData<string, SecurityType, bool> Variants
+    {
+        get
+        {
+            var data = new TheoryData<string, SecurityType, bool>();
+            foreach (var name in ScenarioDefinition.Names)
+            {
+                foreach (var security in Enum.GetValues<SecurityType>())
+                {
+                    data.Add(name, security, true);
+                    data.Add(name, security, false);
+                }
+            }
+
+            return data;
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Variants))]
+    public void Every_scenario_in_every_variant_gives_files_a_node_can_start_from(string name, SecurityType security, bool userSpecific)
+    {
+        var scenario = ScenarioDefinition.Load(name, new ScenarioOptions { Security = security, UserSpecific = userSpecific });
+        Assert.True(Scenario.All.ContainsKey(name));
+        using var run = RunDirectory.Create();
+        NodeFiles.Write(scenario, run);
+        foreach (var node in scenario.Topology.Nodes.Where(n => n.RunsSojourn))
+        {
+            var configuration = File.ReadAllText(NodeFiles.ConfigurationOf(run, node.Name));
+            Assert.Contains($"node: {node.Name}\n", configuration, StringComparison.Ordinal);
+            Assert.DoesNotContain("${", configuration, StringComparison.Ordinal);
+            foreach (var (_, file) in Tree.Parse(configuration, "c").Texts.Where(t => t.Key.EndsWith("-file", StringComparison.Ordinal) && !t.Key.StartsWith("database", StringComparison.Ordinal)))
+            {
+                Assert.True(File.Exists(Path.Combine(run.FolderOf(node.Name), file)), $"{node.Name}: {file}");
+            }
+        }
+
+        using var database = Database.Open(NodeFiles.DatabaseOf(run, "aaah"), create: false);
+        var store = new SubscriberStore(database, TimeProvider.System);
+        Assert.NotEmpty(store.FindVpns("alice@home.example"));
+        Assert.Equal(userSpecific, store.FindVpns("alice@home.example")[0].UserSpecific);
+        Assert.Equal(security, store.FindVpns("alice@home.example")[0].SecurityType);
+        Assert.NotEmpty(NodeFiles.Secrets(run));
+    }
+
+    [Fact]
+    public void A_delay_given_on_the_command_line_holds_for_core_links_only()
+    {
+        var scenario = ScenarioDefinition.Load("network-vpn/1", new ScenarioOptions { Delay = TimeSpan.FromMilliseconds(20) });
+        Assert.All(scenario.Topology.Links, l => Assert.Equal(l.Kind == LinkKind.Core, l.Character.Delay.TotalMilliseconds == 20));
+    }
+
+    [Theory]
+    [InlineData("links: { x: { kind: cable, ends: [ a eth0, b eth0 ] } }", "links.x.kind")]
+    [InlineData("links: { x: { kind: core, ends: [ a eth0 ] } }", "two ends")]
+    [InlineData("links: { x: { kind: core, ends: [ a eth0 10.0.0.1, b eth0 ] } }", "10.0.0.1")]
+    [InlineData("links: { x: { kind: core, ends: [ a eth0, c eth0 ] } }", "no node 'c'")]
+    [InlineData("nodes: { a: { role: host, routes: [ 10.0.0.0/8 ] } }", "nodes.a.routes[0]")]
+    [InlineData("nodes: { a: { role: '${nothing}' } }", "${nothing}")]
+    public void A_wrong_scenario_file_is_refused_with_the_place(string part, string expected)
+    {
+        var text = "title: t\ndemonstrates: d\n" + (part.StartsWith("nodes", StringComparison.Ordinal) ? "" : "nodes: { a: { role: host }, b: { role: host } }\n") + part;
+        var refusal = Assert.Throws<ScenarioException>(() => ScenarioDefinition.Read("t", Tree.Parse(text, "t.yaml"), new ScenarioOptions()));
+        Assert.Contains(expected, refusal.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_report_has_the_agreed_shape_and_fails_with_any_row()
+    {
+        var report = new Report
+        {
+            Scenario = "network-vpn/1", Started = DateTimeOffset.UnixEpoch, DurationSeconds = 1.5, Rows = [new("NV1.1", "text", true, "seen"), new("NV-A1", "more", false, "not seen")], Measurements = [new("gap", 12.5, "ms")],
+        };
+        using var json = JsonDocument.Parse(report.ToJson());
+        Assert.Equal(["schema", "scenario", "started", "durationSeconds", "passed", "rows", "measurements"], json.RootElement.EnumerateObject().Select(p => p.Name));
+        Assert.Equal(["id", "text", "passed", "observed"], json.RootElement.GetProperty("rows")[0].EnumerateObject().Select(p => p.Name));
+        Assert.Equal(["name", "value", "unit"], json.RootElement.GetProperty("measurements")[0].EnumerateObject().Select(p => p.Name));
+        Assert.False(json.RootElement.GetProperty("passed").GetBoolean());
+        Assert.True((report with { Rows = [report.Rows[0]] }).Passed);
+        Assert.False((report with { Rows = [] }).Passed);
+        Assert.Equal(report.ToJson(), Report.Parse(report.ToJson()).ToJson());
+    }
+
+    [Fact]
+    public void What_a_crashed_run_left_is_found_and_removed_and_a_living_run_is_not()
+    {
+        using var living = RunDirectory.Create();
+        using var crashed = RunDirectory.Create();
+        using var orphan = LabCommand.Start(["sleep", "600"], redirect: false);
+        crashed.Remember(orphan.Id);
+        File.WriteAllText(Path.Combine(crashed.Folder, "owner"), "1 123456789\n");
+        NetworkNamespace.Create(crashed.Id + "-fa1").Dispose();
+        NetworkNamespace.Create(living.Id + "-fa1").Dispose();
+        try
+        {
+            var removed = RunDirectory.RemoveLeftovers();
+            Assert.Contains($"namespace {crashed.Id}-fa1", removed);
+            Assert.Contains(string.Create(CultureInfo.InvariantCulture, $"process {orphan.Id}"), removed);
+            Assert.True(orphan.WaitForExit(2000));
+            Assert.False(Directory.Exists(crashed.Folder));
+            Assert.True(Directory.Exists(living.Folder));
+            Assert.Contains(living.Id + "-fa1", NetworkNamespace.Names);
+        }
+        finally
+        {
+            NetworkNamespace.Delete(living.Id + "-fa1");
+        }
+    }
+}
