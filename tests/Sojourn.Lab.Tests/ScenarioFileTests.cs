@@ -9,6 +9,7 @@ using Sojourn.Lab.Scenarios;
 using Sojourn.Lab.Topology;
 using Sojourn.Storage;
 using Xunit;
+using Report = Sojourn.Lab.Evidence.Report;
 
 namespace Sojourn.Lab.Tests;
 
