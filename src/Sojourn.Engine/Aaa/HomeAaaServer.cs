@@ -292,7 +292,7 @@ public sealed partial class HomeAaaServer : AaaServer
         {
             Count(effects, "asr.sent");
             base.Send(
-                Dictionary.Request(DiameterCommands.AbortSession)
+                Dictionary.Request(DiameterCommands.AbortSession with { ApplicationId = DiameterApplications.MobileIpv4 })
                     .Add(AvpKeys.SessionId, id)
                     .Add(AvpKeys.OriginHost, Options.Identity)
                     .Add(AvpKeys.OriginRealm, Options.Realm)
