@@ -78,7 +78,8 @@ public class PacketPathTests
             using var connection = listener.Accept();
             using var stream = new NetworkStream(connection);
             received = SHA256.HashData(stream);
-        }) { IsBackground = true };
+        })
+        { IsBackground = true };
         receiver.Start();
         using (var sender = pair.A.Run(() => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp)))
         {
@@ -245,6 +246,7 @@ public class PacketPathTests
             route.DeleteLink("sojourn0");
         }
 
+        TestNetwork.WaitFor(() => pair.SignalsA.Any(signal => signal.Signal == PathSignal.InstallFailed), "the loss to be told");
         var (status, text) = TestNetwork.Exec(pair.A, "ping", "-c1", "-W1", "10.2.0.2");
         Assert.True(status != 0 && text.Contains("Unreachable"), text);
         Assert.DoesNotContain(west.Packets, packet => PacketCapture.ProtocolOf(packet) == IpProtocol.Icmp);

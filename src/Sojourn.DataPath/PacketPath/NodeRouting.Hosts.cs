@@ -63,7 +63,6 @@ public sealed partial class NodeRouting
 
             _attracted.TryGetValue(address, out var before);
             _route.ReplaceRoute(HomeRoute(address));
-            // What comes out of a tunnel for an attracted address and has no path must not leave by the default route.
             _route.ReplaceRoute(HomeGuard(address));
             if (before is not null && before != homeInterface)
             {
@@ -160,7 +159,7 @@ public sealed partial class NodeRouting
         new() { Destination = Host(address), Table = HomeTable, Interface = _tun, Protocol = _options.Owner, Metric = 1 };
 
     private Route HomeGuard(IPAddress address) =>
-        new() { Destination = Host(address), Table = VisitorTable, Type = RouteType.Unreachable, Protocol = _options.Owner, Metric = 1u << 30 };
+        new() { Destination = Host(address), Table = GuardTable, Type = RouteType.Unreachable, Protocol = _options.Owner };
 
     private void RemoveVisitorFrom(IPAddress address, string @interface)
     {

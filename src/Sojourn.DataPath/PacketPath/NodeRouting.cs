@@ -10,7 +10,7 @@ namespace Sojourn.DataPath.PacketPath;
 /// <summary>Numbers this node takes from the kernel's name spaces. Change them only where they collide with something else on the machine.</summary>
 public sealed record NodeRoutingOptions
 {
-    /// <summary>First of three consecutive tables: into the packet path, visitors, attracted home addresses.</summary>
+    /// <summary>First of five consecutive tables: into the packet path, visitors, attracted home addresses, interception, guard.</summary>
     public uint FirstTable { get; init; } = 4340;
 
     /// <summary>First of 32 consecutive rule priorities.</summary>
@@ -31,8 +31,8 @@ public sealed record NodeRoutingOptions
 /// <code>
 /// priority         rule                                      table
 /// first            fwmark OUTER                              main, then unreachable: outer packets never enter the path
-/// first + 4        to PREFIX ipproto udp dport PORT          local, or here: interception
-/// first + 8        iif TUN                                   visitors, main, then unreachable: what comes out never goes back in
+/// first + 4        to PREFIX ipproto udp dport PORT          interception: everything is local
+/// first + 8        iif TUN                                   visitors, guard, main, then unreachable: what comes out never goes back in
 /// first + 12       iif lo                                    visitors
 /// first + 16       from HOME-ADDRESS iif ACCESS              path: everything of a visitor
 /// first + 20       from SOURCE to DESTINATION                path: one rule per selector
@@ -93,6 +93,11 @@ public sealed partial class NodeRouting : IDisposable
 
     private uint HomeTable => _options.FirstTable + 2;
 
+    private uint InterceptionTable => _options.FirstTable + 3;
+
+    /// <summary>Attracted home addresses as unreachable: what comes out of a tunnel for one and has no path must not leave by the default route.</summary>
+    private uint GuardTable => _options.FirstTable + 4;
+
     private bool[] Families => _ipv6 ? [false, true] : [false];
 
     /// <summary>Carries out the effects of this class's concern; false for any other effect. <see cref="NetlinkException"/> when the kernel refuses.</summary>
@@ -139,11 +144,11 @@ public sealed partial class NodeRouting : IDisposable
 
             // A table of its own: in the kernel's local table a default route would take everything.
             var ipv6 = destination.BaseAddress.AddressFamily == AddressFamily.InterNetworkV6;
-            _route.ReplaceRoute(new Route { Destination = Everything(ipv6), Table = _options.FirstTable + 3, Type = RouteType.Local, Interface = "lo", Protocol = _options.Owner });
+            _route.ReplaceRoute(new Route { Destination = Everything(ipv6), Table = InterceptionTable, Type = RouteType.Local, Interface = "lo", Protocol = _options.Owner });
             AddRule(new PolicyRule
             {
                 Priority = _options.FirstPriority + 4,
-                Table = _options.FirstTable + 3,
+                Table = InterceptionTable,
                 Destination = destination,
                 Protocol = 17,
                 DestinationPorts = (port, port),
@@ -220,8 +225,9 @@ public sealed partial class NodeRouting : IDisposable
         AddRule(main with { Mark = _options.Mark });
         AddRule(main with { Priority = first + 1, Mark = _options.Mark, Table = 0, Action = RuleAction.Unreachable });
         AddRule(main with { Priority = first + 8, InboundInterface = tun, Table = VisitorTable });
-        AddRule(main with { Priority = first + 9, InboundInterface = tun });
-        AddRule(main with { Priority = first + 10, InboundInterface = tun, Table = 0, Action = RuleAction.Unreachable });
+        AddRule(main with { Priority = first + 9, InboundInterface = tun, Table = GuardTable });
+        AddRule(main with { Priority = first + 10, InboundInterface = tun });
+        AddRule(main with { Priority = first + 11, InboundInterface = tun, Table = 0, Action = RuleAction.Unreachable });
         AddRule(main with { Priority = first + 12, InboundInterface = "lo", Table = VisitorTable });
         AddRule(main with { Priority = first + 24, Table = HomeTable });
         var path = new Route { Destination = Everything(ipv6), Table = PathTableNumber, Interface = tun, Protocol = _options.Owner };

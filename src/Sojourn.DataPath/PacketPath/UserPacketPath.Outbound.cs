@@ -22,6 +22,7 @@ public sealed unsafe partial class UserPacketPath
     private int _heldHead;
     private int _heldCount;
     private bool _releaseHeld;
+    private volatile bool _tunLost;
 
     /// <param name="Relayed">Came out of a tunnel of this node; errors about it go back that way and not to the kernel.</param>
     private readonly record struct QueuedPacket(int Slot, int Length, PathHandle Path, bool Relayed);
@@ -40,6 +41,13 @@ public sealed unsafe partial class UserPacketPath
             if (_stopping)
             {
                 return;
+            }
+
+            if ((fds[0].Revents & Libc.POLLERR) != 0)
+            {
+                // Somebody deleted the interface. Nothing comes from it any more and the error would wake this thread for ever.
+                fds[0].Fd = -1;
+                _tunLost = true;
             }
 
             var now = DateTimeOffset.UtcNow;

@@ -36,6 +36,7 @@ public sealed partial class UserPacketPath : IDisposable
     private readonly Timer _housekeeper;
     private long _lastKeepalive;
     private volatile bool _stopping;
+    private bool _tunLossTold;
     private bool _disposed;
 
     /// <summary>Creates interface, sockets, rules and threads. <see cref="SystemCallException"/> when the system refuses one; nothing is left then.</summary>
@@ -264,6 +265,15 @@ public sealed partial class UserPacketPath : IDisposable
             if (_disposed)
             {
                 return;
+            }
+
+            if (_tunLost && !_tunLossTold)
+            {
+                _tunLossTold = true;
+                foreach (var id in _paths.Keys)
+                {
+                    _options.Signal?.Invoke(new PathSignalled(id, PathSignal.InstallFailed));
+                }
             }
 
             _table.CheckLifetimes(DateTimeOffset.UtcNow);
