@@ -1,1 +1,1 @@
-return 0;
+return await Sojourn.Cli.CommandLine.Create().Parse(args).InvokeAsync();

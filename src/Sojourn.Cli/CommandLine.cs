@@ -1,0 +1,14 @@
+using System.CommandLine;
+using Sojourn.Cli.Verbs;
+
+namespace Sojourn.Cli;
+
+/// <summary>The whole command line. One file per verb in Verbs/; a verb joins the program by standing in this list.</summary>
+public static class CommandLine
+{
+    public static RootCommand Create() => new("Secure paths that are set up by a login and follow the user.")
+    {
+        CheckVerb.Create(),
+        SampleVerb.Create(),
+    };
+}

@@ -1,0 +1,480 @@
+using System.Net;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using Sojourn.Engine;
+using Sojourn.Roles.Configuration;
+
+namespace Sojourn.Host.Configuration;
+
+/// <summary>What options must hold together: sections and role, references, clashes, keys that fit their suite.</summary>
+internal sealed class ConfigurationRules
+{
+    private readonly NodeOptions _node;
+    private readonly List<Finding> _findings;
+
+    private ConfigurationRules(NodeOptions node, List<Finding> findings)
+    {
+        _node = node;
+        _findings = findings;
+    }
+
+    public static void Check(NodeOptions node, List<Finding> findings)
+    {
+        var rules = new ConfigurationRules(node, findings);
+        rules.Sections();
+        rules.Diameter();
+        rules.KeyWraps();
+        rules.Associations();
+        rules.StandingTunnels();
+        rules.ForeignAgent();
+        rules.HomeAgent();
+        rules.Gateway();
+        rules.Aaa();
+        rules.MobileNode();
+    }
+
+    /// <summary>Which sections a role needs and takes; the rest would silently do nothing, so it is refused.</summary>
+    internal static (string[] Needed, string[] Taken) SectionsOf(NodeRole role) => role switch
+    {
+        NodeRole.ForeignAgent => ([nameof(NodeOptions.ForeignAgent), nameof(NodeOptions.Diameter)], [nameof(NodeOptions.KeyWrap), .. Gatewaying]),
+        NodeRole.HomeAgent => ([nameof(NodeOptions.HomeAgent), nameof(NodeOptions.Diameter)], [nameof(NodeOptions.KeyWrap), .. Gatewaying]),
+        NodeRole.Gateway => ([nameof(NodeOptions.Gateway)], Gatewaying),
+        NodeRole.Aaa => ([nameof(NodeOptions.Aaa), nameof(NodeOptions.Diameter)], [nameof(NodeOptions.KeyWrap)]),
+        NodeRole.MobileNode => ([nameof(NodeOptions.MobileNode)], []),
+        _ => ([nameof(NodeOptions.Diameter)], []),
+    };
+
+    private static readonly string[] Gatewaying =
+        [nameof(NodeOptions.Associations), nameof(NodeOptions.StandingTunnels), nameof(NodeOptions.PacketPath), nameof(NodeOptions.KeyExport)];
+
+    private static readonly string[] RoleSections =
+    [
+        nameof(NodeOptions.Diameter), nameof(NodeOptions.KeyWrap), .. Gatewaying, nameof(NodeOptions.ForeignAgent), nameof(NodeOptions.HomeAgent),
+        nameof(NodeOptions.Gateway), nameof(NodeOptions.Aaa), nameof(NodeOptions.MobileNode),
+    ];
+
+    private void Sections()
+    {
+        var (needed, taken) = SectionsOf(_node.Role);
+        var role = OptionTypes.NameOf(_node.Role.ToString());
+        foreach (var section in needed.Where(section => !_node.Has(section)))
+        {
+            Error(_node.MarkOf(nameof(NodeOptions.Role)), $"role {role} needs the section '{OptionTypes.NameOf(section)}'", $"a group '{OptionTypes.NameOf(section)}:' in this file");
+        }
+
+        foreach (var section in RoleSections.Where(section => _node.Has(section) && !needed.Contains(section) && !taken.Contains(section)))
+        {
+            Error(_node.MarkOf(section), $"section '{OptionTypes.NameOf(section)}' does not fit role {role}", string.Join(", ", needed.Concat(taken).Select(OptionTypes.NameOf)));
+        }
+    }
+
+    private void Diameter()
+    {
+        if (_node.Diameter is not { } diameter)
+        {
+            return;
+        }
+
+        if (diameter.Tls is null && !diameter.AllowPlainTcp)
+        {
+            Error(diameter.Mark, "diameter has no 'tls' and plain TCP is not allowed", "a group 'tls', or allow-plain-tcp: true");
+        }
+
+        if (diameter.Listen.Count == 0 && diameter.Peers.TrueForAll(peer => !peer.Connect))
+        {
+            Error(diameter.Mark, "nobody can reach this node: no 'listen', and no peer is dialled", "an address to listen on, or connect: true at a peer");
+        }
+
+        if (diameter.Peers.Count == 0)
+        {
+            Error(diameter.Mark, "diameter has no 'peers'", "at least one peer");
+        }
+
+        if (_node.Role == NodeRole.DiameterRelay && diameter.Peers.Count == 1)
+        {
+            Error(diameter.MarkOf(nameof(DiameterOptions.Peers)), "a relay with one peer has nowhere to relay to", "two peers or more");
+        }
+
+        Pairwise(diameter.Listen, listen => (listen.Address, listen.Port), (listen, first) =>
+            Error(listen.Mark, $"{listen.Address}:{listen.Port} is listened on twice, first on line {first.Mark.Line}", "each address and port once"));
+        foreach (var listen in diameter.Listen.Where(listen => listen.Port == _node.Control.MetricsPort && IPAddress.Loopback.Equals(listen.Address)))
+        {
+            Error(listen.MarkOf(nameof(ListenOptions.Port)), $"port {listen.Port} on 127.0.0.1 is also control.metrics-port", "different ports");
+        }
+
+        foreach (var peer in diameter.Peers)
+        {
+            if (peer.Identity == diameter.Identity)
+            {
+                Error(peer.MarkOf(nameof(PeerOptions.Identity)), $"'{peer.Identity}' is this node itself", "another identity");
+            }
+
+            if (peer.Connect && peer.Address is null)
+            {
+                Error(peer.Mark, $"peer '{peer.Identity}' is to be dialled but has no 'address'", "an IPv4 address");
+            }
+        }
+
+        Pairwise(diameter.Peers.Where(peer => peer.Connect && peer.Address is not null), peer => (peer.Address, peer.Port), (peer, first) =>
+            Error(peer.MarkOf(nameof(PeerOptions.Address)), $"peers '{first.Identity}' and '{peer.Identity}' are both at {peer.Address}:{peer.Port}", "different addresses or ports"));
+
+        foreach (var route in diameter.Routes)
+        {
+            if (route.Realm != "*" && !route.Realm.Contains('.'))
+            {
+                Error(route.MarkOf(nameof(RealmRouteOptions.Realm)), $"'{route.Realm}' is not a realm", "a fully qualified name, or '*'");
+            }
+
+            foreach (var unknown in route.Peers.Where(name => !diameter.Peers.Exists(peer => peer.Identity == name)))
+            {
+                Unresolved(route.MarkOf(nameof(RealmRouteOptions.Peers)), "peer", unknown, diameter.Peers.Select(peer => peer.Identity));
+            }
+        }
+
+        if (diameter.Tls is { } tls)
+        {
+            Tls(tls, diameter.Identity);
+        }
+    }
+
+    private void Tls(TlsOptions tls, string identity)
+    {
+        try
+        {
+            using var certificate = X509Certificate2.CreateFromPemFile(tls.CertificateFile.FullPath, tls.KeyFile.FullPath);
+            if (certificate.NotAfter < DateTime.Now)
+            {
+                Error(tls.MarkOf(nameof(TlsOptions.CertificateFile)), $"the certificate ran out on {certificate.NotAfter:yyyy-MM-dd}", "a valid certificate");
+            }
+
+            if (!certificate.MatchesHostname(identity, allowWildcards: false, allowCommonName: false))
+            {
+                Error(tls.MarkOf(nameof(TlsOptions.CertificateFile)), $"the certificate does not name '{identity}', so peers will refuse it", $"a certificate with DNS name {identity}");
+            }
+        }
+        catch (Exception e) when (e is CryptographicException or ArgumentException or IOException or UnauthorizedAccessException)
+        {
+            Error(tls.MarkOf(nameof(TlsOptions.CertificateFile)), "certificate-file and key-file are not a PEM certificate and its private key", "a matching pair");
+        }
+
+        try
+        {
+            var authorities = new X509Certificate2Collection();
+            authorities.ImportFromPemFile(tls.CaFile.FullPath);
+            if (authorities.Count == 0)
+            {
+                throw new CryptographicException("none");
+            }
+        }
+        catch (Exception e) when (e is CryptographicException or IOException or UnauthorizedAccessException)
+        {
+            Error(tls.MarkOf(nameof(TlsOptions.CaFile)), "ca-file holds no PEM certificate", "one certificate or more");
+        }
+    }
+
+    private void KeyWraps()
+    {
+        foreach (var wrap in _node.KeyWrap)
+        {
+            if (wrap.Peer == _node.Diameter?.Identity)
+            {
+                Error(wrap.MarkOf(nameof(KeyWrapOptions.Peer)), $"'{wrap.Peer}' is this node itself", "another identity");
+            }
+
+            Length(wrap, nameof(KeyWrapOptions.KeyFile), wrap.KeyFile, 32, 32);
+        }
+
+        if (_node is { Role: NodeRole.ForeignAgent or NodeRole.HomeAgent or NodeRole.Aaa, KeyWrap.Count: 0, Interop.PlainSessionKeys: false, Diameter: not null })
+        {
+            Error(_node.MarkOf(nameof(NodeOptions.Role)), "no 'key-wrap': no key could be exchanged with any Diameter peer", "a key-wrap entry per peer, or interop.plain-session-keys: true");
+        }
+    }
+
+    private void Associations()
+    {
+        foreach (var association in _node.Associations)
+        {
+            Association(association);
+        }
+
+        Pairwise(_node.Associations, a => (a.Security, a.SpiIn), (later, first) =>
+            Error(later.MarkOf(nameof(AssociationOptions.SpiIn)), $"SPI {later.SpiIn} inbound is also that of association '{first.Name}'", "an SPI of its own"));
+        Pairwise(_node.Associations, a => (a.Security, a.Peer, a.SpiOut), (later, first) =>
+            Error(later.MarkOf(nameof(AssociationOptions.SpiOut)), $"SPI {later.SpiOut} towards {later.Peer} is also that of association '{first.Name}'", "an SPI of its own"));
+    }
+
+    private void Association(AssociationOptions a)
+    {
+        string[] keyOptions = [nameof(a.KeyFile), nameof(a.EncryptionKeyOutFile), nameof(a.AuthenticationKeyOutFile), nameof(a.EncryptionKeyInFile), nameof(a.AuthenticationKeyInFile)];
+        if (a.Security == SecurityType.EncapsulationOnly)
+        {
+            Error(a.MarkOf(nameof(a.Security)), "encapsulation only needs no association", "esp | ah; or leave 'association' out of the standing tunnel");
+            return;
+        }
+
+        var suites = string.Join(" | ", Enum.GetValues<IpsecAlgorithm>().Where(s => s.IsKnown() && s.AllowsStaticKey() && s.Fits(a.Security)).Select(s => OptionTypes.NameOf(s.ToString())));
+        var suite = OptionTypes.NameOf(a.Algorithm.ToString());
+        if (!a.Algorithm.AllowsStaticKey())
+        {
+            Error(a.MarkOf(nameof(a.Algorithm)), $"{suite} cannot take a typed-in key: its nonces would repeat (RFC 4106 section 3)", suites);
+            return;
+        }
+
+        if (!a.Algorithm.Fits(a.Security))
+        {
+            Error(a.MarkOf(nameof(a.Algorithm)), $"{suite} does not fit security {OptionTypes.NameOf(a.Security.ToString())}", suites);
+            return;
+        }
+
+        var single = keyOptions.Skip(1).ToList();
+        if (a.KeyFile is not null)
+        {
+            foreach (var extra in single.Where(a.Has))
+            {
+                Error(a.MarkOf(extra), $"'{OptionTypes.NameOf(extra)}' beside key-file: which one counts?", "key-file alone, or the keys one by one");
+            }
+
+            Length(a, nameof(a.KeyFile), a.KeyFile, 32, SecretFile.MaximumOctets);
+            return;
+        }
+
+        var encryption = a.Algorithm.EncryptionKeyLength();
+        var authentication = a.Algorithm.AuthenticationKeyLength();
+        OneKey(a, nameof(a.EncryptionKeyOutFile), a.EncryptionKeyOutFile, encryption, suite);
+        OneKey(a, nameof(a.AuthenticationKeyOutFile), a.AuthenticationKeyOutFile, authentication, suite);
+        OneKey(a, nameof(a.EncryptionKeyInFile), a.EncryptionKeyInFile, encryption, suite);
+        OneKey(a, nameof(a.AuthenticationKeyInFile), a.AuthenticationKeyInFile, authentication, suite);
+    }
+
+    private void OneKey(AssociationOptions association, string property, FileReference? file, int octets, string suite)
+    {
+        var name = OptionTypes.NameOf(property);
+        if (octets == 0)
+        {
+            if (file is not null)
+            {
+                Error(association.MarkOf(property), $"{suite} has no such key: '{name}'", "leave it out");
+            }
+        }
+        else if (file is null)
+        {
+            Error(association.Mark, $"association '{association.Name}' lacks '{name}'", $"key-file, or a key of {octets} octets here");
+        }
+        else
+        {
+            Length(association, property, file, octets, octets);
+        }
+    }
+
+    private void StandingTunnels()
+    {
+        foreach (var tunnel in _node.StandingTunnels)
+        {
+            var association = _node.Associations.Find(association => association.Name == tunnel.Association);
+            if (tunnel.Association is { } name && association is null)
+            {
+                Unresolved(tunnel.MarkOf(nameof(StandingTunnelOptions.Association)), "association", name, _node.Associations.Select(a => a.Name));
+                continue;
+            }
+
+            var remote = tunnel.Remote ?? association?.Peer;
+            if (remote is null)
+            {
+                Error(tunnel.Mark, $"standing tunnel '{tunnel.Name}' has neither 'association' nor 'remote'", "one of the two");
+            }
+            else if (association is not null && !association.Peer.Equals(remote))
+            {
+                Error(tunnel.MarkOf(nameof(StandingTunnelOptions.Remote)), $"{remote} is not the peer of association '{association.Name}'", $"{association.Peer}, or leave it out");
+            }
+            else if (remote.Equals(tunnel.Local ?? _node.GatewayAddress))
+            {
+                Error(tunnel.MarkOf(nameof(StandingTunnelOptions.Local)), $"both ends of the tunnel are {remote}", "this gateway's own address as local, another as remote");
+            }
+        }
+
+        Pairwise(_node.StandingTunnels, tunnel => (tunnel.Source, tunnel.Destination), (tunnel, first) =>
+            Error(tunnel.MarkOf(nameof(StandingTunnelOptions.Destination)), $"the same packets are selected by standing tunnel '{first.Name}'", "a selector of its own"));
+    }
+
+    private void ForeignAgent()
+    {
+        if (_node.ForeignAgent is not { } agent)
+        {
+            return;
+        }
+
+        Pairwise(agent.Access, link => link.Address, (link, first) =>
+            Error(link.MarkOf(nameof(AccessLinkOptions.Address)), $"{link.Address} is also the address on '{first.Interface}'", "an address per link"));
+        foreach (var neighbour in agent.Neighbours)
+        {
+            if (neighbour.Agent.Equals(agent.CareOfAddress))
+            {
+                Error(neighbour.MarkOf(nameof(AgentSecretOptions.Agent)), $"{neighbour.Agent} is this agent itself", "another agent's care-of address");
+            }
+
+            Length(neighbour, nameof(AgentSecretOptions.KeyFile), neighbour.KeyFile, 32, SecretFile.MaximumOctets);
+        }
+
+        Pairwise(agent.Neighbours, n => n.Spi, (n, first) =>
+            Error(n.MarkOf(nameof(AgentSecretOptions.Spi)), $"SPI {n.Spi} also names the secret shared with {first.Agent}", "an SPI of its own"));
+    }
+
+    private void HomeAgent()
+    {
+        if (_node.HomeAgent is not { } agent)
+        {
+            return;
+        }
+
+        foreach (var prefix in agent.ProtectedDestinations.Where(prefix => Overlap(prefix, agent.HomeNetwork)))
+        {
+            Error(agent.MarkOf(nameof(HomeAgentSection.ProtectedDestinations)), $"{prefix} overlaps the home network {agent.HomeNetwork}", "prefixes outside the home network");
+        }
+
+        foreach (var contract in agent.BindingContracts)
+        {
+            if (contract.Gateway.Equals(agent.Address))
+            {
+                Error(contract.MarkOf(nameof(BindingContractOptions.Gateway)), $"{contract.Gateway} is this agent itself", "a dynamic gateway's address");
+            }
+
+            Length(contract, nameof(BindingContractOptions.KeyFile), contract.KeyFile, 32, SecretFile.MaximumOctets);
+        }
+
+        Pairwise(agent.BindingContracts, c => c.Spi, (c, first) =>
+            Error(c.MarkOf(nameof(BindingContractOptions.Spi)), $"SPI {c.Spi} also names the secret shared with {first.Gateway}", "an SPI of its own"));
+    }
+
+    private void Gateway()
+    {
+        if (_node.Gateway is not { } gateway)
+        {
+            return;
+        }
+
+        switch (gateway.Type)
+        {
+            case GatewayType.Dynamic when gateway.Contracts.Count == 0:
+                Error(gateway.Mark, "a dynamic gateway without 'contracts' accepts nobody's binding updates", "at least one contract");
+                break;
+            case GatewayType.Static when gateway.Has(nameof(GatewaySection.Contracts)):
+                Error(gateway.MarkOf(nameof(GatewaySection.Contracts)), "a static gateway takes no binding updates", "type: dynamic, or standing-tunnels");
+                break;
+            case GatewayType.Static when _node.StandingTunnels.Count == 0:
+                Error(gateway.MarkOf(nameof(GatewaySection.Type)), "a static gateway without 'standing-tunnels' does nothing", "at least one standing tunnel");
+                break;
+        }
+
+        foreach (var contract in gateway.Contracts)
+        {
+            foreach (var prefix in contract.HomePrefixes.Where(prefix => gateway.Serves.Exists(served => Overlap(served, prefix))))
+            {
+                Error(contract.MarkOf(nameof(GatewayContractOptions.HomePrefixes)), $"home prefix {prefix} overlaps what this gateway serves", "prefixes elsewhere");
+            }
+
+            Length(contract, nameof(GatewayContractOptions.KeyFile), contract.KeyFile, 32, SecretFile.MaximumOctets);
+        }
+
+        Pairwise(gateway.Contracts, c => c.Spi, (c, first) =>
+            Error(c.MarkOf(nameof(GatewayContractOptions.Spi)), $"SPI {c.Spi} also names the secret shared with {first.HomeAgent}", "an SPI of its own"));
+        Pairwise(gateway.Contracts.SelectMany(c => c.HomePrefixes.Select(prefix => (Contract: c, Prefix: prefix))), pair => pair.Prefix, (pair, first) =>
+            Error(pair.Contract.MarkOf(nameof(GatewayContractOptions.HomePrefixes)), $"home prefix {pair.Prefix} is also in the contract with {first.Contract.HomeAgent}", "one home agent per prefix"));
+    }
+
+    private void Aaa()
+    {
+        if (_node.Aaa is not { } aaa)
+        {
+            return;
+        }
+
+        if (aaa.Serves == AaaSide.Visited)
+        {
+            string[] homeOnly = [nameof(aaa.Database), nameof(aaa.DatabaseKeyFile), nameof(aaa.HomeAgents), nameof(aaa.SpiRange), nameof(aaa.PresetPairs), nameof(aaa.ClassDscp), nameof(aaa.UnlistedCorrespondents)];
+            foreach (var option in homeOnly.Where(aaa.Has))
+            {
+                Error(aaa.MarkOf(option), $"'{OptionTypes.NameOf(option)}' is for the home side", "serves, authorization-lifetime");
+            }
+
+            return;
+        }
+
+        if (aaa.Database is null)
+        {
+            Error(aaa.Mark, "the home side needs a 'database'", "a subscriber database (sojourn user add …)");
+        }
+
+        if (aaa.HomeAgents.Count == 0)
+        {
+            Error(aaa.Mark, "the home side needs 'home-agents'", "at least one");
+        }
+
+        if (aaa.ClassDscp.Count != 6)
+        {
+            Error(aaa.MarkOf(nameof(aaa.ClassDscp)), $"'class-dscp' has {aaa.ClassDscp.Count} values", "six, for classes 0 to 5");
+        }
+
+        Pairwise(aaa.HomeAgents, agent => agent.Address, (agent, first) =>
+            Error(agent.MarkOf(nameof(AaaHomeAgentOptions.Address)), $"{agent.Address} is also the address of '{first.Identity}'", "an address per home agent"));
+        foreach (var pair in aaa.PresetPairs)
+        {
+            foreach (var (name, spi) in new[] { (nameof(pair.SpiUp), pair.SpiUp), (nameof(pair.SpiDown), pair.SpiDown) })
+            {
+                if (spi.Value >= aaa.SpiRange.First && spi.Value <= aaa.SpiRange.Last)
+                {
+                    Error(pair.MarkOf(name), $"SPI {spi} lies in spi-range {aaa.SpiRange}, which users' associations are taken from", "an SPI outside it");
+                }
+            }
+
+            if (!pair.Algorithm.Fits(pair.Security) || !pair.Algorithm.AllowsStaticKey())
+            {
+                Error(pair.MarkOf(nameof(pair.Algorithm)), $"{OptionTypes.NameOf(pair.Algorithm.ToString())} does not fit a preset association with security {OptionTypes.NameOf(pair.Security.ToString())}", "aes128-cbc-hmac-sha256 | aes256-cbc-hmac-sha256 | hmac-sha256");
+            }
+        }
+    }
+
+    private void MobileNode()
+    {
+        if (_node.MobileNode is { } node)
+        {
+            Length(node.MnAaa, nameof(MnAaaOptions.KeyFile), node.MnAaa.KeyFile, 16, SecretFile.MaximumOctets);
+        }
+    }
+
+    private void Length(OptionSection section, string property, FileReference file, int least, int most)
+    {
+        if (SecretFile.TryRead(file.FullPath, out _) is { } key)
+        {
+            if (key.Length < least || key.Length > most)
+            {
+                Error(section.MarkOf(property), $"the secret in '{file.Written}' has {key.Length} octets", least == most ? $"{least} octets" : $"{least} octets or more");
+            }
+
+            key.Wipe();
+        }
+    }
+
+    private void Unresolved(SourceMark at, string kind, string name, IEnumerable<string> known)
+    {
+        var names = known.ToList();
+        var nearest = OptionSchema.Nearest(name, names);
+        Error(at, $"there is no {kind} '{name}'{(nearest is null ? "" : $", perhaps '{nearest}'")}", names.Count == 0 ? $"a {kind} declared in this file" : string.Join(", ", names));
+    }
+
+    private static void Pairwise<T, TKey>(IEnumerable<T> items, Func<T, TKey> key, Action<T, T> clash)
+        where TKey : notnull
+    {
+        var seen = new Dictionary<TKey, T>();
+        foreach (var item in items)
+        {
+            if (!seen.TryAdd(key(item), item))
+            {
+                clash(item, seen[key(item)]);
+            }
+        }
+    }
+
+    private static bool Overlap(IPNetwork a, IPNetwork b) => a.Contains(b.BaseAddress) || b.Contains(a.BaseAddress);
+
+    private void Error(SourceMark at, string text, string? allowed) => _findings.Add(new Finding(_node.File, at, text, allowed));
+}

@@ -1,0 +1,244 @@
+using System.Net;
+using Sojourn.Engine;
+
+namespace Sojourn.Roles.Configuration;
+
+public sealed class ForeignAgentSection : OptionSection
+{
+    [Option("Care-of address announced to visitors; also this gateway's tunnel end.", Required = true, Example = "10.0.1.2")]
+    public IPAddress CareOfAddress { get; set; } = null!;
+
+    [Option("Links on which visitors are served.", Required = true, Unique = nameof(AccessLinkOptions.Interface))]
+    public List<AccessLinkOptions> Access { get; set; } = [];
+
+    [Option("Longest registration lifetime granted and announced.", Minimum = "10s", Maximum = "65534s")]
+    public TimeSpan RegistrationLifetime { get; set; } = TimeSpan.FromMinutes(10);
+
+    [Option("How long the reply to the mobile node waits for the old agent's acknowledgement (spec R38).", Minimum = "0s", Maximum = "5s")]
+    public TimeSpan OldAgentWait { get; set; } = TimeSpan.FromMilliseconds(500);
+
+    [Option("How long the tunnel to the new agent stands after a hand-off (spec R27).", Minimum = "1s", Maximum = "10m")]
+    public TimeSpan HandoffTunnelTime { get; set; } = TimeSpan.FromSeconds(10);
+
+    [Option("Foreign agents of the same operator and the secret shared with each, for hand-offs of users without individual keys (spec M8).", Unique = nameof(AgentSecretOptions.Agent))]
+    public List<AgentSecretOptions> Neighbours { get; set; } = [];
+
+    [Option("How far a binding update's timestamp may be off this node's clock.", Minimum = "1s", Maximum = "5m")]
+    public TimeSpan TimestampTolerance { get; set; } = TimeSpan.FromSeconds(7);
+
+    [Option("Most registrations awaiting an answer at one time; more are refused with code 66 (insufficient resources).", Minimum = "1", Maximum = "1000000")]
+    public int MaximumPending { get; set; } = 1024;
+
+    [Option("Most visitors at one time.", Minimum = "1", Maximum = "1000000")]
+    public int MaximumVisitors { get; set; } = 10000;
+}
+
+public sealed class AccessLinkOptions : OptionSection
+{
+    [Option("Interface of the link.", Required = true, Syntax = TextSyntax.Interface, Example = "acc0")]
+    public string Interface { get; set; } = "";
+
+    [Option("This agent's address on the link.", Required = true, Example = "10.1.0.1")]
+    public IPAddress Address { get; set; } = null!;
+
+    [Option("Time between agent advertisements.", Minimum = "100ms", Maximum = "30m")]
+    public TimeSpan AdvertisementInterval { get; set; } = TimeSpan.FromSeconds(1);
+}
+
+public sealed class AgentSecretOptions : OptionSection
+{
+    [Option("Address of the other agent.", Required = true, Example = "10.0.1.3")]
+    public IPAddress Agent { get; set; } = null!;
+
+    [Option("SPI that names the secret.", Required = true, Minimum = "0x100", Maximum = "0xffffffff", Example = "0x400")]
+    public SpiValue Spi { get; set; }
+
+    [Option("Shared secret of 32 or more octets.", Required = true, File = FileUse.Secret, Example = "keys/fa1-fa2")]
+    public FileReference KeyFile { get; set; } = null!;
+}
+
+public sealed class HomeAgentSection : OptionSection
+{
+    [Option("Address of the home agent; also this gateway's tunnel end.", Required = true, Example = "10.0.3.2")]
+    public IPAddress Address { get; set; } = null!;
+
+    [Option("Prefix of the home addresses.", Required = true, Example = "10.99.0.0/24")]
+    public IPNetwork HomeNetwork { get; set; }
+
+    [Option("Interface on the home link, where this agent answers ARP for absent nodes.", Syntax = TextSyntax.Interface, Example = "home0", Otherwise = "the home network exists only as a route")]
+    public string? HomeInterface { get; set; }
+
+    [Option("Destinations that users reach only through a path: without one their packets are dropped and counted.", Example = "192.168.50.0/24")]
+    public List<IPNetwork> ProtectedDestinations { get; set; } = [];
+
+    [Option("Longest registration lifetime granted.", Minimum = "10s", Maximum = "65534s")]
+    public TimeSpan MaximumLifetime { get; set; } = TimeSpan.FromMinutes(30);
+
+    [Option("How far a registration's timestamp may be off this node's clock (RFC 5944 5.7.1).", Minimum = "1s", Maximum = "5m")]
+    public TimeSpan TimestampTolerance { get; set; } = TimeSpan.FromSeconds(7);
+
+    [Option("Dynamic gateways this agent may send binding updates to, and the secret shared with each (spec M9). Reloadable.", Unique = nameof(BindingContractOptions.Gateway))]
+    public List<BindingContractOptions> BindingContracts { get; set; } = [];
+
+    [Option("Most bindings at one time.", Minimum = "1", Maximum = "10000000")]
+    public int MaximumBindings { get; set; } = 100000;
+}
+
+public sealed class BindingContractOptions : OptionSection
+{
+    [Option("Address of the gateway.", Required = true, Example = "10.0.4.2")]
+    public IPAddress Gateway { get; set; } = null!;
+
+    [Option("SPI that names the secret.", Required = true, Minimum = "0x100", Maximum = "0xffffffff", Example = "0x300")]
+    public SpiValue Spi { get; set; }
+
+    [Option("Shared secret of 32 or more octets.", Required = true, File = FileUse.Secret, Example = "keys/ha-pcn")]
+    public FileReference KeyFile { get; set; } = null!;
+}
+
+public sealed class GatewaySection : OptionSection
+{
+    [Option("Dynamic: takes VPN settings by binding updates. Static: only the standing tunnels of this file.", Required = true)]
+    public GatewayType Type { get; set; }
+
+    [Option("Address of the gateway on the core side; its tunnel end.", Required = true, Example = "10.0.4.2")]
+    public IPAddress Address { get; set; } = null!;
+
+    [Option("Prefixes of the hosts behind this gateway.", Required = true, Example = "192.168.60.0/24")]
+    public List<IPNetwork> Serves { get; set; } = [];
+
+    [Option("Home agents whose binding updates are taken (dynamic gateways only; spec M9). Reloadable.", Unique = nameof(GatewayContractOptions.HomeAgent))]
+    public List<GatewayContractOptions> Contracts { get; set; } = [];
+
+    [Option("Share of the binding lifetime left when a binding request is sent, percent (spec R36).", Minimum = "1", Maximum = "90")]
+    public int RefreshThreshold { get; set; } = 20;
+
+    [Option("How far a binding update's timestamp may be off this node's clock.", Minimum = "1s", Maximum = "5m")]
+    public TimeSpan TimestampTolerance { get; set; } = TimeSpan.FromSeconds(7);
+}
+
+public sealed class GatewayContractOptions : OptionSection
+{
+    [Option("Address of the home agent.", Required = true, Example = "10.0.3.2")]
+    public IPAddress HomeAgent { get; set; } = null!;
+
+    [Option("Home addresses it may speak for.", Required = true, Example = "10.99.0.0/24")]
+    public List<IPNetwork> HomePrefixes { get; set; } = [];
+
+    [Option("SPI that names the secret.", Required = true, Minimum = "0x100", Maximum = "0xffffffff", Example = "0x300")]
+    public SpiValue Spi { get; set; }
+
+    [Option("Shared secret of 32 or more octets.", Required = true, File = FileUse.Secret, Example = "keys/ha-pcn")]
+    public FileReference KeyFile { get; set; } = null!;
+
+    [Option("Longest binding lifetime granted.", Minimum = "10s", Maximum = "65534s")]
+    public TimeSpan MaximumLifetime { get; set; } = TimeSpan.FromMinutes(30);
+
+    [Option("Most binding updates per second; more are answered with status 140.", Minimum = "1", Maximum = "100000")]
+    public int Rate { get; set; } = 100;
+}
+
+public sealed class AaaSection : OptionSection
+{
+    [Option("Home: holds the subscriptions. Visited: relays, and serves moves inside its domain from its cache.", Required = true)]
+    public AaaSide Serves { get; set; }
+
+    [Option("Subscriber database (home only), filled with `sojourn user|profile|gateway|partner`. Changes count at once.", File = FileUse.Read, Example = "subscribers.db", Otherwise = "required when serving the home side")]
+    public FileReference? Database { get; set; }
+
+    [Option("File of the key that seals the subscriber database.", File = FileUse.Private, Otherwise = "the database's name with `.seal-key` added")]
+    public FileReference? DatabaseKeyFile { get; set; }
+
+    [Option("Home agents of the realm (home only); the first is the default.", Unique = nameof(AaaHomeAgentOptions.Identity))]
+    public List<AaaHomeAgentOptions> HomeAgents { get; set; } = [];
+
+    [Option("SPIs given to users' associations (home only); blocks of 256 are reserved per profile (spec M4, M13).")]
+    public SpiRange SpiRange { get; set; } = new(0x10000000, 0x1fffffff);
+
+    [Option("What happens to a profile whose correspondents are in no row of the gateway table (spec R23).")]
+    public UnlistedCorrespondents UnlistedCorrespondents { get; set; } = UnlistedCorrespondents.Accept;
+
+    [Option("How long an authorization holds before the user must be authenticated at home again.", Minimum = "1m", Maximum = "7d")]
+    public TimeSpan AuthorizationLifetime { get; set; } = TimeSpan.FromHours(1);
+
+    [Option("Associations preset between pairs of gateways, for profiles without individual keys (home only; spec R24).")]
+    public List<PresetPairOptions> PresetPairs { get; set; } = [];
+
+    [Option("DSCP of QoS classes 0 to 5 (RFC 2474, RFC 2597, RFC 3246).", Minimum = "0", Maximum = "63")]
+    public List<int> ClassDscp { get; set; } = [0, 10, 18, 26, 34, 46];
+}
+
+public enum AaaSide : byte
+{
+    Visited,
+    Home,
+}
+
+public enum UnlistedCorrespondents : byte
+{
+    Accept,
+    Refuse,
+}
+
+public sealed class AaaHomeAgentOptions : OptionSection
+{
+    [Option("Diameter identity of the home agent.", Required = true, Syntax = TextSyntax.Fqdn, Example = "ha.home.example")]
+    public string Identity { get; set; } = "";
+
+    [Option("Its address.", Required = true, Example = "10.0.3.2")]
+    public IPAddress Address { get; set; } = null!;
+
+    [Option("Prefix of its home addresses.", Required = true, Example = "10.99.0.0/24")]
+    public IPNetwork Network { get; set; }
+}
+
+public sealed class PresetPairOptions : OptionSection
+{
+    [Option("The gateway on the mobile node's side.", Required = true, Example = "10.0.3.2")]
+    public IPAddress Near { get; set; } = null!;
+
+    [Option("The gateway on the correspondent's side.", Required = true, Example = "10.0.5.2")]
+    public IPAddress Far { get; set; } = null!;
+
+    [Option("How packets are protected.")]
+    public SecurityType Security { get; set; } = SecurityType.Esp;
+
+    [Option("Cipher suite.", Required = true, Example = "aes128-cbc-hmac-sha256")]
+    public IpsecAlgorithm Algorithm { get; set; }
+
+    [Option("SPI of packets from the near gateway to the far one.", Required = true, Minimum = "0x100", Maximum = "0xffffffff", Example = "0x1001")]
+    public SpiValue SpiUp { get; set; }
+
+    [Option("SPI of packets from the far gateway to the near one.", Required = true, Minimum = "0x100", Maximum = "0xffffffff", Example = "0x1002")]
+    public SpiValue SpiDown { get; set; }
+}
+
+public sealed class MobileNodeSection : OptionSection
+{
+    [Option("Interface that moves between access links.", Required = true, Syntax = TextSyntax.Interface, Example = "eth0")]
+    public string Interface { get; set; } = "";
+
+    [Option("The user.", Required = true, Syntax = TextSyntax.Nai, Example = "alice@home.example")]
+    public string Nai { get; set; } = "";
+
+    [Option("Secret shared with the home AAA server (RFC 4721).", Required = true)]
+    public MnAaaOptions MnAaa { get; set; } = new();
+
+    [Option("Fixed home address.", Example = "10.99.0.10", Otherwise = "asked for at registration")]
+    public IPAddress? HomeAddress { get; set; }
+
+    [Option("Home agent.", Example = "10.0.3.2", Otherwise = "asked for at registration")]
+    public IPAddress? HomeAgent { get; set; }
+
+    [Option("Lifetime asked for.", Minimum = "10s", Maximum = "65534s")]
+    public TimeSpan Lifetime { get; set; } = TimeSpan.FromMinutes(10);
+}
+
+public sealed class MnAaaOptions : OptionSection
+{
+    [Option("SPI of the secret.", Required = true, Minimum = "0x100", Maximum = "0xffffffff", Example = "0x200")]
+    public SpiValue Spi { get; set; }
+
+    [Option("Shared secret of 16 or more octets.", Required = true, File = FileUse.Secret, Example = "keys/alice")]
+    public FileReference KeyFile { get; set; } = null!;
+}
