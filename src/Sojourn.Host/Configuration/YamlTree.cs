@@ -47,6 +47,18 @@ internal static class YamlTree
             return null;
         }
 
+        // The library names the line where the enclosing group began, which helps nobody.
+        var lines = text.Split('\n');
+        for (var i = 0; i < lines.Length; i++)
+        {
+            var indent = lines[i].Length - lines[i].AsSpan().TrimStart(" \t").Length;
+            if (lines[i].AsSpan(0, indent).Contains('\t') && !lines[i].AsSpan(indent).Trim().IsEmpty && lines[i][indent] != '#')
+            {
+                findings.Add(new Finding(file, new SourceMark(i + 1, 1), "not YAML: a tab indents this line", "spaces"));
+                return null;
+            }
+        }
+
         var parser = new Parser(new StringReader(text));
         try
         {
