@@ -82,4 +82,7 @@ public sealed class PacketPathOptions : OptionSection
 
     [Option("Egress rate at which traffic classes are scheduled.", Example = "10mbit", Otherwise = "not shaped")]
     public BitRate? EgressRate { get; set; }
+
+    [Option("Most of egress-rate that expedited traffic (EF) may take while others wait, percent.", Minimum = "1", Maximum = "100")]
+    public int ExpeditedShare { get; set; } = 50;
 }
