@@ -81,6 +81,9 @@ internal sealed class AaaNetwork
     /// <summary>Messages that arrive a second time, with the T bit.</summary>
     public Func<string, string, DiameterMessage, bool> Repeat { get; set; } = (_, _, _) => false;
 
+    /// <summary>What arrives instead of a Mobile IPv4 or session message.</summary>
+    public Func<string, string, DiameterMessage, DiameterMessage> Alter { get; set; } = (_, _, message) => message;
+
     /// <summary>Messages that are lost with their connection.</summary>
     public Func<string, string, DiameterMessage, bool> BreakBefore { get; set; } = (_, _, _) => false;
 
@@ -198,6 +201,12 @@ internal sealed class AaaNetwork
 
                 var result = message.IsRequest ? "" : message.ResultCode == 2001 ? "" : message.ResultCode.ToString(" 0", CultureInfo.InvariantCulture);
                 Arrows.Add($"{from.Node} > {to.Node} {Name(message)}{result}");
+                if (Alter(from.Node, to.Node, message) is var altered && !ReferenceEquals(altered, message))
+                {
+                    // Messages are sent one by one, so this is all that the octets hold.
+                    data = altered.ToArray();
+                }
+
                 if (Repeat(from.Node, to.Node, message))
                 {
                     repetition = (message with { Flags = message.Flags | DiameterFlags.Retransmitted }).ToArray();
