@@ -127,7 +127,9 @@ public sealed partial class MobileNode
     private static bool NeedsKey(MobilityAssociation? association, ushort lifetime, DateTimeOffset now) =>
         association is null || !association.IsValidAt(now.AddSeconds(lifetime));
 
-    private uint NewSpi() => MobileIpv4Limits.FirstUsableSpi + (_random.NextUInt32() % (uint.MaxValue - MobileIpv4Limits.FirstUsableSpi));
+    // The first octet counts the three behind it: a dissector that takes nonce request 40 or 42 for an extension with one
+    // octet of length then reads the SPI as another extension and stays in step. 24 random bits are plenty here.
+    private uint NewSpi() => 0x03000000 | (_random.NextUInt32() & 0x00FFFFFF);
 
     private void Retransmit(MobileNodeState.Registering state, DateTimeOffset now, EffectSink effects)
     {

@@ -43,8 +43,8 @@ public enum BindingStatus : byte
 /// Binding update, acknowledgement, request and warning: experimental messages (RFC 4064 3) in place of the expired
 /// draft's numbers, which others have now (spec network-vpn 7.1, docs/wire-extensions.md section 3).
 /// <code>
-/// |   Type 255    |     Kind      | Flags/Status  |  Version 1    |
-/// |          Lifetime (s)         |           Reserved            |
+/// |   Type 255    |   Length 26   | Flags/Status  |  Version 1    |
+/// |          Lifetime (s)         |     Kind      |   Reserved    |
 /// |                         Home Address                          |
 /// |                        Care-of Address                        |
 /// |                           Supplier                            |
@@ -57,6 +57,10 @@ public abstract record BindingMessage : MobileIpMessage
     public const int WireLength = 28;
     public const byte CurrentVersion = 1;
 
+    // Octets of the fixed part behind this one. A dissector that knows no such message and takes it for a list of
+    // extensions then steps over the fixed part and finds the real ones.
+    private const byte FixedPartLength = WireLength - 2;
+
     public abstract BindingMessageKind Kind { get; }
 
     /// <summary>Third octet of the message.</summary>
@@ -65,7 +69,7 @@ public abstract record BindingMessage : MobileIpMessage
     /// <summary>Seconds.</summary>
     public ushort Lifetime { get; init; }
 
-    public ushort Reserved { get; init; }
+    public byte Reserved { get; init; }
 
     public required IPAddress HomeAddress { get; init; }
 
@@ -83,11 +87,12 @@ public abstract record BindingMessage : MobileIpMessage
 
     protected override void WriteFixed(Span<byte> destination)
     {
-        destination[1] = (byte)Kind;
+        destination[1] = FixedPartLength;
         destination[2] = FlagsOrStatus;
         destination[3] = CurrentVersion;
         BinaryPrimitives.WriteUInt16BigEndian(destination[4..], Lifetime);
-        BinaryPrimitives.WriteUInt16BigEndian(destination[6..], Reserved);
+        destination[6] = (byte)Kind;
+        destination[7] = Reserved;
         AddressOctets.Write(destination[8..], AddressOctets.Require(HomeAddress));
         AddressOctets.Write(destination[12..], AddressOctets.Require(CareOfAddress));
         AddressOctets.Write(destination[16..], AddressOctets.Require(Supplier));
@@ -105,17 +110,18 @@ public abstract record BindingMessage : MobileIpMessage
 
     /// <summary>Whether an experimental message is one of these; others stay opaque.</summary>
     internal static bool Claims(ReadOnlySpan<byte> datagram) =>
-        datagram.Length >= 4 && datagram[1] is >= (byte)BindingMessageKind.Update and <= (byte)BindingMessageKind.Warning && datagram[3] == CurrentVersion;
+        datagram.Length >= 8 && datagram[1] == FixedPartLength && datagram[3] == CurrentVersion
+        && datagram[6] is >= (byte)BindingMessageKind.Update and <= (byte)BindingMessageKind.Warning;
 
     internal static BindingMessage Read(ReadOnlySpan<byte> octets)
     {
         var lifetime = BinaryPrimitives.ReadUInt16BigEndian(octets[4..]);
-        var reserved = BinaryPrimitives.ReadUInt16BigEndian(octets[6..]);
+        var reserved = octets[7];
         var home = AddressOctets.Read(octets[8..]);
         var careOf = AddressOctets.Read(octets[12..]);
         var supplier = AddressOctets.Read(octets[16..]);
         var identification = BinaryPrimitives.ReadUInt64BigEndian(octets[20..]);
-        BindingMessage message = (BindingMessageKind)octets[1] switch
+        BindingMessage message = (BindingMessageKind)octets[6] switch
         {
             BindingMessageKind.Update => new BindingUpdate { Flags = (BindingUpdateFlags)octets[2], HomeAddress = home, CareOfAddress = careOf, Supplier = supplier, Identification = identification },
             BindingMessageKind.Acknowledgement => new BindingAcknowledgement { Status = (BindingStatus)octets[2], HomeAddress = home, CareOfAddress = careOf, Supplier = supplier, Identification = identification },

@@ -123,7 +123,7 @@ public class MobileIpMessageTests
     [Theory]
     [InlineData("01 02 0708 0A010007 C0000201 C6336409 E8C12233445566", "Length", 23)]
     [InlineData("03", "Length", 1)]
-    [InlineData("FF 01 80 01 0258", "Length", 6)]
+    [InlineData("FF 1A 80 01 0258 0100", "Length", 8)]
     [InlineData("01 02 0708 0A010007 C0000201 C6336409 E8C1223344556677 20", "Extension Length", 24)]
     [InlineData("01 02 0708 0A010007 C0000201 C6336409 E8C1223344556677 20 10 00", "Extension Length", 25)]
     [InlineData("01 02 0708 0A010007 C0000201 C6336409 E8C1223344556677 20 03 000102", "SPI", 26)]

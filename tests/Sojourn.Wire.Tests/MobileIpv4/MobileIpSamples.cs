@@ -91,7 +91,7 @@ internal static class MobileIpSamples
                 CareOfAddress = CareOf,
                 Identification = Identification,
             }),
-        ["binding update"] = ("FF 01 80 01 0258 0000 0A010007 C6336409 C0000201 E8C1223344556677 26 00 0007 00007ED9 0001 5A",
+        ["binding update"] = ("FF 1A 80 01 0258 0100 0A010007 C6336409 C0000201 E8C1223344556677 26 00 0007 00007ED9 0001 5A",
             new BindingUpdate
             {
                 Flags = BindingUpdateFlags.AcknowledgementWanted,
@@ -101,11 +101,11 @@ internal static class MobileIpSamples
                 Supplier = HomeAgent,
                 Identification = Identification,
             }.With(ProjectExtensions.SealedVpnProfile(32473, [0x5A]))),
-        ["binding acknowledgement"] = ("FF 02 8A 01 0258 0000 0A010007 C6336409 C0000201 E8C1223344556677",
+        ["binding acknowledgement"] = ("FF 1A 8A 01 0258 0200 0A010007 C6336409 C0000201 E8C1223344556677",
             new BindingAcknowledgement { Status = BindingStatus.SpiClash, Lifetime = 600, HomeAddress = Home, CareOfAddress = CareOf, Supplier = HomeAgent, Identification = Identification }),
-        ["binding request"] = ("FF 03 00 01 0078 0000 0A010007 C6336409 C0000201 E8C1223344556677",
+        ["binding request"] = ("FF 1A 00 01 0078 0300 0A010007 C6336409 C0000201 E8C1223344556677",
             new BindingRequest { Lifetime = 120, HomeAddress = Home, CareOfAddress = CareOf, Supplier = HomeAgent, Identification = Identification }),
-        ["binding warning"] = ("FF 04 00 01 0000 0000 0A010007 C6336409 C0000201 E8C1223344556677",
+        ["binding warning"] = ("FF 1A 00 01 0000 0400 0A010007 C6336409 C0000201 E8C1223344556677",
             new BindingWarning { HomeAddress = Home, CareOfAddress = CareOf, Supplier = HomeAgent, Identification = Identification }),
         ["somebody else's experiment"] = ("FF 01 00 02 99", new OpaqueMessage(255, new byte[] { 1, 0, 2, 0x99 })),
         ["unknown message type"] = ("63 0102", new OpaqueMessage(0x63, new byte[] { 1, 2 })),

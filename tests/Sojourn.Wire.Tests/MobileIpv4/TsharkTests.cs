@@ -24,9 +24,9 @@ public class TsharkTests
     public void Tshark_finds_nothing_malformed_in_any_sample()
     {
         // tshark 4.0 takes 0, 40-43 and 127 for extensions with one octet of length and loses its way in them; it knows
-        // message types 22, 23 and 255 by name only and calls whatever follows malformed.
+        // message types 22 and 23 by name only and calls whatever follows malformed.
         var samples = MobileIpSamples.Messages
-            .Where(sample => (byte)sample.Value.Message.Type is 1 or 3 or 4 or 7 or 15)
+            .Where(sample => (byte)sample.Value.Message.Type is 1 or 3 or 4 or 7 or 15 || sample.Value.Message is BindingMessage)
             .Where(sample => !sample.Value.Message.Extensions.Any(e => e.Type is 0 or (>= 40 and <= 43) or 127))
             .ToArray();
         Assert.True(samples.Length > 25);
@@ -35,7 +35,9 @@ public class TsharkTests
         for (var i = 0; i < samples.Length; i++)
         {
             var (name, sample) = samples[i];
-            Assert.Equal((name, ((byte)sample.Message.Type).ToString(), ""), (name, rows[i][0].Split(',')[0], rows[i][1]));
+            // Binding messages are ours; tshark has no name for their type.
+            var type = sample.Message is BindingMessage ? "" : ((byte)sample.Message.Type).ToString();
+            Assert.Equal((name, type, ""), (name, rows[i][0].Split(',')[0], rows[i][1]));
             Assert.True(rows[i][2].Length == 0, $"{name}: {rows[i][2]}");
         }
     }
