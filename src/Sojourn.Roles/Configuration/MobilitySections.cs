@@ -41,6 +41,9 @@ public sealed class AccessLinkOptions : OptionSection
     [Option("This agent's address on the link.", Required = true, Example = "10.1.0.1")]
     public IPAddress Address { get; set; } = null!;
 
+    [Option("Prefix length of the link, announced to visitors.", Minimum = "1", Maximum = "32")]
+    public int PrefixLength { get; set; } = 24;
+
     [Option("Time between agent advertisements.", Minimum = "100ms", Maximum = "30m")]
     public TimeSpan AdvertisementInterval { get; set; } = TimeSpan.FromSeconds(1);
 }
@@ -152,6 +155,9 @@ public sealed class AaaSection : OptionSection
     [Option("Home agents of the realm (home only); the first is the default.", Unique = nameof(AaaHomeAgentOptions.Identity))]
     public List<AaaHomeAgentOptions> HomeAgents { get; set; } = [];
 
+    [Option("Foreign agents of the visited domain and their care-of addresses (visited only); requests of others are refused.", Unique = nameof(AaaForeignAgentOptions.Identity))]
+    public List<AaaForeignAgentOptions> ForeignAgents { get; set; } = [];
+
     [Option("SPIs given to users' associations (home only); blocks of 256 are reserved per profile (spec M4, M13).")]
     public SpiRange SpiRange { get; set; } = new(0x10000000, 0x1fffffff);
 
@@ -190,6 +196,15 @@ public sealed class AaaHomeAgentOptions : OptionSection
 
     [Option("Prefix of its home addresses.", Required = true, Example = "10.99.0.0/24")]
     public IPNetwork Network { get; set; }
+}
+
+public sealed class AaaForeignAgentOptions : OptionSection
+{
+    [Option("Diameter identity of the foreign agent.", Required = true, Syntax = TextSyntax.Fqdn, Example = "fa1.visited.example")]
+    public string Identity { get; set; } = "";
+
+    [Option("Care-of addresses it may ask for.", Required = true, Example = "10.0.1.2")]
+    public List<IPAddress> CareOfAddresses { get; set; } = [];
 }
 
 public sealed class PresetPairOptions : OptionSection
