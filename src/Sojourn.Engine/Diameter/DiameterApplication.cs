@@ -141,7 +141,7 @@ public abstract class DiameterApplication : IEngine, IDiameterUser
         .Add(AvpKeys.OriginHost, Options.Identity)
         .Add(AvpKeys.OriginRealm, Options.Realm);
 
-    /// <summary>A new Session-Id: identity, start of this life, counter (RFC 6733 section 8.8).</summary>
+    /// <summary>A new Session-Id: identity, time, counter (RFC 6733 section 8.8).</summary>
     protected string NewSessionId(DateTimeOffset now) =>
         string.Create(CultureInfo.InvariantCulture, $"{Options.Identity};{(uint)now.ToUnixTimeSeconds()};{++_sessions}");
 

@@ -94,10 +94,15 @@ internal sealed partial class DiameterNode
     public void Opened(ConnectionOpened input, DateTimeOffset now, EffectSink effects)
     {
         var connection = new DiameterConnection(input.Connection, input.Remote, input.Secured, input.PeerNames, _options.Limits);
-        var unidentified = _connections.Values.Count(c => c.Peer is null);
-        if (_stopped || (!input.Secured && !_options.AllowPlainTcp))
+        if (_stopped)
         {
-            Refuse("diameter.connection.plain", "plain TCP is not allowed");
+            effects.Emit(new CloseConnection(input.Connection));
+            return;
+        }
+
+        if (!input.Secured && !_options.AllowPlainTcp)
+        {
+            Refuse("diameter.connection.plain", "plain TCP is not allowed", "spec network-vpn M2");
             return;
         }
 
@@ -117,19 +122,19 @@ internal sealed partial class DiameterNode
             return;
         }
 
-        if (unidentified >= _options.MaximumUnidentifiedConnections)
+        if (_connections.Values.Count(c => c.Peer is null) >= _options.MaximumUnidentifiedConnections)
         {
-            Refuse("diameter.connection.too_many", "too many connections have not said who they are");
+            Refuse("diameter.connection.too_many", "too many connections have not said who they are", "receiver limit");
             return;
         }
 
         connection.CapabilitiesDeadline = now + _options.CapabilitiesTimeout;
         _connections.Add(connection.Id, connection);
 
-        void Refuse(string counter, string reason)
+        void Refuse(string counter, string reason, string rule)
         {
             effects.Emit(new CloseConnection(connection.Id));
-            Warn(effects, counter, $"connection of {connection.Remote} refused: {reason}", null, "spec network-vpn M2");
+            Warn(effects, counter, $"connection of {connection.Remote} refused: {reason}", null, rule);
             if (_dialled.Remove(connection.Id, out var dialledFor))
             {
                 dialledFor.Lost(connection.Id, reason, now, effects);

@@ -6,9 +6,10 @@ namespace Sojourn.Engine.Diameter;
 /// <summary>
 /// One peer: the state machine of RFC 6733 section 5.6 with its watchdog.
 /// <para>
-/// Readings taken. A second connection of a peer that is open is rejected (R-Reject), unless its Origin-State-Id has
-/// grown: then the peer has restarted and the old connection is dead. Both sides of a disconnect close at once or after
-/// <see cref="DiameterNodeOptions.CapabilitiesTimeout"/>.
+/// Readings taken. A peer dials only when it has no connection, so a second one of a peer that dialled us before, or
+/// whose Origin-State-Id has grown, replaces the first, which the peer has lost without our seeing it. The RFC rejects
+/// it, which would lock the peer out until our watchdog notices. While a connection that we dialled is open, another is
+/// rejected (R-Reject). Both sides of a disconnect close at once or after <see cref="DiameterNodeOptions.CapabilitiesTimeout"/>.
 /// </para>
 /// </summary>
 internal sealed class DiameterPeer
@@ -145,9 +146,9 @@ internal sealed class DiameterPeer
             case PeerState.WaitICea wait:
                 Elect(wait.Initiated, connection, cer, now, effects);
                 break;
-            case PeerState.Open open when StateIdOf(cer) > _originState && _originState != 0:
+            case PeerState.Open open when !open.IsInitiator || (StateIdOf(cer) > _originState && _originState != 0):
                 _node.Close(open.Connection, effects);
-                Down("the peer has restarted", orderly: false, TimeSpan.Zero, now, effects);
+                Down("the peer has dialled again", orderly: false, TimeSpan.Zero, now, effects);
                 Accept(connection, cer, now, effects);
                 break;
             default:

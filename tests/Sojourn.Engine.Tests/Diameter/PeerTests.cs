@@ -6,6 +6,7 @@ using static Sojourn.Engine.Tests.Diameter.DiameterNodes;
 
 namespace Sojourn.Engine.Tests.Diameter;
 
+[Trait("Row", "7.2")]
 public class PeerTests
 {
     [Fact]
@@ -296,7 +297,7 @@ public class PeerTests
     }
 
     [Fact]
-    public void A_second_connection_of_a_living_peer_is_rejected()
+    public void A_peer_that_dials_again_has_lost_its_first_connection()
     {
         var (net, left, right) = Pair();
         net.Start(left, right);
@@ -304,8 +305,37 @@ public class PeerTests
 
         net.Inject(right, -99, left.Sent[0].ToArray());
 
-        Assert.Equal(1, right.Counts["diameter.peer.second_connection"]);
+        Assert.Equal(DiameterPeerState.ROpen, right.Peer("left.example").State);
+        Assert.Equal(2, right.Peer("left.example").Counters.Connections);
+        Assert.Equal("the peer has dialled again", right.Peer("left.example").LastCloseReason);
+    }
+
+    [Fact]
+    public void A_stranger_with_another_certificate_cannot_take_a_connection_over()
+    {
+        var (net, left, right) = Pair();
+        net.Start(left, right);
+        net.Handle(right, new ConnectionOpened(-99, At(9), true, ["mallory.example"]));
+
+        net.Inject(right, -99, left.Sent[0].ToArray());
+
         Assert.Equal(1, right.Peer("left.example").Counters.Connections);
+        Assert.Null(right.Peer("left.example").LastCloseReason);
+    }
+
+    [Fact]
+    public void While_the_connection_we_dialled_is_open_another_is_rejected()
+    {
+        var (net, left, right) = Pair();
+        net.Start(left, right);
+        var cer = right.Dictionary.Request(DiameterCommands.CapabilitiesExchange).Add(right.Sent[0].Avps.Where(a => a.Key != AvpKeys.ResultCode)).Build();
+        net.Handle(left, new ConnectionOpened(-99, At(2), true, ["right.example"]));
+
+        net.Inject(left, -99, cer.ToArray());
+
+        Assert.Equal(1, left.Counts["diameter.peer.second_connection"]);
+        Assert.Equal(DiameterPeerState.IOpen, left.Peer("right.example").State);
+        Assert.Equal(1, left.Peer("right.example").Counters.Connections);
     }
 
     [Fact]

@@ -5,6 +5,7 @@ using static Sojourn.Engine.Tests.Diameter.DiameterNodes;
 
 namespace Sojourn.Engine.Tests.Diameter;
 
+[Trait("Row", "7.2")]
 public class RequestTests
 {
     [Fact]
