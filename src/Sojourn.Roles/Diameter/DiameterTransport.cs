@@ -9,7 +9,7 @@ namespace Sojourn.Roles.Diameter;
 
 /// <summary>
 /// Carries out the connection effects of a Diameter engine over TCP and TLS and hands what happens to a callback, from
-/// any thread, in order per connection. No callback comes for a connection the engine has closed, and none after
+/// any thread, in order per connection. The callback only takes the input over; it must not throw. No callback comes for a connection the engine has closed, and none after
 /// <see cref="DisposeAsync"/>.
 /// </summary>
 public sealed class DiameterTransport : IAsyncDisposable

@@ -61,7 +61,6 @@ internal sealed class RunningNode : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         _inputs.Add(new EngineStopping());
-        _inputs.CompleteAdding();
         _owner.Join();
         await _transport.DisposeAsync();
         _inputs.Dispose();
@@ -70,10 +69,11 @@ internal sealed class RunningNode : IAsyncDisposable
     private void Run()
     {
         var effects = new EffectSink();
-        while (!_inputs.IsCompleted)
+        EngineInput? input = null;
+        while (input is not EngineStopping)
         {
             var wait = (_application.NextDeadline - DateTimeOffset.UtcNow)?.TotalMilliseconds;
-            if (!_inputs.TryTake(out var input, wait is { } ms ? Math.Clamp((int)Math.Ceiling(ms), 0, 1000) : 1000))
+            if (!_inputs.TryTake(out input, wait is { } ms ? Math.Clamp((int)Math.Ceiling(ms), 0, 1000) : 1000))
             {
                 input = new DeadlineReached();
             }
