@@ -3,6 +3,7 @@ using System.Net;
 using Sojourn.Engine;
 using Sojourn.Lab.Capture;
 using Sojourn.Lab.Topology;
+using static Sojourn.Lab.Scenarios.TableQuestions;
 
 namespace Sojourn.Lab.Scenarios;
 
@@ -92,7 +93,7 @@ public sealed partial class NetworkVpn1
             ama is not null && amaLegs.Count == 1 && Gateways(amaLegs[0], Agent, Home) && ama.Diameter!.ProfileCache, ama is null ? "no AMA" : string.Join("; ", amaLegs.Select(Leg)));
 
         var relayed = First(captures, "AMA", "aaaf", "fa1");
-        var visitedCache = Profiles("reply", "aaaf", "alice@home.example");
+        var visitedCache = _tables.Profiles("reply", "aaaf", "alice@home.example");
         rows.Check("NV1.11", "the AAAF caches the FA-HA profile and relays the AMA to the FA",
             relayed is not null && ama is not null && relayed.Time > ama.Time && relayed.Diameter!.Profiles.Count() == 1 && visitedCache.Count == 1,
             $"AMA relayed {(relayed is null ? "not at all" : $"after {(relayed.Time - ama!.Time) / 1e6:F2} ms")}; AAAF cache: {visitedCache.Count} profile");
@@ -152,8 +153,8 @@ public sealed partial class NetworkVpn1
         rows.Check("NV-A2", "HAR precedes HAA precedes AMA precedes RRP", order.SequenceEqual(expected), string.Join(", ", order));
 
         // The wire held the reply back while these tables were read.
-        var agent = Legs("reply", "fa1", Agent, Home);
-        var home = Legs("reply", "ha", Home, Agent);
+        var agent = _tables.Legs("reply", "fa1", Agent, Home);
+        var home = _tables.Legs("reply", "ha", Home, Agent);
         rows.Check("NV-A2", "at the instant the RRP leaves the FA both directions FA-HA are installed at FA and HA", agent == (true, true) && home == (true, true),
             $"with the reply held on the access link: FA out {agent.Out} in {agent.In}, HA out {home.Out} in {home.In}");
         var toCompany = captures.On("core-sgw").Where(p => p.ReceiverNode == "sgw" && p.Packet.Destination.Equals(Company) && p.Protection == SeenProtection.None).ToList();
@@ -166,7 +167,7 @@ public sealed partial class NetworkVpn1
         var carried = captures.Packets.Where(p => p.Time >= _eve!.From).Hosts(Eve, Host).ToList();
         var inTunnels = carried.Where(p => p.Protection is SeenProtection.Esp or SeenProtection.Ah).ToList();
         var atCompany = captures.On("company").Where(p => p.Packet.Source.Equals(Eve) || p.Packet.Destination.Equals(Eve)).ToList();
-        var profiles = ((string[])["aaah", "aaaf", "fa1", "ha"]).ToDictionary(n => n, n => Profiles("eve", n, "eve@home.example").Count);
+        var profiles = ((string[])["aaah", "aaaf", "fa1", "ha"]).ToDictionary(n => n, n => _tables.Profiles("eve", n, "eve@home.example").Count);
         var attempts = captures.On("access-eve").Hosts(Eve, Host).Count(p => p.SenderNode == "eve");
         var observed = $"registration {(_eve!.Accepted ? "accepted" : $"code {_eve.Code}")}, {attempts} packets sent, {_evePing!.Received} replies, {inTunnels.Count} in a secured tunnel, {atCompany.Count} in the company";
         rows.Check("NV1.15", "a user the company did not list gets no tunnel, and his packets never enter the company", attempts > 0 && inTunnels.Count == 0 && atCompany.Count == 0 && _evePing.Received == 0, observed);
@@ -181,7 +182,7 @@ public sealed partial class NetworkVpn1
     {
         foreach (var (node, expected) in ((string, int)[])[("aaah", 2), ("aaaf", 1), ("ha", 2), ("fa1", 1)])
         {
-            var count = Profiles("alice", node, "alice@home.example").Count;
+            var count = _tables.Profiles("alice", node, "alice@home.example").Count;
             rows.Check("NV-A4", $"after NV1 the cache of {node} holds {expected} profile(s)", count == expected, $"{count} profile(s)");
         }
 
@@ -247,20 +248,20 @@ public sealed partial class NetworkVpn1
     {
         rows.Check("NV-A27", "a request with a wrong MN-AAA authenticator at another foreign agent is refused", _mallory is { Accepted: false, Replied: not null }, _mallory!.Replied is null ? "no reply at all" : $"reply code {_mallory.Code}");
         var paths = _tables.Rows("mallory", "fa2", "paths").Count;
-        var cached = Profiles("mallory", "fa2", "alice@home.example").Count;
+        var cached = _tables.Profiles("mallory", "fa2", "alice@home.example").Count;
         var agent2 = IPAddress.Parse("10.0.11.2");
         var tunnelled = captures.Packets.Where(p => p.Time >= _mallory.From && p.Protection != SeenProtection.None && (p.Packet.Source.Equals(agent2) || p.Packet.Destination.Equals(agent2))).ToList();
         rows.Check("NV-A27", "no new tunnel at that agent, and no cached profile stays there", paths == 0 && cached == 0 && tunnelled.Count == 0, $"{paths} paths, {cached} profiles, {tunnelled.Count("tunnelled packets there")}");
-        var before = Paths("before-mallory", "ha", "alice@home.example");
-        var after = Paths("mallory", "ha", "alice@home.example");
+        var before = _tables.Paths("before-mallory", "ha", "alice@home.example");
+        var after = _tables.Paths("mallory", "ha", "alice@home.example");
         rows.Check("NV-A27", "the old path is unchanged and still carries", before.Count > 0 && before.SequenceEqual(after) && _afterMallory!.AllArrived, $"HA paths of alice before: {string.Join("; ", before)}; after: {string.Join("; ", after)}; ping: {_afterMallory!.Summary}");
     }
 
     /// <summary>NV-A22 and what a removal leaves (NV-A19).</summary>
     private void Shares(CaptureSet captures, RowBook rows, ScenarioOptions options)
     {
-        var alice = Spis(captures, _up!, Alice);
-        var bob = Spis(captures, _bobPing!, Bob);
+        var alice = captures.Spis("core-fa1", _up!, Alice);
+        var bob = captures.Spis("core-fa1", _bobPing!, Bob);
         if (options.Security == SecurityType.EncapsulationOnly)
         {
             rows.Check("NV-A22", "encapsulation only: no association, no key anywhere", !KeysSent(captures), KeysSent(captures) ? "a Wrapped-Key was sent with a profile" : "no key with any profile");
@@ -276,7 +277,7 @@ public sealed partial class NetworkVpn1
         }
 
         rows.Check("NV-A22", "removing one user leaves the other's ping unbroken", _during!.AllArrived, _during.Summary);
-        var left = ((string[])["fa1", "ha"]).ToDictionary(n => n, n => Paths("bob-gone", n, "bob@home.example").Count + Profiles("bob-gone", n, "bob@home.example").Count);
+        var left = ((string[])["fa1", "ha"]).ToDictionary(n => n, n => _tables.Paths("bob-gone", n, "bob@home.example").Count + _tables.Profiles("bob-gone", n, "bob@home.example").Count);
         rows.Check("NV-A19", "after a user has left, none of his rows is left at FA or HA", left.Values.All(c => c == 0), string.Join(", ", left.Select(l => $"{l.Key}: {l.Value}")));
     }
 

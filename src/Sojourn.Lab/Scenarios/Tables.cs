@@ -34,7 +34,21 @@ internal sealed class Tables
             .SelectMany(r => r.TryGetProperty("profiles", out var profiles) && profiles.ValueKind == JsonValueKind.Array ? profiles.EnumerateArray() : Enumerable.Repeat(r, 1)),
     ];
 
+    /// <summary>Sum of a node's counters whose dotted name ends so.</summary>
+    public long Counter(string moment, string node, string ending) =>
+        Table(moment, node, "counters") is { } table ? Sum(table, ending) : 0;
+
     public JsonElement? Table(string moment, string node, string table) => _taken.TryGetValue((moment, node, table), out var content) ? content : null;
 
-    private static string[] TablesOf(LabNode node) => node.Role == "aaa" ? ["status", "vpn-cache"] : ["status", "paths", "vpn-cache"];
+    private static string[] TablesOf(LabNode node) => node.Role == "aaa" ? ["counters", "vpn-cache"] : ["counters", "paths", "vpn-cache"];
+
+    /// <summary>Counters come as a map of names to numbers, or as rows with name and value.</summary>
+    private static long Sum(JsonElement element, string ending) => element.ValueKind switch
+    {
+        JsonValueKind.Object when element.TryGetProperty("name", out var name) && element.TryGetProperty("value", out var value) && name.ValueKind == JsonValueKind.String =>
+            name.GetString()!.EndsWith(ending, StringComparison.Ordinal) ? value.GetInt64() : 0,
+        JsonValueKind.Object => element.EnumerateObject().Sum(p => p.Value.ValueKind == JsonValueKind.Number ? p.Name.EndsWith(ending, StringComparison.Ordinal) ? p.Value.GetInt64() : 0 : Sum(p.Value, ending)),
+        JsonValueKind.Array => element.EnumerateArray().Sum(e => Sum(e, ending)),
+        _ => 0,
+    };
 }
