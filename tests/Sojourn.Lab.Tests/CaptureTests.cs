@@ -9,6 +9,7 @@ using Sojourn.Lab.Evidence;
 using Sojourn.Lab.Network;
 using Sojourn.Lab.Nodes;
 using Sojourn.Lab.Topology;
+using Sojourn.Roles.Diameter;
 using Sojourn.Wire.Diameter;
 using Sojourn.Wire.MobileIpv4;
 using Xunit;
@@ -65,9 +66,9 @@ public sealed class CaptureTests : IDisposable
             nodes: { a: { role: host }, b: { role: host } }
             links: { wire: { kind: core, ends: [ a eth0 10.0.1.1/24, b eth0 10.0.1.2/24 ], delay: 1ms } }
             """, "test"), new ScenarioOptions());
-        using var authority = new LabCertificates(_folder);
-        authority.Issue("a.example", Path.Combine(_folder, "a.crt"), Path.Combine(_folder, "a.key"));
-        authority.Issue("b.example", Path.Combine(_folder, "b.crt"), Path.Combine(_folder, "b.key"));
+        using var authority = new LabCertificateAuthority("test", TimeSpan.FromHours(1));
+        authority.Write(_folder, "a", "a.example");
+        authority.Write(_folder, "b", "b.example");
         var request = DiameterDictionary.Default.Request(DiameterCommands.AaMobileNode).Add(AvpKeys.SessionId, "a.example;1;2").Add(AvpKeys.UserName, "alice@home.example").Build();
         var answer = DiameterDictionary.Default.Answer(request, DiameterResult.Success).Build();
         using (var network = new LabNetwork(scenario.Topology, string.Create(CultureInfo.InvariantCulture, $"sjtls-{Environment.ProcessId}"), Path.Combine(_folder)))

@@ -1,7 +1,9 @@
 using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.RegularExpressions;
 using Sojourn.Lab.Topology;
+using Sojourn.Roles.Diameter;
 using Sojourn.Storage;
 using Sojourn.Storage.Provisioning;
 
@@ -13,21 +15,27 @@ namespace Sojourn.Lab.Nodes;
 /// </summary>
 public static partial class NodeFiles
 {
-    private const string KeysFolder = "keys", DatabaseFile = "subscribers.db";
+    private const string KeysFolder = "keys", DatabaseFile = "subscribers.db", ForeignFolder = "foreign";
     private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
 
     /// <summary>Writes everything for every node of the scenario.</summary>
     public static void Write(ScenarioDefinition scenario, RunDirectory run)
     {
         WriteSecrets(scenario, run);
-        using var authority = new LabCertificates(run.Folder);
+        using var authority = new LabCertificateAuthority("Sojourn lab", TimeSpan.FromDays(1));
+        authority.WriteAuthority(run.Folder);
+        foreach (var identity in scenario.ForeignIdentities)
+        {
+            authority.Write(run.FolderOf(ForeignFolder), identity, identity);
+        }
+
         foreach (var node in scenario.Topology.Nodes.Where(n => n.RunsSojourn))
         {
             var folder = run.FolderOf(node.Name);
             var settings = node.Settings ?? throw new ScenarioException($"node '{node.Name}' has a role but no settings");
             if (settings["diameter"]["identity"].TextOrNull is { } identity)
             {
-                authority.Issue(identity, Path.Combine(folder, "node.crt"), Path.Combine(folder, "node.key"));
+                authority.Write(folder, "node", identity);
             }
 
             File.WriteAllText(ConfigurationOf(run, node.Name), Configuration(node, settings));
@@ -37,6 +45,10 @@ public static partial class NodeFiles
             }
         }
     }
+
+    /// <summary>The certificate of a server the lab plays itself.</summary>
+    public static X509Certificate2 ForeignCertificate(RunDirectory run, string identity) =>
+        X509Certificate2.CreateFromPemFile(Path.Combine(run.FolderOf(ForeignFolder), identity + ".crt"), Path.Combine(run.FolderOf(ForeignFolder), identity + ".key"));
 
     public static string ConfigurationOf(RunDirectory run, string node) => Path.Combine(run.FolderOf(node), "config.yaml");
 

@@ -23,6 +23,7 @@ public sealed partial class NetworkVpn1
         Marks(captures, rows, want);
         Sizes(captures, rows, want);
         Impostor(captures, rows);
+        Careless(captures, rows);
         Shares(captures, rows, options);
         Provisioned(captures, rows);
         Installed(captures, rows, options);
@@ -247,14 +248,33 @@ public sealed partial class NetworkVpn1
     private void Impostor(CaptureSet captures, RowBook rows)
     {
         rows.Check("NV-A27", "a request with a wrong MN-AAA authenticator at another foreign agent is refused", _mallory is { Accepted: false, Replied: not null }, _mallory!.Replied is null ? "no reply at all" : $"reply code {_mallory.Code}");
-        var paths = _tables.Rows("mallory", "fa2", "paths").Count;
+        var paths = _tables.Rows("mallory", "fa2", "paths").Count(p => Mentions(p, "10.99.0.10/32"));
         var cached = _tables.Profiles("mallory", "fa2", "alice@home.example").Count;
-        var agent2 = IPAddress.Parse("10.0.11.2");
-        var tunnelled = captures.Packets.Where(p => p.Time >= _mallory.From && p.Protection != SeenProtection.None && (p.Packet.Source.Equals(agent2) || p.Packet.Destination.Equals(agent2))).ToList();
+        var tunnelled = captures.Packets.Where(p => p.Time >= _mallory.From && p.Protection != SeenProtection.None && (p.Packet.Source.Equals(SecondAgent) || p.Packet.Destination.Equals(SecondAgent)) && p.Time <= _afterMallory!.To).ToList();
         rows.Check("NV-A27", "no new tunnel at that agent, and no cached profile stays there", paths == 0 && cached == 0 && tunnelled.Count == 0, $"{paths} paths, {cached} profiles, {tunnelled.Count("tunnelled packets there")}");
         var before = _tables.Paths("before-mallory", "ha", "alice@home.example");
         var after = _tables.Paths("mallory", "ha", "alice@home.example");
         rows.Check("NV-A27", "the old path is unchanged and still carries", before.Count > 0 && before.SequenceEqual(after) && _afterMallory!.AllArrived, $"HA paths of alice before: {string.Join("; ", before)}; after: {string.Join("; ", after)}; ping: {_afterMallory!.Summary}");
+    }
+
+    /// <summary>NV-A21.</summary>
+    private void Careless(CaptureSet captures, RowBook rows)
+    {
+        foreach (var (what, registration, asked) in _careless)
+        {
+            var sound = what == _careless[0].What;
+            var paths = _tables.Rows(what, "fa2", "paths").Count(p => Mentions(p, "10.88.0.10/32"));
+            var ama = captures.Signals.LastOrDefault(s => s is { Name: "AMA", From: "rogue" } && s.Time <= (registration.Replied ?? long.MaxValue) && s.Time >= registration.From);
+            var observed = string.Create(CultureInfo.InvariantCulture, $"AMA {(ama is null ? "not seen" : $"with result {ama.Diameter!.ResultCode}, algorithm {ama.Diameter.Profiles.First().Vpn(21)?.Number}, down SPI 0x{ama.Diameter.Profiles.First().Vpn(20)?.Number:x8}")}; reply {(registration.Replied is null ? "none" : $"code {registration.Code}")}; {paths} path(s) of the user at the agent");
+            if (sound)
+            {
+                rows.Check("NV-A21", "control: an AMA with a sound profile is accepted and makes a path", asked && registration.Accepted && paths == 1 && ama is not null, observed);
+            }
+            else
+            {
+                rows.Check("NV-A21", $"an AMA whose profile has {what}: refused, no tunnel, the reply says so", asked && registration is { Accepted: false, Replied: not null } && paths == 0 && ama?.Diameter!.ResultCode == 2001, observed);
+            }
+        }
     }
 
     /// <summary>NV-A22 and what a removal leaves (NV-A19).</summary>

@@ -1,6 +1,7 @@
 using System.Net;
 using System.Text.Json;
 using Sojourn.DataPath.Netlink;
+using Sojourn.Engine;
 using Sojourn.Lab.Capture;
 using Sojourn.Lab.Evidence;
 using Sojourn.Lab.Network;
@@ -12,7 +13,11 @@ namespace Sojourn.Lab.Scenarios;
 public sealed partial class NetworkVpn1 : Scenario
 {
     private static readonly IPAddress Alice = IPAddress.Parse("10.99.0.10"), Bob = IPAddress.Parse("10.99.0.11"), Eve = IPAddress.Parse("10.99.0.12"),
-        Host = IPAddress.Parse("192.168.50.10"), Agent = IPAddress.Parse("10.0.1.2"), Home = IPAddress.Parse("10.0.3.2"), Company = IPAddress.Parse("10.0.5.2");
+        Host = IPAddress.Parse("192.168.50.10"), Agent = IPAddress.Parse("10.0.1.2"), Home = IPAddress.Parse("10.0.3.2"), Company = IPAddress.Parse("10.0.5.2"),
+        Trudy = IPAddress.Parse("10.88.0.10"), SecondAgent = IPAddress.Parse("10.0.11.2");
+
+    /// <summary>Inbound SPI of the preset association of the second foreign agent.</summary>
+    private const uint PresetSpi = 0x2012;
 
     private readonly Tables _tables = new();
     private PingResult? _before, _up, _down, _bobPing, _evePing, _marked, _ecn, _whole, _tooBig, _fits, _during, _afterMallory, _bobAgain;
@@ -21,7 +26,8 @@ public sealed partial class NetworkVpn1 : Scenario
     private IReadOnlyList<string> _agentRoutes = [];
     private CommandResult? _staticGcm, _profiles, _gateways;
     private (long Time, byte[] Frame)? _replayed;
-    private long _replayUntil, _bobGone;
+    private long _replayUntil;
+    private readonly List<(string What, SeenRegistration Registration, bool Asked)> _careless = [];
 
     public override string Name => "network-vpn/1";
 
@@ -54,6 +60,7 @@ public sealed partial class NetworkVpn1 : Scenario
         await SizesAsync(run, cancellation);
         await ReplayAsync(run, cancellation);
         await ImpostorAsync(run, cancellation);
+        await CarelessAaaAsync(run, cancellation);
         await RemovalAsync(run, cancellation);
 
         _aliceSockets = run.Sockets("alice");
@@ -151,12 +158,38 @@ public sealed partial class NetworkVpn1 : Scenario
         _afterMallory = await run.PingAsync("alice", Host.ToString(), new PingOptions(5), cancellation);
     }
 
+    /// <summary>NV-A21: the same answer three times, once right and twice with one thing wrong in its profile.</summary>
+    private async Task CarelessAaaAsync(LabRun run, CancellationToken cancellation)
+    {
+        await using var rogue = new RogueAaa(run, "rogue", IPAddress.Parse("10.0.7.2"), "fa2-rogue");
+        var good = RogueAaa.GoodProfile(Trudy, SecondAgent, Home);
+        foreach (var (what, profile) in ((string, VpnProfile)[])
+            [("a sound profile", good), ("an unknown algorithm", good with { Algorithm = (IpsecAlgorithm)99 }), ("an SPI that is in use at the agent", good with { DownSpi = PresetSpi })])
+        {
+            rogue.Profile = profile;
+            var answered = rogue.Answered;
+            run.Progress.Note($"the careless AAA server sends {what}");
+
+            // The agent dials the server again within its reconnection time; a node that registers earlier is refused for that.
+            var registration = await run.RegisterAsync("trudy", "access-trudy", cancellation);
+            for (var attempt = 0; rogue.Answered == answered && attempt < 6; attempt++)
+            {
+                await run.Node("trudy").StopAsync();
+                await Task.Delay(TimeSpan.FromSeconds(3), cancellation);
+                registration = await run.RegisterAsync("trudy", "access-trudy", cancellation);
+            }
+
+            await _tables.TakeAsync(run, what, cancellation);
+            _careless.Add((what, registration, rogue.Answered > answered));
+            await run.Node("trudy").StopAsync();
+        }
+    }
+
     private async Task RemovalAsync(LabRun run, CancellationToken cancellation)
     {
         run.Progress.Step("Bob leaves while Alice goes on");
         var going = run.PingAsync("alice", Host.ToString(), new PingOptions(60) { Interval = TimeSpan.FromMilliseconds(50) }, cancellation);
         await Task.Delay(500, cancellation);
-        _bobGone = LabRun.Now;
         await run.Node("bob").StopAsync();
         _during = await going;
         await _tables.TakeAsync(run, "bob-gone", cancellation);

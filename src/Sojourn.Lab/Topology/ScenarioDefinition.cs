@@ -52,6 +52,7 @@ public sealed class ScenarioDefinition
         Title = tree["title"].Text;
         Demonstrates = tree["demonstrates"].Text.ReplaceLineEndings(" ").Trim();
         Provisioning = tree["provisioning"];
+        ForeignIdentities = [.. tree["foreign-identities"].Items.Select(i => i.Text)];
         KeyLengths = tree["keys"].Members.ToDictionary(m => m.Key, m => int.Parse(m.Value.Text, CultureInfo.InvariantCulture));
         var nodes = tree["nodes"].Members.Select(m => Node(m.Key, m.Value)).ToList();
         Topology = new LabTopology(nodes, [.. tree["links"].Members.Select(m => Link(m.Key, m.Value, options))]);
@@ -74,6 +75,9 @@ public sealed class ScenarioDefinition
 
     /// <summary>What <c>sojourn user|profile|gateway|partner import</c> takes.</summary>
     public Tree Provisioning { get; }
+
+    /// <summary>Diameter identities of servers the lab plays itself; they get certificates too.</summary>
+    public IReadOnlyList<string> ForeignIdentities { get; }
 
     /// <summary>Octets of keys that are not 32 long, by file name.</summary>
     public IReadOnlyDictionary<string, int> KeyLengths { get; }
