@@ -10,5 +10,7 @@ public static class CommandLine
     {
         CheckVerb.Create(),
         SampleVerb.Create(),
+        LabVerbs.Lab(),
+        LabVerbs.Demo(),
     };
 }

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text.Json;
 using Sojourn.DataPath.Netlink;
 using Sojourn.Engine;
+using Sojourn.Host.Configuration;
 using Sojourn.Lab.Evidence;
 using Sojourn.Lab.Nodes;
 using Sojourn.Lab.Scenarios;
@@ -44,6 +45,8 @@ public sealed class ScenarioFileTests
         foreach (var node in scenario.Topology.Nodes.Where(n => n.RunsSojourn))
         {
             var configuration = File.ReadAllText(NodeFiles.ConfigurationOf(run, node.Name));
+            var read = ConfigurationReader.ReadFile(NodeFiles.ConfigurationOf(run, node.Name));
+            Assert.True(!read.HasErrors, $"{node.Name}: {string.Join("; ", read.Findings)}\n{configuration}");
             Assert.Contains($"node: {node.Name}\n", configuration, StringComparison.Ordinal);
             Assert.DoesNotContain("${", configuration, StringComparison.Ordinal);
             foreach (var (_, file) in Tree.Parse(configuration, "c").Texts.Where(t => t.Key.EndsWith("-file", StringComparison.Ordinal) && !t.Key.StartsWith("database", StringComparison.Ordinal)))

@@ -66,7 +66,7 @@ internal static class DemoRun
         Console.WriteLine($"The whole story with pictures: {Path.Combine(outcome.Evidence, "report.html")}");
         Console.WriteLine($"Every packet, for Wireshark:   {Path.Combine(outcome.Evidence, "captures")} (keys in {Path.Combine(outcome.Evidence, "keys")})");
         Console.WriteLine("More scenarios:                sojourn lab list");
-        return report.Passed ? LabVerbs.Passed : LabVerbs.Failed;
+        return report.Passed ? ExitCode.Success : ExitCode.Refused;
     }
 
     private static async Task<ScenarioOutcome> WithSpinnerAsync(ScenarioDefinition definition, string folder, CancellationToken cancellation) =>

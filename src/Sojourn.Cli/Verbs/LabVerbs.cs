@@ -9,17 +9,8 @@ using Spectre.Console;
 namespace Sojourn.Cli.Verbs;
 
 /// <summary><c>sojourn lab …</c> and <c>sojourn demo</c>.</summary>
-public static class LabVerbs
+internal static class LabVerbs
 {
-    /// <summary>Everything passed.</summary>
-    public const int Passed = 0;
-
-    /// <summary>The run was complete, but some row failed.</summary>
-    public const int Failed = 1;
-
-    /// <summary>The run could not be done.</summary>
-    public const int Broken = 2;
-
     public static Command Lab() => new("lab", "Reproduce scenarios with real packets between network namespaces (needs root).")
     {
         List(),
@@ -47,7 +38,7 @@ public static class LabVerbs
             if (parse.GetValue(json))
             {
                 Console.WriteLine(System.Text.Json.JsonSerializer.Serialize(new { schema = 1, scenarios = scenarios.Select(s => new { name = s.Name, title = s.Title, demonstrates = s.Demonstrates }) }));
-                return Passed;
+                return ExitCode.Success;
             }
 
             foreach (var scenario in scenarios)
@@ -57,7 +48,7 @@ public static class LabVerbs
             }
 
             Console.WriteLine("sojourn lab run NAME [--out DIR]");
-            return Passed;
+            return ExitCode.Success;
         });
         return command;
     }
@@ -85,7 +76,7 @@ public static class LabVerbs
                 OutcomeText.Rows(outcome);
             }
 
-            return outcome.Report.Passed ? Passed : Failed;
+            return outcome.Report.Passed ? ExitCode.Success : ExitCode.Refused;
         }));
         return command;
     }
@@ -142,7 +133,7 @@ public static class LabVerbs
         catch (Exception e) when (e is ScenarioException or IOException or UnauthorizedAccessException or Storage.StorageException)
         {
             Console.Error.WriteLine($"sojourn: {e.Message}");
-            return Broken;
+            return ExitCode.Failed;
         }
     }
 

@@ -36,14 +36,14 @@ internal static class StandingLab
             if (RunDirectory.All.FirstOrDefault(r => r.OwnerProcess == holder.Id && File.Exists(Path.Combine(r.Folder, ReadyFile))) is { } run)
             {
                 Console.Write(File.ReadAllText(Path.Combine(run.Folder, ReadyFile)));
-                return LabVerbs.Passed;
+                return ExitCode.Success;
             }
 
             if (holder.HasExited)
             {
                 Console.Error.WriteLine($"sojourn: the lab did not come up; see {log}:");
                 Console.Error.WriteLine(File.ReadAllText(log).Trim());
-                return LabVerbs.Broken;
+                return ExitCode.Failed;
             }
 
             await Task.Delay(100, cancellation);
@@ -78,7 +78,7 @@ internal static class StandingLab
             // 'lab down' or a signal: the lab is removed on the way out.
         }
 
-        return LabVerbs.Passed;
+        return ExitCode.Success;
     }
 
     public static async Task<int> DownAsync(CancellationToken cancellation)
@@ -113,6 +113,6 @@ internal static class StandingLab
             Console.WriteLine("nothing stands");
         }
 
-        return LabVerbs.Passed;
+        return ExitCode.Success;
     }
 }
