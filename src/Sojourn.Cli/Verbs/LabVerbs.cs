@@ -11,6 +11,16 @@ namespace Sojourn.Cli.Verbs;
 /// <summary><c>sojourn lab …</c> and <c>sojourn demo</c>.</summary>
 internal static class LabVerbs
 {
+    static LabVerbs()
+    {
+        if (Console.IsOutputRedirected)
+        {
+            // Plain text, and as wide as it comes, for files and pipes.
+            AnsiConsole.Profile.Capabilities.Ansi = false;
+            AnsiConsole.Profile.Width = 200;
+        }
+    }
+
     public static Command Lab() => new("lab", "Reproduce scenarios with real packets between network namespaces (needs root).")
     {
         List(),

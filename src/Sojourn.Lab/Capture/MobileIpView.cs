@@ -18,10 +18,10 @@ public sealed class MobileIpView
 
     public bool IsReply => Type == 3;
 
-    public bool IsBinding => Type == 255 && Octets.Length >= 28;
+    public bool IsBinding => Type == 255 && Octets.Length >= 28 && Octets.Span[1] == 26;
 
     /// <summary>1 BU, 2 BA, 3 BR, 4 BW; 0 for other messages.</summary>
-    public int BindingKind => IsBinding ? Octets.Span[1] : 0;
+    public int BindingKind => IsBinding ? Octets.Span[6] : 0;
 
     public bool IsBindingUpdate => BindingKind == 1;
 
