@@ -53,7 +53,7 @@ public static class ConfigurationReference
         foreach (var option in OptionSchema.Of(type))
         {
             var fallback = option.Option.Required ? "required" : option.Default is { } value ? $"`{value}`" : option.Option.Otherwise ?? (option.IsList ? "empty" : "");
-            output.Append("| `").Append(option.Name).Append("` | ").Append(Escape(option.Allowed)).Append(" | ").Append(Escape(fallback)).Append(" | ").Append(Escape(option.Option.Text)).Append(" |\n");
+            output.Append("| `").Append(option.Name).Append("` | ").Append(Escape(option.Allowed)).Append(" | ").Append(Escape(fallback)).Append(" | ").Append(Escape(option.Option.Text)).Append(option.Option.Reload ? " *Taken over by a reload.*" : "").Append(" |\n");
         }
 
         foreach (var option in OptionSchema.Of(type).Where(option => option.IsSection))

@@ -331,6 +331,11 @@ internal sealed class ConfigurationRules
             Error(agent.MarkOf(nameof(HomeAgentSection.ProtectedDestinations)), $"{prefix} overlaps the home network {agent.HomeNetwork}", "prefixes outside the home network");
         }
 
+        if (agent.AddressPool is { } pool && !(agent.HomeNetwork.Contains(pool.First) && agent.HomeNetwork.Contains(pool.Last)))
+        {
+            Error(agent.MarkOf(nameof(HomeAgentSection.AddressPool)), $"{pool} is not inside the home network {agent.HomeNetwork}", "addresses of the home network");
+        }
+
         foreach (var contract in agent.BindingContracts)
         {
             if (contract.Gateway.Equals(agent.Address))
@@ -390,10 +395,15 @@ internal sealed class ConfigurationRules
 
         if (aaa.Serves == AaaSide.Visited)
         {
-            string[] homeOnly = [nameof(aaa.Database), nameof(aaa.DatabaseKeyFile), nameof(aaa.HomeAgents), nameof(aaa.SpiRange), nameof(aaa.PresetPairs), nameof(aaa.ClassDscp), nameof(aaa.UnlistedCorrespondents)];
+            string[] homeOnly = [nameof(aaa.Database), nameof(aaa.DatabaseKeyFile), nameof(aaa.HomeAgents), nameof(aaa.SpiRange), nameof(aaa.ClassDscp), nameof(aaa.UnlistedCorrespondents)];
             foreach (var option in homeOnly.Where(aaa.Has))
             {
-                Error(aaa.MarkOf(option), $"'{OptionTypes.NameOf(option)}' is for the home side", "serves, authorization-lifetime");
+                Error(aaa.MarkOf(option), $"'{OptionTypes.NameOf(option)}' is for the home side", "serves, foreign-agents, answer-moves-from-cache, authorization-lifetime");
+            }
+
+            if (aaa.ForeignAgents.Count == 0)
+            {
+                Error(aaa.Mark, "the visited side needs 'foreign-agents'", "at least one");
             }
 
             return;
@@ -416,20 +426,9 @@ internal sealed class ConfigurationRules
 
         Pairwise(aaa.HomeAgents, agent => agent.Address, (agent, first) =>
             Error(agent.MarkOf(nameof(AaaHomeAgentOptions.Address)), $"{agent.Address} is also the address of '{first.Identity}'", "an address per home agent"));
-        foreach (var pair in aaa.PresetPairs)
+        foreach (var option in new[] { nameof(aaa.ForeignAgents), nameof(aaa.AnswerMovesFromCache) }.Where(aaa.Has))
         {
-            foreach (var (name, spi) in new[] { (nameof(pair.SpiUp), pair.SpiUp), (nameof(pair.SpiDown), pair.SpiDown) })
-            {
-                if (spi.Value >= aaa.SpiRange.First && spi.Value <= aaa.SpiRange.Last)
-                {
-                    Error(pair.MarkOf(name), $"SPI {spi} lies in spi-range {aaa.SpiRange}, which users' associations are taken from", "an SPI outside it");
-                }
-            }
-
-            if (!pair.Algorithm.Fits(pair.Security) || !pair.Algorithm.AllowsStaticKey())
-            {
-                Error(pair.MarkOf(nameof(pair.Algorithm)), $"{OptionTypes.NameOf(pair.Algorithm.ToString())} does not fit a preset association with security {OptionTypes.NameOf(pair.Security.ToString())}", "aes128-cbc-hmac-sha256 | aes256-cbc-hmac-sha256 | hmac-sha256");
-            }
+            Error(aaa.MarkOf(option), $"'{OptionTypes.NameOf(option)}' is for the visited side", "leave it out");
         }
     }
 

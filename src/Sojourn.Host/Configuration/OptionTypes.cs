@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Net;
 using System.Text;
 using Sojourn.Engine;
+using Sojourn.Engine.Aaa;
 using Sojourn.Roles.Configuration;
 
 namespace Sojourn.Host.Configuration;
@@ -47,6 +48,7 @@ internal static class OptionTypes
         null => "",
         bool flag => flag ? "true" : "false",
         TimeSpan time => PrintDuration(time),
+        SpiRange range => $"{new SpiValue(range.First)}-{new SpiValue(range.Last)}",
         Enum member => NameOf(member.ToString()),
         IEnumerable<int> numbers => $"[ {string.Join(", ", numbers)} ]",
         IFormattable number => number.ToString(null, CultureInfo.InvariantCulture),
@@ -115,6 +117,15 @@ internal static class OptionTypes
                 : null;
         }
 
+        if (type == typeof(AddressRange))
+        {
+            var dash = text.IndexOf('-', StringComparison.Ordinal);
+            return dash > 0 && ParseAddress(text[..dash].Trim()) is { } first && ParseAddress(text[(dash + 1)..].Trim()) is { } last
+                && first.GetAddressBytes().AsSpan().SequenceCompareTo(last.GetAddressBytes()) <= 0
+                ? new AddressRange(first, last)
+                : null;
+        }
+
         if (type == typeof(IPAddress))
         {
             return ParseAddress(text);
@@ -169,6 +180,7 @@ internal static class OptionTypes
             nameof(Int32) or nameof(UInt32) => "a whole number",
             nameof(SpiValue) => "an SPI (decimal or 0x…)",
             nameof(SpiRange) => "two SPIs LOW-HIGH of 0x100 or more, low before high",
+            nameof(AddressRange) => "two IPv4 addresses FIRST-LAST",
             nameof(IPAddress) => "an IPv4 address",
             nameof(IPNetwork) => "an IPv4 prefix A.B.C.D/LENGTH",
             nameof(TimeSpan) => "a duration (500ms, 10s, 5m, 2h, 7d)",

@@ -22,10 +22,10 @@ public sealed class DiameterOptions : OptionSection
     [Option("Quiet time before a watchdog request (Tw of RFC 3539).", Minimum = "6s", Maximum = "10m")]
     public TimeSpan WatchdogInterval { get; set; } = TimeSpan.FromSeconds(30);
 
-    [Option("Known peers; nobody else may connect. Reloadable.", Unique = nameof(PeerOptions.Identity))]
+    [Option("Known peers; nobody else may connect.", Unique = nameof(PeerOptions.Identity))]
     public List<PeerOptions> Peers { get; set; } = [];
 
-    [Option("Which peers lead to which realm, in order of preference. The realm of a peer needs no route. Reloadable.", Unique = nameof(RealmRouteOptions.Realm))]
+    [Option("Which peers lead to which realm, in order of preference. The realm of a peer needs no route.", Unique = nameof(RealmRouteOptions.Realm))]
     public List<RealmRouteOptions> Routes { get; set; } = [];
 }
 

@@ -1,5 +1,7 @@
 using System.Net;
 using Sojourn.Engine;
+using Sojourn.Engine.Aaa;
+using Sojourn.Engine.MobileIpv4.Agents;
 
 namespace Sojourn.Roles.Configuration;
 
@@ -41,7 +43,7 @@ public sealed class AccessLinkOptions : OptionSection
     [Option("This agent's address on the link.", Required = true, Example = "10.1.0.1")]
     public IPAddress Address { get; set; } = null!;
 
-    [Option("Prefix length of the link, announced to visitors.", Minimum = "1", Maximum = "32")]
+    [Option("Prefix length of the link.", Minimum = "1", Maximum = "32")]
     public int PrefixLength { get; set; } = 24;
 
     [Option("Time between agent advertisements.", Minimum = "100ms", Maximum = "30m")]
@@ -71,16 +73,25 @@ public sealed class HomeAgentSection : OptionSection
     [Option("Interface on the home link, where this agent answers ARP for absent nodes.", Syntax = TextSyntax.Interface, Example = "home0", Otherwise = "the home network exists only as a route")]
     public string? HomeInterface { get; set; }
 
-    [Option("Destinations that users reach only through a path: without one their packets are dropped and counted.", Example = "192.168.50.0/24")]
+    [Option("Destinations that users reach only through a path: without one their packets are dropped and counted.", Reload = true, Example = "192.168.50.0/24")]
     public List<IPNetwork> ProtectedDestinations { get; set; } = [];
+
+    [Option("Addresses given to nodes that ask for one.", Example = "10.99.0.100-10.99.0.199", Otherwise = "none are given")]
+    public AddressRange? AddressPool { get; set; }
 
     [Option("Longest registration lifetime granted.", Minimum = "10s", Maximum = "65534s")]
     public TimeSpan MaximumLifetime { get; set; } = TimeSpan.FromMinutes(30);
 
+    [Option("What happens when a dynamic gateway does not take a profile: refuse the registration, or go on without that profile, whose traffic is then blocked (spec R38).")]
+    public UnansweredUpdatePolicy UnansweredUpdate { get; set; }
+
+    [Option("How long the former agent's inbound half lives after a move (spec R31).", Minimum = "1s", Maximum = "10m")]
+    public TimeSpan HandoffTunnelTime { get; set; } = TimeSpan.FromSeconds(10);
+
     [Option("How far a registration's timestamp may be off this node's clock (RFC 5944 5.7.1).", Minimum = "1s", Maximum = "5m")]
     public TimeSpan TimestampTolerance { get; set; } = TimeSpan.FromSeconds(7);
 
-    [Option("Dynamic gateways this agent may send binding updates to, and the secret shared with each (spec M9). Reloadable.", Unique = nameof(BindingContractOptions.Gateway))]
+    [Option("Dynamic gateways this agent may send binding updates to, and the secret shared with each (spec M9).", Unique = nameof(BindingContractOptions.Gateway))]
     public List<BindingContractOptions> BindingContracts { get; set; } = [];
 
     [Option("Most bindings at one time.", Minimum = "1", Maximum = "10000000")]
@@ -110,8 +121,20 @@ public sealed class GatewaySection : OptionSection
     [Option("Prefixes of the hosts behind this gateway.", Required = true, Example = "192.168.60.0/24")]
     public List<IPNetwork> Serves { get; set; } = [];
 
-    [Option("Home agents whose binding updates are taken (dynamic gateways only; spec M9). Reloadable.", Unique = nameof(GatewayContractOptions.HomeAgent))]
+    [Option("Home agents whose binding updates are taken (dynamic gateways only; spec M9).", Reload = true, Unique = nameof(GatewayContractOptions.HomeAgent))]
     public List<GatewayContractOptions> Contracts { get; set; } = [];
+
+    [Option("Destinations that hosts here reach only through a path: without one their packets are dropped and counted.", Reload = true, Example = "10.99.0.0/24")]
+    public List<IPNetwork> ProtectedDestinations { get; set; } = [];
+
+    [Option("How long the inbound half of a replaced path lives (spec R31).", Minimum = "1s", Maximum = "10m")]
+    public TimeSpan HandoffTunnelTime { get; set; } = TimeSpan.FromSeconds(10);
+
+    [Option("Longest binding lifetime granted; a longer wish is cut to it.", Reload = true, Minimum = "10s", Maximum = "65534s")]
+    public TimeSpan MaximumLifetime { get; set; } = TimeSpan.FromMinutes(30);
+
+    [Option("Most binding updates per second from one home agent; more are answered with status 140.", Reload = true, Minimum = "1", Maximum = "100000")]
+    public int Rate { get; set; } = 200;
 
     [Option("Share of the binding lifetime left when a binding request is sent, percent (spec R36).", Minimum = "1", Maximum = "90")]
     public int RefreshThreshold { get; set; } = 20;
@@ -133,12 +156,6 @@ public sealed class GatewayContractOptions : OptionSection
 
     [Option("Shared secret of 32 or more octets.", Required = true, File = FileUse.Secret, Example = "keys/ha-pcn")]
     public FileReference KeyFile { get; set; } = null!;
-
-    [Option("Longest binding lifetime granted.", Minimum = "10s", Maximum = "65534s")]
-    public TimeSpan MaximumLifetime { get; set; } = TimeSpan.FromMinutes(30);
-
-    [Option("Most binding updates per second; more are answered with status 140.", Minimum = "1", Maximum = "100000")]
-    public int Rate { get; set; } = 100;
 }
 
 public sealed class AaaSection : OptionSection
@@ -155,8 +172,11 @@ public sealed class AaaSection : OptionSection
     [Option("Home agents of the realm (home only); the first is the default.", Unique = nameof(AaaHomeAgentOptions.Identity))]
     public List<AaaHomeAgentOptions> HomeAgents { get; set; } = [];
 
-    [Option("Foreign agents of the visited domain and their care-of addresses (visited only); requests of others are refused.", Unique = nameof(AaaForeignAgentOptions.Identity))]
+    [Option("Foreign agents of this domain and the care-of addresses each may ask for (visited only).", Unique = nameof(AaaForeignAgentOptions.Identity))]
     public List<AaaForeignAgentOptions> ForeignAgents { get; set; } = [];
+
+    [Option("Serve moves inside the domain from the cache (visited only; spec NV2.3).")]
+    public bool AnswerMovesFromCache { get; set; } = true;
 
     [Option("SPIs given to users' associations (home only); blocks of 256 are reserved per profile (spec M4, M13).")]
     public SpiRange SpiRange { get; set; } = new(0x10000000, 0x1fffffff);
@@ -167,9 +187,6 @@ public sealed class AaaSection : OptionSection
     [Option("How long an authorization holds before the user must be authenticated at home again.", Minimum = "1m", Maximum = "7d")]
     public TimeSpan AuthorizationLifetime { get; set; } = TimeSpan.FromHours(1);
 
-    [Option("Associations preset between pairs of gateways, for profiles without individual keys (home only; spec R24).")]
-    public List<PresetPairOptions> PresetPairs { get; set; } = [];
-
     [Option("DSCP of QoS classes 0 to 5 (RFC 2474, RFC 2597, RFC 3246).", Minimum = "0", Maximum = "63")]
     public List<int> ClassDscp { get; set; } = [0, 10, 18, 26, 34, 46];
 }
@@ -178,12 +195,6 @@ public enum AaaSide : byte
 {
     Visited,
     Home,
-}
-
-public enum UnlistedCorrespondents : byte
-{
-    Accept,
-    Refuse,
 }
 
 public sealed class AaaHomeAgentOptions : OptionSection
@@ -205,27 +216,6 @@ public sealed class AaaForeignAgentOptions : OptionSection
 
     [Option("Care-of addresses it may ask for.", Required = true, Example = "10.0.1.2")]
     public List<IPAddress> CareOfAddresses { get; set; } = [];
-}
-
-public sealed class PresetPairOptions : OptionSection
-{
-    [Option("The gateway on the mobile node's side.", Required = true, Example = "10.0.3.2")]
-    public IPAddress Near { get; set; } = null!;
-
-    [Option("The gateway on the correspondent's side.", Required = true, Example = "10.0.5.2")]
-    public IPAddress Far { get; set; } = null!;
-
-    [Option("How packets are protected.")]
-    public SecurityType Security { get; set; } = SecurityType.Esp;
-
-    [Option("Cipher suite.", Required = true, Example = "aes128-cbc-hmac-sha256")]
-    public IpsecAlgorithm Algorithm { get; set; }
-
-    [Option("SPI of packets from the near gateway to the far one.", Required = true, Minimum = "0x100", Maximum = "0xffffffff", Example = "0x1001")]
-    public SpiValue SpiUp { get; set; }
-
-    [Option("SPI of packets from the far gateway to the near one.", Required = true, Minimum = "0x100", Maximum = "0xffffffff", Example = "0x1002")]
-    public SpiValue SpiDown { get; set; }
 }
 
 public sealed class MobileNodeSection : OptionSection

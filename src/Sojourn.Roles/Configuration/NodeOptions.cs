@@ -33,10 +33,10 @@ public sealed class NodeOptions : OptionSection
     [Option("Control socket and metrics.")]
     public ControlOptions Control { get; set; } = new();
 
-    [Option("Logging. Reloadable.")]
+    [Option("Logging.", Reload = true)]
     public LogOptions Log { get; set; } = new();
 
-    [Option("Writes keys where Wireshark finds them. For laboratories: whoever reads the file reads the traffic. Shown in status and logged. Reloadable.", Otherwise = "no key leaves the node")]
+    [Option("Writes keys where Wireshark finds them. For laboratories: whoever reads the file reads the traffic. Shown in status and logged.", Reload = true, Otherwise = "no key leaves the node")]
     public KeyExportOptions? KeyExport { get; set; }
 
     [Option("Diameter (RFC 6733, Mobile IPv4 application RFC 4004).")]
@@ -45,14 +45,14 @@ public sealed class NodeOptions : OptionSection
     [Option("Keys that wrap keys inside Diameter messages (RFC 5649), one per Diameter identity that keys are exchanged with. A relay in between never sees a key.", Unique = nameof(KeyWrapOptions.Peer))]
     public List<KeyWrapOptions> KeyWrap { get; set; } = [];
 
-    [Option("Preset (\"default SPI\") associations with other gateways, with typed-in keys.", Unique = nameof(AssociationOptions.Name))]
+    [Option("Preset (\"default SPI\") associations with other gateways, with typed-in keys.", Reload = true, Unique = nameof(AssociationOptions.Name))]
     public List<AssociationOptions> Associations { get; set; } = [];
 
-    [Option("Paths that stand without any login (spec NV1.2). Reloadable.", Unique = nameof(StandingTunnelOptions.Name))]
+    [Option("Paths that stand without any login (spec NV1.2).", Reload = true, Unique = nameof(StandingTunnelOptions.Name))]
     public List<StandingTunnelOptions> StandingTunnels { get; set; } = [];
 
     [Option("Packet path of a gateway.")]
-    public PacketPathOptions PacketPath { get; set; } = new();
+    public PacketPathSection PacketPath { get; set; } = new();
 
     [Option("Section of role foreign-agent.")]
     public ForeignAgentSection? ForeignAgent { get; set; }

@@ -30,6 +30,9 @@ public sealed class OptionAttribute(string text) : Attribute
     /// <summary>For a file: what it must be.</summary>
     public FileUse File { get; init; }
 
+    /// <summary>Taken over by a reload; a change of any other option waits for a restart. Holds for everything inside a section.</summary>
+    public bool Reload { get; init; }
+
     /// <summary>What holds when an optional option without a default value is left out.</summary>
     public string? Otherwise { get; init; }
 }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Net;
 
 namespace Sojourn.Roles.Configuration;
 
@@ -40,10 +41,10 @@ public readonly record struct SpiValue(uint Value) : IComparable<SpiValue>, ICom
     public override string ToString() => "0x" + Value.ToString("x", CultureInfo.InvariantCulture);
 }
 
-/// <summary>SPIs an issuer may give out, both ends included.</summary>
-public sealed record SpiRange(uint First, uint Last)
+/// <summary>IPv4 addresses in a row, both ends included.</summary>
+public sealed record AddressRange(IPAddress First, IPAddress Last)
 {
-    public override string ToString() => $"{new SpiValue(First)}-{new SpiValue(Last)}";
+    public override string ToString() => $"{First}-{Last}";
 }
 
 /// <summary>A group of options. Knows where each of them stands, so that a finding about two options can still name a line.</summary>

@@ -72,7 +72,7 @@ public sealed class StandingTunnelOptions : OptionSection
     public int? MarkDscp { get; set; }
 }
 
-public sealed class PacketPathOptions : OptionSection
+public sealed class PacketPathSection : OptionSection
 {
     [Option("Name of the virtual device that leads to encryption.", Syntax = TextSyntax.Interface)]
     public string Tun { get; set; } = "sojourn0";

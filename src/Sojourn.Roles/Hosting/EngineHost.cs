@@ -95,6 +95,13 @@ public sealed class EngineHost : IDisposable
         return query.Result;
     }
 
+    /// <summary>Runs a change of the engine between inputs, on the engine's thread; its effects are carried out like any others.</summary>
+    public Task Invoke(Action<DateTimeOffset, EffectSink> change) => Query(() =>
+    {
+        change(_options.Time.GetUtcNow(), _effects);
+        return true;
+    });
+
     /// <summary>Lets the engine say goodbye (DPR, deregistrations), waits for what that sends, and ends the loop.</summary>
     public void Stop()
     {
@@ -226,8 +233,22 @@ public sealed class EngineHost : IDisposable
                 }
             }
 
-            state.Apply(_stateChanges);
-            _stateChanges.Clear();
+            try
+            {
+                state.Apply(_stateChanges);
+            }
+            catch (Exception e)
+            {
+                // Nothing that promises the lost state may leave the node; peers will repeat themselves.
+                _options.Count("host.state_not_saved", 1);
+                _options.Report(new EngineEvent("host.state_not_saved", EventSeverity.Error, $"{_stateChanges.Count} state changes could not be stored, {effects.Count} effects are dropped: {e.Message}"));
+                _effects.Clear();
+                return;
+            }
+            finally
+            {
+                _stateChanges.Clear();
+            }
         }
 
         foreach (var effect in effects)

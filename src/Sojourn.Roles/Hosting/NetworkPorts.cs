@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Net;
 using Sojourn.DataPath.Interception;
+using Sojourn.DataPath.Native;
 using Sojourn.DataPath.Netlink;
 using Sojourn.DataPath.PacketPath;
 using Sojourn.Engine;
@@ -9,7 +10,7 @@ using Sojourn.Storage;
 namespace Sojourn.Roles.Hosting;
 
 /// <summary>Mobile IP's UDP port 434: <see cref="SendDatagram"/> out, <see cref="DatagramReceived"/> in.</summary>
-public sealed class MobileIpPort(UdpPortOptions options, Action<EngineInput> deliver, LinkNeighbours? neighbours = null) : IEffectPort, IDisposable
+internal sealed class MobileIpPort(UdpPortOptions options, Action<EngineInput> deliver, Action<string, long> count, LinkNeighbours? neighbours = null) : IEffectPort, IDisposable
 {
     public const ushort Number = 434;
 
@@ -27,7 +28,16 @@ public sealed class MobileIpPort(UdpPortOptions options, Action<EngineInput> del
             datagram = datagram with { LinkDestination = link };
         }
 
-        _port.Send(datagram);
+        try
+        {
+            _port.Send(datagram);
+        }
+        catch (SystemCallException)
+        {
+            // The network, not the node: no route, neighbour or buffer. The protocols retransmit.
+            count("udp.send_failed", 1);
+        }
+
         return true;
     }
 
@@ -38,7 +48,7 @@ public sealed class MobileIpPort(UdpPortOptions options, Action<EngineInput> del
 /// Agents heard on a link and their link-layer addresses. A mobile node has neither address nor route there, so it cannot
 /// ask ARP; it answers to where the advertisement came from (RFC 5944 2.4).
 /// </summary>
-public sealed class LinkNeighbours
+internal sealed class LinkNeighbours
 {
     private const int MostNeighbours = 256;
 
@@ -56,7 +66,7 @@ public sealed class LinkNeighbours
 }
 
 /// <summary>Agent advertisements and solicitations.</summary>
-public sealed class AgentDiscoveryPort(IEnumerable<string> interfaces, Action<EngineInput> deliver, LinkNeighbours? neighbours = null) : IEffectPort, IDisposable
+internal sealed class AgentDiscoveryPort(IEnumerable<string> interfaces, Action<EngineInput> deliver, Action<string, long> count, LinkNeighbours? neighbours = null) : IEffectPort, IDisposable
 {
     private readonly IcmpPort _port = new(interfaces, icmp =>
     {
@@ -71,26 +81,53 @@ public sealed class AgentDiscoveryPort(IEnumerable<string> interfaces, Action<En
             return false;
         }
 
-        _port.Send(icmp);
+        try
+        {
+            _port.Send(icmp);
+        }
+        catch (SystemCallException)
+        {
+            count("icmp.send_failed", 1);
+        }
+
         return true;
     }
 
     public void Dispose() => _port.Dispose();
 }
 
-/// <summary>Paths, visitors and attracted addresses of a gateway.</summary>
-public sealed class PacketPathPort(UserPacketPath path, Action<EngineEvent> report) : IEffectPort
+/// <summary>Paths, visitors and attracted addresses of a gateway. A path that cannot be installed is told to the engine.</summary>
+internal sealed class PacketPathPort(UserPacketPath packetPath, Func<EspKeyExport?> keyExport, Action<EngineInput> deliver, Action<EngineEvent> report) : IEffectPort
 {
     public bool TryCarryOut(Effect effect)
     {
-        if (!path.Apply(effect, out var refusal))
+        try
         {
-            return false;
-        }
+            if (effect is ChangePaths change)
+            {
+                keyExport()?.Write(change.Install);
+            }
 
-        if (refusal is not null)
+            if (!packetPath.Apply(effect, out var refusal))
+            {
+                return false;
+            }
+
+            if (refusal is not null)
+            {
+                report(new EngineEvent("path.refused", EventSeverity.Error, $"path {refusal.Path}: {refusal.Text}") { Session = refusal.Path.Owner, Rule = refusal.Rule });
+            }
+        }
+        catch (IOException e)
         {
-            report(new EngineEvent("path.refused", EventSeverity.Error, $"{refusal.Path}: {refusal.Text}") { Rule = refusal.Rule });
+            report(new EngineEvent("path.not_installed", EventSeverity.Error, $"the system refused a change of paths or routes: {e.Message}"));
+            if (effect is ChangePaths failed)
+            {
+                foreach (var path in failed.Install)
+                {
+                    deliver(new PathSignalled(path.Id, PathSignal.InstallFailed));
+                }
+            }
         }
 
         return true;
@@ -98,19 +135,19 @@ public sealed class PacketPathPort(UserPacketPath path, Action<EngineEvent> repo
 }
 
 /// <summary>Address and default route of a mobile node, which has no packet path (G1).</summary>
-public sealed class AttachmentPort(NodeRouting routing) : IEffectPort
+internal sealed class AttachmentPort(NodeRouting routing) : IEffectPort
 {
     public bool TryCarryOut(Effect effect) => routing.Apply(effect);
 }
 
-/// <summary>Carrier changes of one interface.</summary>
-public sealed class LinkPort(string name, Action<EngineInput> deliver) : IDisposable
+/// <summary>Tells the engine when one of its links gains or loses its carrier; first how they are.</summary>
+internal sealed class LinkPort(IReadOnlyList<string> links, Action<EngineInput> deliver) : IDisposable
 {
     private readonly LinkMonitor _monitor = new((link, usable) =>
     {
-        if (link.Name == name)
+        if (links.Contains(link.Name))
         {
-            deliver(new LinkChanged(name, usable));
+            deliver(new LinkChanged(link.Name, usable));
         }
     });
 
@@ -118,13 +155,13 @@ public sealed class LinkPort(string name, Action<EngineInput> deliver) : IDispos
 }
 
 /// <summary>Diameter connections.</summary>
-public sealed class DiameterPort(Diameter.DiameterTransport transport) : IEffectPort
+internal sealed class DiameterPort(Diameter.DiameterTransport transport) : IEffectPort
 {
     public bool TryCarryOut(Effect effect) => transport.TryCarryOut(effect);
 }
 
 /// <summary>Counters of typed-in associations, kept over restarts (spec M5).</summary>
-public sealed class SequenceStore(StateStore state) : ISequenceStore
+internal sealed class SequenceStore(StateStore state) : ISequenceStore
 {
     public ulong Read(string association) => state.SequenceFloor(association);
 

@@ -1,221 +1,245 @@
+using System.Net;
 using Sojourn.DataPath.DiffServ;
 using Sojourn.DataPath.Interception;
 using Sojourn.DataPath.PacketPath;
 using Sojourn.Engine;
-using Sojourn.Engine.Aaa;
-using Sojourn.Engine.Diameter;
-using Sojourn.Engine.Gateway;
 using Sojourn.Engine.Ipsec;
-using Sojourn.Engine.MobileIpv4;
-using Sojourn.Engine.MobileIpv4.Agents;
+using Sojourn.Roles.Aaa;
+using Sojourn.Roles.Agents;
 using Sojourn.Roles.Configuration;
 using Sojourn.Roles.Diameter;
+using Sojourn.Roles.Gateways;
+using Sojourn.Roles.MobileNodes;
+using Sojourn.Roles.Transit;
 using Sojourn.Storage;
-using Sojourn.Wire.Diameter;
 
 namespace Sojourn.Roles.Hosting;
 
-/// <summary>What a node reports to.</summary>
+/// <summary>What a node reports to whoever hosts it. All of it may be called from any thread.</summary>
 public sealed record NodeServices
 {
     public TimeProvider Time { get; init; } = TimeProvider.System;
 
+    public IRandomSource Random { get; init; } = SystemRandomSource.Instance;
+
     public Action<EngineEvent> Report { get; init; } = _ => { };
 
     public Action<string, long> Count { get; init; } = (_, _) => { };
-
-    /// <summary>Sees every change of paths before it is carried out (key export for Wireshark).</summary>
-    public Action<ChangePaths>? PathsChanging { get; init; }
 }
 
 /// <summary>
-/// One node of the product at work: the engine of its role, the host that runs it, and the ports to the outside. Made from
-/// a checked configuration; <see cref="Stop"/> takes everything back that it put into the system.
+/// A node at work: role, engine loop, ports, state. Lives in the network namespace of the thread that made it.
 /// </summary>
 public sealed class RunningNode : IDisposable
 {
-    private readonly List<IDisposable> _resources = [];
-    private bool _stopped;
+    private readonly NodeServices _services;
+    private readonly Database _database;
+    private readonly Stack<IDisposable> _resources = new();
+    private readonly List<IEffectPort> _ports = [];
+    private readonly EngineHost _host;
+    private readonly DiameterTransport? _transport;
+    private volatile bool _started;
+    private volatile EspKeyExport? _keyExport;
 
-    private RunningNode(NodeOptions options, IEngine engine, EngineHost host, Database database)
+    /// <exception cref="StorageException">The state cannot be opened.</exception>
+    /// <exception cref="InvalidDataException">A secret cannot be read.</exception>
+    /// <exception cref="IOException">The system refuses an interface, route or port.</exception>
+    public RunningNode(NodeOptions options, NodeServices services)
     {
         Options = options;
-        Engine = engine;
-        Host = host;
-        Store = database;
-    }
-
-    public NodeOptions Options { get; }
-
-    /// <summary>Touch it only inside <see cref="EngineHost.Query"/>.</summary>
-    public IEngine Engine { get; }
-
-    public EngineHost Host { get; }
-
-    /// <summary>This node's own state.</summary>
-    public Database Store { get; }
-
-    /// <summary>Null at nodes without a packet path (AAA servers, relays, mobile nodes).</summary>
-    public UserPacketPath? PacketPath { get; private set; }
-
-    /// <summary>Null except at a home AAA server.</summary>
-    public SubscriberStore? Subscribers { get; private init; }
-
-    public DiameterTransport? Transport { get; private set; }
-
-    /// <exception cref="StorageException">A database cannot be opened.</exception>
-    /// <exception cref="InvalidDataException">A secret cannot be read.</exception>
-    public static RunningNode Start(NodeOptions options, NodeServices services)
-    {
+        _services = services;
+        Started = services.Time.GetUtcNow();
         Directory.CreateDirectory(options.StateDirectory.FullPath, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-        var database = Database.Open(options.DatabasePath, options.SealKeyFile?.FullPath);
-        var resources = new List<IDisposable> { database };
+        _database = Database.Open(options.DatabasePath, options.SealKeyFile?.FullPath);
+        _resources.Push(_database);
         try
         {
-            SubscriberStore? subscribers = null;
-            if (options.Aaa is { Serves: AaaSide.Home, Database: { } file } aaa)
+            var state = new StateStore(_database);
+            _keyExport = options.KeyExport is { } export ? new EspKeyExport(export.Esp.FullPath) : null;
+            Role = Create(options, services);
+            _resources.Push(Role);
+            _host = new EngineHost(Role.Engine, new EngineHostOptions { Node = options.Node, Time = services.Time, State = state, Report = services.Report, Count = services.Count });
+            OpenPaths(state);
+            OpenPorts();
+            if (options.Diameter is not null)
             {
-                var directory = Database.Open(file.FullPath, aaa.DatabaseKeyFile?.FullPath, create: false);
-                resources.Add(directory);
-                subscribers = new SubscriberStore(directory, services.Time, $"node:{options.Node}");
+                _transport = OpenTransport(options.Diameter);
+                _ports.Add(new DiameterPort(_transport));
             }
-
-            var engine = EngineOf(options, subscribers);
-            var state = new StateStore(database);
-            var host = new EngineHost(engine, new EngineHostOptions { Node = options.Node, Time = services.Time, State = state, Report = services.Report, Count = services.Count });
-            var node = new RunningNode(options, engine, host, database) { Subscribers = subscribers };
-            node._resources.AddRange(resources);
-            host.Start(node.OpenPorts(state, services));
-            node.Transport?.Start();
-            return node;
         }
         catch
         {
-            resources.ForEach(r => r.Dispose());
+            Release();
             throw;
         }
     }
 
-    /// <summary>Says goodbye to peers, removes paths, routes and interfaces, and closes the databases.</summary>
-    public void Stop()
-    {
-        if (_stopped)
-        {
-            return;
-        }
+    public NodeOptions Options { get; private set; }
 
-        _stopped = true;
-        Host.Stop();
-        Transport?.DisposeAsync().AsTask().GetAwaiter().GetResult();
-        for (var i = _resources.Count - 1; i >= 0; i--)
+    public Role Role { get; }
+
+    public EngineHost Engine => _host;
+
+    public DateTimeOffset Started { get; }
+
+    public UserPacketPath? PacketPath { get; private set; }
+
+    /// <summary>Where keys are exported to; null = nowhere.</summary>
+    public string? KeyExportPath => _keyExport?.Path;
+
+    /// <summary>Starts engine, listeners and link watch.</summary>
+    /// <exception cref="System.Net.Sockets.SocketException">A Diameter address cannot be bound.</exception>
+    public void Start()
+    {
+        _host.Start(_ports);
+        _started = true;
+        _transport?.Start();
+        if (Role.Ports is { LinkChanges: true, Links: var links })
         {
-            _resources[i].Dispose();
+            _resources.Push(new LinkPort(links, Post));
         }
     }
 
-    public void Dispose() => Stop();
-
-    private static IEngine EngineOf(NodeOptions options, SubscriberStore? subscribers)
+    public void Post(EngineInput input)
     {
-        var random = SystemRandomSource.Instance;
-        return options.Role switch
+        if (_started)
         {
-            NodeRole.ForeignAgent => new ForeignAgent(EngineOptions.ForeignAgent(options), EngineOptions.Diameter(options), random),
-            NodeRole.HomeAgent => new HomeAgent(EngineOptions.HomeAgent(options), EngineOptions.Diameter(options), random),
-            NodeRole.Gateway when options.Gateway!.Type == GatewayType.Dynamic => new CorrespondentGateway(
-                EngineOptions.DynamicGateway(options), new VpnProfileAvps(DiameterDictionary.WithVpn(options.EnterpriseNumber)), random),
-            NodeRole.Gateway => new StaticGateway(EngineOptions.StaticGateway(options)),
-            NodeRole.Aaa when options.Aaa!.Serves == AaaSide.Home => new HomeAaaServer(
-                EngineOptions.HomeAaa(options), EngineOptions.Diameter(options), subscribers ?? throw new InvalidDataException($"{options.File}: a home AAA server needs a database"), random),
-            NodeRole.Aaa => new VisitedAaaServer(EngineOptions.VisitedAaa(options), EngineOptions.Diameter(options), random),
-            NodeRole.MobileNode => new MobileNode(EngineOptions.MobileNode(options), random),
-            NodeRole.DiameterRelay => new DiameterRelay(EngineOptions.Diameter(options), random),
-            _ => throw new InvalidDataException($"{options.File}: unknown role"),
-        };
+            _host.Post(input);
+        }
     }
 
-    private List<IEffectPort> OpenPorts(StateStore state, NodeServices services)
+    /// <summary>Takes over the reloadable options of <paramref name="options"/>.</summary>
+    public async Task ReconfigureAsync(NodeOptions options)
     {
-        var ports = new List<IEffectPort>();
-        if (Options.Diameter is { } diameter)
+        _keyExport = options.KeyExport is { } export ? (_keyExport is { } old && old.Path == export.Esp.FullPath ? old : new EspKeyExport(export.Esp.FullPath)) : null;
+        await _host.Invoke((now, effects) => Role.Reconfigure(options, now, effects)).ConfigureAwait(false);
+        Options = options;
+    }
+
+    /// <summary>Ends matching sessions; tells how many commands that took.</summary>
+    public async Task<int> ClearAsync(string? session, string? nai, IPAddress? homeAddress)
+    {
+        var commands = await _host.Query(() => Role.Clear(session, nai, homeAddress)).ConfigureAwait(false);
+        foreach (var command in commands)
         {
-            var transport = new DiameterTransport(
-                new DiameterTransportOptions
-                {
-                    Listeners = [.. diameter.Listen.Select(l => new DiameterListener(new System.Net.IPEndPoint(l.Address, l.Port), diameter.Tls is not null))],
-                    Tls = diameter.Tls is { } tls ? Keep(DiameterTlsIdentity.FromPemFiles(tls.CertificateFile.FullPath, tls.KeyFile.FullPath, tls.CaFile.FullPath)) : null,
-                    AllowPlainTcp = diameter.AllowPlainTcp,
-                },
-                Host.Post);
-            Transport = transport;
-            ports.Add(new DiameterPort(transport));
+            _host.Post(command);
         }
 
-        if (Options.Role is NodeRole.ForeignAgent or NodeRole.HomeAgent or NodeRole.Gateway)
+        return commands.Count;
+    }
+
+    /// <summary>Says goodbye to peers, removes paths and routes, closes everything.</summary>
+    public void Dispose()
+    {
+        _host.Stop();
+        Release();
+    }
+
+    private static Role Create(NodeOptions options, NodeServices services) => options.Role switch
+    {
+        NodeRole.ForeignAgent => new ForeignAgentRole(options, services.Random),
+        NodeRole.HomeAgent => new HomeAgentRole(options, services.Random),
+        NodeRole.Gateway when options.Gateway!.Type == GatewayType.Dynamic => new DynamicGatewayRole(options, services.Random),
+        NodeRole.Gateway => new StaticGatewayRole(options),
+        NodeRole.Aaa when options.Aaa!.Serves == AaaSide.Home => new HomeAaaRole(options, services.Time, services.Random),
+        NodeRole.Aaa => new VisitedAaaRole(options, services.Random),
+        NodeRole.MobileNode => new MobileNodeRole(options, services.Random),
+        _ => new DiameterRelayRole(options, services.Random),
+    };
+
+    private void OpenPaths(StateStore state)
+    {
+        var needs = Role.Ports;
+        if (needs.PacketPath)
         {
-            PacketPath = Keep(new UserPacketPath(
-                new DataPath.PacketPath.PacketPathOptions
+            var settings = Options.PacketPath;
+            PacketPath = new UserPacketPath(
+                new PacketPathOptions
                 {
-                    TunName = Options.PacketPath.Tun,
-                    Table = new PathTableOptions { OuterMtu = Options.PacketPath.OuterMtu },
-                    DiffServ = new DiffServOptions { Rate = Options.PacketPath.EgressRate?.BitsPerSecond, ExpeditedShare = Options.PacketPath.ExpeditedShare / 100.0 },
+                    TunName = settings.Tun,
+                    Table = new PathTableOptions { OuterMtu = settings.OuterMtu, IcmpSourceIPv4 = Options.GatewayAddress! },
+                    DiffServ = new DiffServOptions { Rate = settings.EgressRate?.BitsPerSecond, ExpeditedShare = settings.ExpeditedShare / 100.0 },
                     Sequences = new SequenceStore(state),
-                    Signal = Host.Post,
+                    Signal = Post,
                 },
-                SystemRandomSource.Instance));
-            ports.Add(new PathObserver(services.PathsChanging));
-            ports.Add(new PacketPathPort(PacketPath, services.Report));
-        }
-
-        switch (Options.Role)
-        {
-            case NodeRole.ForeignAgent:
-                var access = Options.ForeignAgent!.Access.Select(a => a.Interface).ToList();
-                ports.Add(Keep(new MobileIpPort(new UdpPortOptions { Port = MobileIpPort.Number, LinkReception = LinkReception.OwnAddresses, LinkInterfaces = access, LinkGroups = [11] }, Host.Post)));
-                ports.Add(Keep(new AgentDiscoveryPort(access, Host.Post)));
-                break;
-            case NodeRole.HomeAgent:
-                ports.Add(Keep(new MobileIpPort(new UdpPortOptions { Port = MobileIpPort.Number }, Host.Post)));
-                break;
-            case NodeRole.Gateway when Options.Gateway!.Type == GatewayType.Dynamic:
-                foreach (var prefix in Options.Gateway.Serves)
-                {
-                    PacketPath!.Routing.InterceptUdp(prefix, MobileIpPort.Number);
-                }
-
-                ports.Add(Keep(new MobileIpPort(new UdpPortOptions { Port = MobileIpPort.Number }, Host.Post)));
-                break;
-            case NodeRole.MobileNode:
-                var name = Options.MobileNode!.Interface;
-                var neighbours = new LinkNeighbours();
-                ports.Add(Keep(new MobileIpPort(new UdpPortOptions { Port = MobileIpPort.Number, LinkReception = LinkReception.AnyAddress, LinkInterfaces = [name] }, Host.Post, neighbours)));
-                ports.Add(Keep(new AgentDiscoveryPort([name], Host.Post, neighbours)));
-                ports.Add(new AttachmentPort(Keep(new NodeRouting(new NodeRoutingOptions { Forwarding = false }))));
-                Keep(new LinkPort(name, Host.Post));
-                break;
-        }
-
-        return ports;
-    }
-
-    private T Keep<T>(T resource)
-        where T : IDisposable
-    {
-        _resources.Add(resource);
-        return resource;
-    }
-
-    /// <summary>Shows path changes to an observer and leaves them to the next port.</summary>
-    private sealed class PathObserver(Action<ChangePaths>? observer) : IEffectPort
-    {
-        public bool TryCarryOut(Effect effect)
-        {
-            if (effect is ChangePaths change)
+                _services.Random);
+            _resources.Push(PacketPath);
+            foreach (var prefix in needs.Intercepted)
             {
-                observer?.Invoke(change);
+                PacketPath.Routing.InterceptUdp(prefix, MobileIpPort.Number);
             }
 
-            return false;
+            _ports.Add(new PacketPathPort(PacketPath, () => _keyExport, Post, _services.Report));
         }
+        else if (needs.HomeAttachment)
+        {
+            var routing = new NodeRouting(new NodeRoutingOptions { Forwarding = false });
+            _resources.Push(routing);
+            _ports.Add(new AttachmentPort(routing));
+        }
+    }
+
+    private void OpenPorts()
+    {
+        var needs = Role.Ports;
+        var neighbours = needs.HomeAttachment ? new LinkNeighbours() : null;
+        if (needs.MobileIp)
+        {
+            var udp = new MobileIpPort(
+                new UdpPortOptions { Port = MobileIpPort.Number, LinkReception = needs.LinkReception, LinkInterfaces = needs.Links, LinkGroups = needs.Groups },
+                Post, _services.Count, neighbours);
+            _resources.Push(udp);
+            _ports.Add(udp);
+        }
+
+        if (needs.Links.Count > 0)
+        {
+            var icmp = new AgentDiscoveryPort(needs.Links, Post, _services.Count, neighbours);
+            _resources.Push(icmp);
+            _ports.Add(icmp);
+        }
+    }
+
+    private DiameterTransport OpenTransport(DiameterOptions diameter)
+    {
+        var identity = diameter.Tls is { } tls
+            ? DiameterTlsIdentity.FromPemFiles(tls.CertificateFile.FullPath, tls.KeyFile.FullPath, tls.CaFile.FullPath)
+            : null;
+        if (identity is not null)
+        {
+            _resources.Push(identity);
+        }
+
+        var transport = new DiameterTransport(
+            new DiameterTransportOptions
+            {
+                Listeners = [.. diameter.Listen.Select(listen => new DiameterListener(new IPEndPoint(listen.Address, listen.Port), identity is not null))],
+                Tls = identity,
+                AllowPlainTcp = diameter.AllowPlainTcp,
+            },
+            Post);
+        _resources.Push(new Closing(transport));
+        return transport;
+    }
+
+    /// <summary>In the reverse order of opening; one that fails does not keep the others.</summary>
+    private void Release()
+    {
+        while (_resources.TryPop(out var resource))
+        {
+            try
+            {
+                resource.Dispose();
+            }
+            catch (Exception e) when (e is IOException or ObjectDisposedException)
+            {
+                _services.Report(new EngineEvent("host.close_failed", EventSeverity.Warning, $"{resource.GetType().Name}: {e.Message}"));
+            }
+        }
+    }
+
+    private sealed class Closing(IAsyncDisposable resource) : IDisposable
+    {
+        public void Dispose() => resource.DisposeAsync().AsTask().Wait(TimeSpan.FromSeconds(3));
     }
 }

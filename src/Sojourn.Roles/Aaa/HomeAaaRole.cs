@@ -1,0 +1,78 @@
+using System.Net;
+using Sojourn.Engine;
+using Sojourn.Engine.Aaa;
+using Sojourn.Roles.Configuration;
+using Sojourn.Roles.Hosting;
+using Sojourn.Storage;
+
+namespace Sojourn.Roles.Aaa;
+
+/// <summary>Role aaa, home side (AAAH).</summary>
+public sealed class HomeAaaRole : Role
+{
+    private readonly Database _database;
+    private readonly SubscriberStore _subscribers;
+    private readonly HomeAaaServer _server;
+
+    /// <exception cref="StorageException">The subscriber database cannot be opened.</exception>
+    public HomeAaaRole(NodeOptions node, TimeProvider time, IRandomSource random)
+    {
+        var section = node.Aaa!;
+        _database = Database.Open(section.Database!.FullPath, section.DatabaseKeyFile?.FullPath, create: false);
+        try
+        {
+            _subscribers = new SubscriberStore(_database, time);
+            _server = new HomeAaaServer(
+                new HomeAaaOptions
+                {
+                    HomeAgents = [.. section.HomeAgents.Select(agent => new HomeAgentEntry(agent.Identity, node.Diameter!.Realm, agent.Address, [agent.Network]))],
+                    KeyWrap = EngineOptions.KeyWrap(node),
+                    SpiRange = section.SpiRange,
+                    PathDecision = new PathDecisionOptions
+                    {
+                        TosOfClass = [.. section.ClassDscp.Select(dscp => (byte)(dscp << 2))],
+                        UnlistedCorrespondents = section.UnlistedCorrespondents,
+                    },
+                    AuthorizationLifetime = section.AuthorizationLifetime,
+                    LegacyAuthenticators = node.Interop.LegacyAuthenticators,
+                    PlainSessionKeys = node.Interop.PlainSessionKeys,
+                },
+                EngineOptions.Diameter(node, agent: false),
+                _subscribers,
+                random);
+        }
+        catch
+        {
+            _database.Dispose();
+            throw;
+        }
+    }
+
+    public override IEngine Engine => _server;
+
+    public override IReadOnlyList<CacheRow> Cache() => [.. _server.Sessions.Select(CacheRow.Of)];
+
+    public override IReadOnlyList<SessionRow> Sessions() => AaaSessions.Of(_server.Sessions);
+
+    public override IReadOnlyList<VpnInstance> VpnDatabase() => _subscribers.VpnInstances();
+
+    public override IReadOnlyList<CorrespondentGatewayRow> CorrespondentGateways() => _server.CorrespondentGateways;
+
+    public override IReadOnlyList<EngineCommand> Clear(string? session, string? nai, IPAddress? homeAddress) =>
+        [.. AaaSessions.Matching(_server.Sessions, session, nai, homeAddress).Select(s => new AbortMobilitySession(s.Session))];
+
+    public override void Dispose()
+    {
+        _database.Dispose();
+        base.Dispose();
+    }
+}
+
+internal static class AaaSessions
+{
+    public static IReadOnlyList<SessionRow> Of(IEnumerable<VpnCacheInstance> sessions) =>
+        [.. sessions.Select(s => new SessionRow(s.Session, s.Nai, s.HomeAddress, s.CareOfAddress, s.HomeAgent, s.Expires, s.Profiles.Count, "authorized"))];
+
+    public static IEnumerable<VpnCacheInstance> Matching(IEnumerable<VpnCacheInstance> sessions, string? session, string? nai, IPAddress? homeAddress) =>
+        sessions.Where(s => (session is null || s.Session == session) && (nai is null || s.Nai == nai) && (homeAddress is null || s.HomeAddress.Equals(homeAddress)));
+}

@@ -1,0 +1,74 @@
+using System.Net;
+using Sojourn.DataPath.Interception;
+using Sojourn.Engine;
+using Sojourn.Engine.Diameter;
+using Sojourn.Roles.Configuration;
+
+namespace Sojourn.Roles.Hosting;
+
+/// <summary>
+/// What a role adds to a node: its engine, the ports the engine needs, and answers to questions about its state. The
+/// methods that read state run on the engine's thread (<see cref="EngineHost.Query{T}"/>).
+/// </summary>
+public abstract class Role : IDisposable
+{
+    public abstract IEngine Engine { get; }
+
+    /// <summary>The VPN information cache and desired paths of a mobility gateway.</summary>
+    public virtual VpnControl? Vpn => null;
+
+    /// <summary>The Diameter side of the engine, when it has one.</summary>
+    public DiameterApplication? Diameter => Engine as DiameterApplication;
+
+    public virtual PortNeeds Ports => new();
+
+    public virtual IReadOnlyList<SessionRow> Sessions() => [];
+
+    public virtual IReadOnlyList<BindingRow> Bindings() => [];
+
+    public virtual IReadOnlyList<VisitorRow> Visitors() => [];
+
+    public virtual IReadOnlyList<CacheRow> Cache() => Vpn is null ? [] : [.. Vpn.Sessions.OrderBy(s => s.Session, StringComparer.Ordinal).Select(CacheRow.Of)];
+
+    /// <summary>The VPN database (spec 3.1), at the home AAA server.</summary>
+    public virtual IReadOnlyList<VpnInstance> VpnDatabase() => [];
+
+    /// <summary>The CN-GW address table (spec 3.3), at the home AAA server.</summary>
+    public virtual IReadOnlyList<CorrespondentGatewayRow> CorrespondentGateways() => [];
+
+    /// <summary>The command that ends what matches; null when this role holds no sessions. All null = everything.</summary>
+    public virtual IReadOnlyList<EngineCommand> Clear(string? session, string? nai, IPAddress? homeAddress) => [];
+
+    /// <summary>Takes over the reloadable options; runs on the engine's thread.</summary>
+    public virtual void Reconfigure(NodeOptions options, DateTimeOffset now, EffectSink effects)
+    {
+    }
+
+    public virtual void Dispose() => GC.SuppressFinalize(this);
+}
+
+/// <summary>Which ports a role needs.</summary>
+public sealed record PortNeeds
+{
+    /// <summary>UDP port 434.</summary>
+    public bool MobileIp { get; init; }
+
+    public LinkReception LinkReception { get; init; }
+
+    /// <summary>Links with agent discovery and link-layer sources.</summary>
+    public IReadOnlyList<string> Links { get; init; } = [];
+
+    public IReadOnlyList<byte> Groups { get; init; } = [];
+
+    /// <summary>Prefixes whose datagrams to port 434 this node takes (spec R46).</summary>
+    public IReadOnlyList<IPNetwork> Intercepted { get; init; } = [];
+
+    /// <summary>The full packet path with its virtual device.</summary>
+    public bool PacketPath { get; init; }
+
+    /// <summary>Addresses and routes of a mobile node, without forwarding.</summary>
+    public bool HomeAttachment { get; init; }
+
+    /// <summary>Carrier changes of <see cref="Links"/>.</summary>
+    public bool LinkChanges { get; init; }
+}
