@@ -243,13 +243,13 @@ public sealed partial class HomeAaaServer
         if (home is not null)
         {
             var nonce = _keys.NewNonce();
-            keys = keys with { MnToHa = new MobilityMsa(NextSpi(ref candidate), null, nonce), HaToMn = new MobilityMsa(home.MobileNodeSpi, NodeKey(nonce), default) };
+            keys = keys with { MnToHa = new MobilityMsa(_keys.NewNodeAssociationSpi(NoncePeer.HomeAgent), null, nonce), HaToMn = new MobilityMsa(home.MobileNodeSpi, NodeKey(nonce), default) };
         }
 
         if (foreign is not null)
         {
             var nonce = _keys.NewNonce();
-            keys = keys with { MnToFa = new MobilityMsa(NextSpi(ref candidate), null, nonce), FaToMn = new MobilityMsa(foreign.MobileNodeSpi, NodeKey(nonce), default) };
+            keys = keys with { MnToFa = new MobilityMsa(_keys.NewNodeAssociationSpi(NoncePeer.ForeignAgent), null, nonce), FaToMn = new MobilityMsa(foreign.MobileNodeSpi, NodeKey(nonce), default) };
         }
 
         if (agents)

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using Sojourn.Engine.MobileIpv4;
+using Sojourn.Wire.MobileIpv4;
 
 namespace Sojourn.Engine.Aaa;
 
@@ -85,6 +86,18 @@ public sealed class KeyGenerator
 
     /// <summary>Key generation nonce (RFC 3957).</summary>
     public byte[] NewNonce() => _random.NextBytes(MobilityKeys.NonceLength);
+
+    /// <summary>
+    /// SPI of an association of a mobile node and an agent; those are looked up by home address, so nothing is reserved.
+    /// Its second octet is an unused extension type and the third counts what stands behind it in nonce reply 41 or 43: a
+    /// dissector that takes the reply for an extension with one octet of length is back in step at the next extension.
+    /// </summary>
+    public uint NewNodeAssociationSpi(NoncePeer peer)
+    {
+        const uint unusedType = 0xF0;
+        var behind = 1 + sizeof(ushort) + (peer == NoncePeer.HomeAgent ? sizeof(ushort) : 0) + MobilityKeys.NonceLength;
+        return 0x40000000 | (_random.NextUInt32() & 0x3F0000FF) | (unusedType << 16) | ((uint)behind << 8);
+    }
 
     /// <summary>Reserves a free block and gives its first SPI; 0 when the range is used up.</summary>
     public uint ReserveSpiBlock()

@@ -151,17 +151,11 @@ public sealed partial class HomeAgent
                     CareOfAddress = request.CareOfAddress,
                     Expires = now + TimeSpan.FromSeconds(registration.Lifetime),
                     Replay = before.Replay.Accept(request.Identification),
-                    Profiles = moved ? [.. before.Profiles.Select(p => Moved(p, before.CareOfAddress, request))] : before.Profiles,
+                    Profiles = moved ? [.. before.Profiles.Select(p => p.MovedTo(before.CareOfAddress, request.CareOfAddress, request.Identification))] : before.Profiles,
                 },
             },
             now, effects);
     }
-
-    /// <summary>S214, R9: only what ended at the old care-of address goes to the new one, under fresh keys (M3).</summary>
-    private static VpnProfile Moved(VpnProfile profile, IPAddress oldCareOf, RegistrationRequest request) =>
-        profile.DestinationGateway.Equals(oldCareOf)
-            ? (profile with { DestinationGateway = request.CareOfAddress }).ForRegistration(request.Identification)
-            : profile;
 
     private ReplyRefusal? Check(RegistrationRequest request, ReadOnlySpan<byte> octets, Binding? before, bool hasFreshKey, DateTimeOffset now)
     {
@@ -451,7 +445,7 @@ public sealed partial class HomeAgent
             }
 
             secrets = new Secrets(
-                [.. profiles.Select(p => WithHomeAddress(p, homeAddress))],
+                [.. profiles.Select(p => p.WithHomeAddress(homeAddress))],
                 toMobile is { Key: { } mobileKey } && fromMobile is not null ? new MobilityAssociation(toMobile.Spi, fromMobile.Spi, toMobile.Algorithm, mobileKey) : null,
                 toForeign is { Key: { } foreignKey } ? new MobilityAssociation(toForeign.Spi, NewSpi(), toForeign.Algorithm, foreignKey) : null,
                 fromMobile, foreignNonce);
@@ -470,18 +464,6 @@ public sealed partial class HomeAgent
         }
 
         return problem;
-    }
-
-    /// <summary>A profile made before the home address was known has 0.0.0.0/32 in its place (AAA README).</summary>
-    private static VpnProfile WithHomeAddress(VpnProfile profile, IPAddress homeAddress)
-    {
-        var unknown = new IPNetwork(IPAddress.Any, 32);
-        var home = new IPNetwork(homeAddress, 32);
-        return profile with
-        {
-            Source = profile.Source.Equals(unknown) ? home : profile.Source,
-            Destination = profile.Destination.Equals(unknown) ? home : profile.Destination,
-        };
     }
 
     private uint NewSpi()
