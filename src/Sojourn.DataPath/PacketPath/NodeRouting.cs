@@ -49,7 +49,7 @@ public sealed partial class NodeRouting : IDisposable
     private readonly NetworkNamespace _network = NetworkNamespace.Current();
     private readonly Rtnetlink _route = new();
     private readonly Lock _gate = new();
-    private readonly bool _ipv6 = File.Exists("/proc/sys/net/ipv6/conf/all/disable_ipv6");
+    private readonly bool _ipv6 = HasIPv6();
     private readonly Dictionary<string, (string[] Parts, string Earlier)> _changedParameters = [];
     private readonly Dictionary<(IPNetwork, IPNetwork), int> _selectors = [];
     private readonly Dictionary<IPAddress, (string Interface, LinkAddress LinkAddress)> _visitors = [];
@@ -97,6 +97,10 @@ public sealed partial class NodeRouting : IDisposable
 
     /// <summary>Attracted home addresses as unreachable: what comes out of a tunnel for one and has no path must not leave by the default route.</summary>
     private uint GuardTable => _options.FirstTable + 4;
+
+    // New interfaces take "default"; where it is off the kernel refuses IPv6 routes to the TUN.
+    internal static bool HasIPv6() => new[] { "all", "default" }.All(scope =>
+        Path.Combine("/proc/sys/net/ipv6/conf", scope, "disable_ipv6") is var file && File.Exists(file) && File.ReadAllText(file).Trim() == "0");
 
     private bool[] Families => _ipv6 ? [false, true] : [false];
 

@@ -53,7 +53,7 @@ public sealed partial class UserPacketPath : IDisposable
             Interlocked.Increment(ref _counters.QueueDropped);
         });
         _shaped = options.DiffServ.Rate is not null;
-        var ipv6 = File.Exists("/proc/sys/net/ipv6/conf/all/disable_ipv6");
+        var ipv6 = NodeRouting.HasIPv6();
         using (var route = new Rtnetlink())
         {
             _tun = TunDevice.Create(options.TunName, options.TunMtu, route);

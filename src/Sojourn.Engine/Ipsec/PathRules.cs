@@ -15,8 +15,10 @@ internal static class PathRules
             return Refuse(path, PathRefusalReason.SelectorFamilyMismatch, $"{path.Source} and {path.Destination} are of different families", "RFC 4301 4.4.1");
         }
 
+        // What only blocks has no far end.
+        var blocksOnly = path is { State: PathState.Blocked, Outbound: null, Inbound: null };
         if (path.LocalGateway.AddressFamily != path.RemoteGateway.AddressFamily || !IsHost(path.LocalGateway) || !IsHost(path.RemoteGateway)
-            || path.LocalGateway.Equals(path.RemoteGateway))
+            || (!blocksOnly && path.LocalGateway.Equals(path.RemoteGateway)))
         {
             return Refuse(path, PathRefusalReason.GatewayInvalid, $"{path.LocalGateway} and {path.RemoteGateway} are not two hosts of one family", "RFC 4301 4.4.1.2");
         }
