@@ -31,6 +31,31 @@ public class PathChangeTests
     }
 
     [Fact]
+    [Trait("Row", "NV9.1")]
+    public void A_path_that_only_blocks_needs_no_far_end_and_stops_what_no_other_path_carries()
+    {
+        var bench = new IpsecBench();
+        var open = IpsecBench.Path("u1", 17);
+        var blocked = new VpnPath
+        {
+            Id = new PathId("protected", "all"),
+            Source = new IPNetwork(IPAddress.Any, 0),
+            Destination = open.Destination,
+            SecurityType = SecurityType.EncapsulationOnly,
+            LocalGateway = open.LocalGateway,
+            RemoteGateway = open.LocalGateway,
+            State = PathState.Blocked,
+            Origin = open.Origin,
+        };
+        Assert.Null(bench.A.Change([blocked], [], bench.Now).Refusal);
+        bench.Install(open);
+
+        Assert.Equal(OutboundVerdict.Blocked, bench.Send(bench.A, bench.FromHost(host: 18)).Result.Verdict);
+        Assert.Equal(OutboundVerdict.Send, bench.Send(bench.A, bench.FromHost(host: 17)).Result.Verdict);
+        Assert.Equal(PathRefusalReason.GatewayInvalid, bench.A.Change([blocked with { State = PathState.Active }], [], bench.Now).Refusal?.Reason);
+    }
+
+    [Fact]
     [Trait("Row", "NV-A22")]
     public void Individual_associations_are_separate_and_hundreds_of_holders_are_told_apart()
     {
