@@ -1,0 +1,83 @@
+using System.Buffers.Binary;
+using System.Net;
+using System.Security.Cryptography;
+using Sojourn.Wire.Ip;
+
+namespace Sojourn.VirtualInternet.Net;
+
+/// <summary>What must never happen, watched over all lives of all nodes.</summary>
+internal sealed class Ledger(VirtualNetwork network)
+{
+    private readonly Dictionary<(UInt128 Key, uint Spi, ulong Nonce), string> _nonces = [];
+
+    /// <summary>Home address and correspondents of every profile with ESP or AH.</summary>
+    private readonly HashSet<(IPAddress Home, IPNetwork Correspondents)> _protected = [];
+
+    /// <summary>What was promised to a node: an accepted registration must be on the disks of those who promised.</summary>
+    public Action<VirtualNode, EngineEvent>? OnEvent { get; set; }
+
+    public int PacketsSealed { get; private set; }
+
+    public void Protect(IPAddress home, IPNetwork correspondents) => _protected.Add((home, correspondents));
+
+    public void Reported(VirtualNode node, EngineEvent what) => OnEvent?.Invoke(node, what);
+
+    /// <summary>
+    /// A protected packet leaves a node. Under one key no initialisation vector may come twice, and no sequence number
+    /// either: the far end would take the second packet for a replay.
+    /// </summary>
+    public void Sent(VirtualNode node, VpnPath path, ReadOnlySpan<byte> outer)
+    {
+        if (path.Outbound is not { } association)
+        {
+            return;
+        }
+
+        var packet = IpPacket.OfChecked(outer);
+        var sequenceAt = path.SecurityType == SecurityType.Esp ? 4 : 8;
+        ulong nonce = BinaryPrimitives.ReadUInt32BigEndian(packet.Payload[sequenceAt..]);
+        if (path.SecurityType == SecurityType.Esp && !association.Algorithm.AllowsStaticKey())
+        {
+            nonce = BinaryPrimitives.ReadUInt64BigEndian(packet.Payload[8..]);
+        }
+
+        PacketsSealed++;
+        Span<byte> digest = stackalloc byte[32];
+        var keys = association.Keys.Encryption.Octets.Length > 0 ? association.Keys.Encryption.Octets : association.Keys.Authentication.Octets;
+        SHA256.HashData(keys, digest);
+        var name = (BinaryPrimitives.ReadUInt128BigEndian(digest), association.Algorithm.AllowsStaticKey() ? association.Spi : 0, nonce);
+        var who = $"{node} (life {node.Life}) on {path.Id}, spi {association.Spi:x}";
+        if (!_nonces.TryAdd(name, who))
+        {
+            throw network.Violation($"nonce {nonce} repeats under one {association.Algorithm} key: {_nonces[name]}, then {who}");
+        }
+    }
+
+    /// <summary>A packet crosses the core.</summary>
+    public void OnCore(VirtualNode? from, ReadOnlySpan<byte> octets)
+    {
+        var packet = IpPacket.OfChecked(octets);
+        while (packet.NextHeader == IpProtocol.IPv4)
+        {
+            if (!IpPacket.TryParse(packet.Payload, out packet, out _))
+            {
+                return;
+            }
+        }
+
+        if (packet.NextHeader is IpProtocol.Esp or IpProtocol.Ah)
+        {
+            return;
+        }
+
+        var source = packet.SourceAddress;
+        var destination = packet.DestinationAddress;
+        foreach (var (home, correspondents) in _protected)
+        {
+            if ((home.Equals(source) && correspondents.Contains(destination)) || (home.Equals(destination) && correspondents.Contains(source)))
+            {
+                throw network.Violation($"clear packet {source} > {destination} on the core, from {from?.Name ?? "a correspondent"}");
+            }
+        }
+    }
+}

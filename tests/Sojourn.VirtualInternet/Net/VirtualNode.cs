@@ -1,0 +1,61 @@
+using System.Net;
+using Sojourn.Engine.Ipsec;
+
+namespace Sojourn.VirtualInternet.Net;
+
+/// <summary>
+/// A machine: an engine, its packet path and its disk. A restart takes engine, paths, visitors and attracted addresses
+/// away; <see cref="State"/> and the counters of typed-in keys (<see cref="Floors"/>) stay, as the role host keeps them.
+/// </summary>
+internal sealed class VirtualNode(string name, string? identity, IReadOnlyList<IPAddress> addresses, Func<IRandomSource, IEngine> build)
+{
+    public string Name => name;
+
+    /// <summary>Name in its certificate; null for what speaks no Diameter.</summary>
+    public string? Identity => identity;
+
+    public IReadOnlyList<IPAddress> Addresses => addresses;
+
+    public Func<IRandomSource, IEngine> Build => build;
+
+    /// <summary>Correspondents behind it: their packets come here, and UDP 434 towards them is taken when <see cref="Intercepts"/>.</summary>
+    public IReadOnlyList<IPNetwork> Behind { get; init; } = [];
+
+    public bool Intercepts { get; init; }
+
+    /// <summary>Foreign agent: its access link.</summary>
+    public string? AccessInterface { get; init; }
+
+    /// <summary>Mobile node: its interface. It hears <see cref="AttachedTo"/> there.</summary>
+    public string? RoamingInterface { get; init; }
+
+    public LinkAddress LinkAddress { get; init; }
+
+    public VirtualNode? AttachedTo { get; set; }
+
+    public IEngine? Engine { get; set; }
+
+    public PathTable? Paths { get; set; }
+
+    public int Life { get; set; }
+
+    public bool IsUp => Engine is not null;
+
+    /// <summary>When the next <see cref="DeadlineReached"/> is in the queue for.</summary>
+    public DateTimeOffset? Wake { get; set; }
+
+    public int IdleWakes { get; set; }
+
+    public Dictionary<StateKey, byte[]> State { get; } = [];
+
+    public Dictionary<(uint Spi, IPAddress Destination), ulong> Floors { get; } = [];
+
+    public Dictionary<IPAddress, LinkAddress> Visitors { get; } = [];
+
+    public HashSet<IPAddress> Attracted { get; } = [];
+
+    /// <summary>Mobile node: the address its interface has now, and the router it uses.</summary>
+    public IPAddress? HomeAddress { get; set; }
+
+    public override string ToString() => name;
+}
