@@ -30,6 +30,12 @@ public sealed record UdpPortOptions
     /// <summary>Interfaces where <see cref="LinkReception"/> applies; empty = all.</summary>
     public IReadOnlyCollection<string> LinkInterfaces { get; init; } = [];
 
+    /// <summary>
+    /// Mark of what leaves (<see cref="PacketPath.NodeRoutingOptions.Mark"/>); 0 = none. A gateway marks its signalling like
+    /// its outer packets: a binding update is addressed to a correspondent, whose ordinary packets belong into a path.
+    /// </summary>
+    public uint Mark { get; init; }
+
     /// <summary>Groups joined on those interfaces, as the last octet of 224.0.0.x. 11 is "all mobility agents" (RFC 5944 2.4).</summary>
     public IReadOnlyCollection<byte> LinkGroups { get; init; } = [];
 }
@@ -43,7 +49,7 @@ public sealed record UdpPortOptions
 /// </summary>
 public sealed unsafe class UdpPort : IDisposable
 {
-    private const int IpTransparent = 19, IpPacketInfo = 8, SoBroadcast = 6, SoReuseAddress = 2, HeaderLengths = IPv4Header.MinimumLength + UdpHeader.HeaderLength;
+    private const int IpTransparent = 19, IpPacketInfo = 8, SoBroadcast = 6, SoMark = 36, SoReuseAddress = 2, HeaderLengths = IPv4Header.MinimumLength + UdpHeader.HeaderLength;
 
     private readonly UdpPortOptions _options;
     private readonly Action<DatagramReceived> _received;
@@ -68,6 +74,11 @@ public sealed unsafe class UdpPort : IDisposable
             Libc.SetOption(_socket.Value, Libc.SOL_IP, IpPacketInfo, 1, "IP_PKTINFO");
             // A gateway answers in the name of the host whose datagram it took.
             Libc.SetOption(_socket.Value, Libc.SOL_IP, IpTransparent, 1, "IP_TRANSPARENT");
+            if (options.Mark != 0)
+            {
+                Libc.SetOption(_socket.Value, Libc.SOL_SOCKET, SoMark, (int)options.Mark, "SO_MARK");
+            }
+
             var address = stackalloc byte[SocketAddressFormat.Size];
             var length = SocketAddressFormat.Write(address, [0, 0, 0, 0], options.Port);
             if (Libc.Bind(_socket.Value, address, length) != 0)

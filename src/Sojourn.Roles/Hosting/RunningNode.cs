@@ -186,7 +186,7 @@ public sealed class RunningNode : IDisposable
         if (needs.MobileIp)
         {
             var udp = new MobileIpPort(
-                new UdpPortOptions { Port = MobileIpPort.Number, LinkReception = needs.LinkReception, LinkInterfaces = needs.Links, LinkGroups = needs.Groups },
+                new UdpPortOptions { Port = MobileIpPort.Number, Mark = PacketPath is null ? 0 : new NodeRoutingOptions().Mark, LinkReception = needs.LinkReception, LinkInterfaces = needs.Links, LinkGroups = needs.Groups },
                 Post, _services.Count, neighbours);
             _resources.Push(udp);
             _ports.Add(udp);
