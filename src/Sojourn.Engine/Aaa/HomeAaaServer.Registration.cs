@@ -193,6 +193,13 @@ public sealed partial class HomeAaaServer
                 : leg with { Profile = profile with { Revision = known.Revision } })];
         }
 
+        if (access.MobilitySession is null && live.CareOfAddress.Equals(access.CareOfAddress))
+        {
+            // The foreign agent knows nothing of this user: it, or the home agent, has restarted, and a counter that
+            // begins again under the same key would repeat nonces (spec M3).
+            return [.. live.Legs.Select(leg => leg.Profile.Keying is ProfileKeying.Derived ? leg with { Profile = leg.Profile.ForRegistration(access.Registration.Identification) } : leg)];
+        }
+
         return [.. live.Legs.Select(leg => leg with { Profile = leg.Profile.MovedTo(live.CareOfAddress, access.CareOfAddress, access.Registration.Identification) })];
     }
 

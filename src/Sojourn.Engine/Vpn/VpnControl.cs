@@ -66,41 +66,10 @@ public sealed class VpnControl
     /// <returns>Null when done; otherwise why not, and nothing was changed.</returns>
     public VpnRefusal? Set(VpnSession session, DateTimeOffset now, EffectSink effects, TimeSpan? keepInbound = null)
     {
-        var desired = new List<VpnPath>();
-        foreach (var profile in session.Profiles)
+        var (desired, refusal) = Plan(session);
+        if (refusal is not null)
         {
-            if (Check(profile) is { } refusal)
-            {
-                return refusal;
-            }
-
-            if (!_options.Gateways.Contains(profile.SourceGateway))
-            {
-                if (_options.Role == GatewayRole.HomeAgent)
-                {
-                    continue;
-                }
-
-                return Refuse(VpnRefusalKind.NotOurGateway, profile, $"source gateway {profile.SourceGateway} is not this gateway", "S226");
-            }
-
-            var (path, problem) = PathOf(profile, session);
-            if (problem is not null)
-            {
-                return problem;
-            }
-
-            desired.Add(path!);
-        }
-
-        if (ClashOf(session.Session, desired) is { } clash)
-        {
-            return clash;
-        }
-
-        if (session.Base is { } tunnel)
-        {
-            desired.Add(BasePath(session, tunnel));
+            return refusal;
         }
 
         if (_sessions.TryGetValue(session.Session, out var before))
@@ -113,6 +82,69 @@ public sealed class VpnControl
         Replace([session.Session], desired, effects, keepInbound, now);
         return null;
     }
+
+    /// <summary>What <see cref="Set"/> would say now; changes nothing.</summary>
+    public VpnRefusal? Check(VpnSession session) => Plan(session).Refusal;
+
+    private (List<VpnPath> Paths, VpnRefusal? Refusal) Plan(VpnSession session)
+    {
+        var desired = new List<VpnPath>();
+        foreach (var profile in session.Profiles)
+        {
+            if (Check(profile) is { } refusal)
+            {
+                return (desired, refusal);
+            }
+
+            if (!_options.Gateways.Contains(profile.SourceGateway))
+            {
+                if (_options.Role != GatewayRole.HomeAgent)
+                {
+                    return (desired, Refuse(VpnRefusalKind.NotOurGateway, profile, $"source gateway {profile.SourceGateway} is not this gateway", "S226"));
+                }
+
+                if (session.Waiting.Contains(profile.ProfileNumber))
+                {
+                    desired.Add(HeldPath(profile, session));
+                }
+
+                continue;
+            }
+
+            var (path, problem) = PathOf(profile, session);
+            if (problem is not null)
+            {
+                return (desired, problem);
+            }
+
+            desired.Add(path!);
+        }
+
+        if (ClashOf(session.Session, desired) is { } clash)
+        {
+            return (desired, clash);
+        }
+
+        if (session.Base is { } tunnel)
+        {
+            desired.Add(BasePath(session, tunnel));
+        }
+
+        return (desired, null);
+    }
+
+    /// <summary>A direct profile whose gateway does not have it (yet): what would take it is held at home, never sent in clear (NV8.3, NV9.9).</summary>
+    private VpnPath HeldPath(VpnProfile profile, VpnSession session) => new()
+    {
+        Id = new PathId(session.Session, string.Create(CultureInfo.InvariantCulture, $"{profile.ProfileNumber}/held")),
+        Source = profile.Source,
+        Destination = profile.Destination,
+        SecurityType = SecurityType.EncapsulationOnly,
+        LocalGateway = _options.Gateways[0],
+        RemoteGateway = _options.Gateways[0],
+        State = PathState.Blocked,
+        Origin = new PathOrigin(RoleName, "NV9.9", session.Session, session.Nai, session.HomeAddress, profile.ProfileNumber, profile.Revision),
+    };
 
     /// <summary>Takes away everything of the session at once, lingering halves too (NV9.8).</summary>
     public bool Remove(string session, EffectSink effects)

@@ -32,6 +32,7 @@ internal sealed class AaaFixture
     };
 
     private readonly Dictionary<string, IPAddress> _bindings = [];
+    private readonly Dictionary<string, string?> _known = [];
     private ulong _identification = 0xEEA0_0000_0000_0000;
     private int _sessions;
 
@@ -307,7 +308,13 @@ internal sealed class AaaFixture
         return sender.Answers.Count == before + 1 ? sender.Answers[^1] : throw new InvalidOperationException($"{sender.Answers.Count - before} answers; {string.Join(", ", sender.Failures)}");
     }
 
-    public DiameterMessage Register(string agent, IPAddress? previous = null, bool update = false) => Exchange(agent, Amr(agent, Request(agent), previous, update));
+    /// <summary>A registration by an agent that knows the mobility session from its last one.</summary>
+    public DiameterMessage Register(string agent, IPAddress? previous = null, bool update = false)
+    {
+        var ama = Exchange(agent, Amr(agent, Request(agent), previous, update, session: previous is null ? _known.GetValueOrDefault(agent) : null));
+        _known[agent] = ama.Avps.TryGetText(AvpKeys.AcctMultiSessionId, out var session) ? session : null;
+        return ama;
+    }
 
     /// <summary>Profiles of a message as its receiver reads them.</summary>
     public static IReadOnlyList<VpnProfile> Profiles(DiameterMessage message, KeyMaterial kek) =>

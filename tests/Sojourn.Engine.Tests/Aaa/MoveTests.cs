@@ -33,6 +33,21 @@ public class MoveTests
     }
 
     [Fact]
+    [Trait("Row", "M3")]
+    public void An_agent_that_knows_nothing_of_a_live_session_gets_new_keys_at_the_same_place()
+    {
+        _f.Directory.Vpns.AddRange([_f.Static(), AaaFixture.Dynamic()]);
+        var first = _f.Register("fa1");
+        var second = _f.Exchange("fa1", _f.Amr("fa1", _f.Request("fa1")));
+        Assert.Equal(Session(first), Session(second));
+        foreach (var (before, after) in AaaFixture.Profiles(first, Kek("fa1")).Zip(AaaFixture.Profiles(second, Kek("fa1"))))
+        {
+            Assert.Equal((before.ProfileNumber, before.UpSpi >> 8, before.Revision + 1), (after.ProfileNumber, after.UpSpi >> 8, after.Revision));
+            Assert.NotEqual(before.Keying, after.Keying);
+        }
+    }
+
+    [Fact]
     [Trait("Row", "NV3.2")]
     [Trait("Row", "NV3.3")]
     [Trait("Row", "NV3.4")]

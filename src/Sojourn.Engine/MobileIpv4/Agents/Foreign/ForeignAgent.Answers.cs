@@ -60,6 +60,12 @@ public sealed partial class ForeignAgent
         if (answer.Avps.TryGetOctets(AvpKeys.MipRegReply, out var octets) && MobileIpMessage.TryParse<RegistrationReply>(octets.Span, out var reply, out _)
             && (uint)reply.Identification == (uint)pending.Request.Identification && !reply.Code.IsAccepted())
         {
+            if (WantsNewKeys(reply, pending))
+            {
+                AskAnew(pending, now, effects);
+                return;
+            }
+
             Relay(pending, reply, null, effects);
             Refused(pending, reply, now, effects, ReasonOf(answer));
             return;
@@ -82,14 +88,17 @@ public sealed partial class ForeignAgent
         }
 
         // Inbound state first, so that what the home agent sends right after its switch finds it (R33); nothing leaves
-        // before the home agent's own authenticated reply (M10).
-        if (Vpn.Set(SessionOf(ama.Visitor, ama.Profiles, outboundReady: false), now, effects) is { } refusal)
+        // before the home agent's own authenticated reply (M10). A visitor that stands here keeps what it has until
+        // then: the cache's answer proves nothing, and whoever asked must not stop its packets.
+        var session = SessionOf(ama.Visitor, ama.Profiles, outboundReady: false);
+        var refusal = _visitors.ContainsKey(ama.Visitor.HomeAddress) ? Vpn.Check(session) : Vpn.Set(session, now, effects);
+        if (refusal is not null)
         {
             RefuseProfile(pending, ama.Visitor, refusal, now, effects);
             return;
         }
 
-        ToHomeAgent(pending with { Allowed = ama.Visitor, IsNewHere = true }, association, ama.Visitor.HomeAgent, now, effects);
+        ToHomeAgent(pending with { Allowed = ama.Visitor, Profiles = ama.Profiles }, association, ama.Visitor.HomeAgent, now, effects);
     }
 
     private void Replied(RegistrationReply reply, DatagramReceived datagram, DateTimeOffset now, EffectSink effects)
@@ -114,6 +123,12 @@ public sealed partial class ForeignAgent
         if (!reply.Code.IsAccepted())
         {
             Abandon(pending, now, effects);
+            if (WantsNewKeys(reply, pending))
+            {
+                AskAnew(pending, now, effects);
+                return;
+            }
+
             Relay(pending, reply, allowed.MobileNode, effects);
             Refused(pending, reply, now, effects);
             return;
@@ -127,15 +142,25 @@ public sealed partial class ForeignAgent
         }
 
         var visitor = allowed with { Expires = now + TimeSpan.FromSeconds(reply.Lifetime), LinkAddress = pending.LinkAddress, Interface = pending.Advertiser.Link.Interface };
-        if (pending.IsNewHere)
+        if (pending.Profiles is { } profiles)
         {
-            Admit(pending, visitor, Vpn.Find(visitor.Session)?.Profiles ?? [], reply, now, effects);
+            Admit(pending, visitor, profiles, reply, now, effects);
             return;
         }
 
         _visitors[visitor.HomeAddress] = visitor;
         Relay(pending, reply, visitor.MobileNode, effects);
         effects.Emit(new Report(Event("registration.renewed", EventSeverity.Information, $"lifetime {reply.Lifetime} s", visitor.Session, visitor.Nai, visitor.HomeAddress, "NV9.6")));
+    }
+
+    /// <summary>Code 132: the home agent does not accept the keys this agent has, or has none itself (M3).</summary>
+    private static bool WantsNewKeys(RegistrationReply reply, PendingRegistration pending) =>
+        reply.Code == RegistrationReplyCode.HomeForeignAgentFailedAuthentication && !pending.Anew;
+
+    private void AskAnew(PendingRegistration pending, DateTimeOffset now, EffectSink effects)
+    {
+        effects.Count("fa.rrp.new_keys_wanted");
+        AskAaa(pending with { Anew = true, Allowed = null, Profiles = null, DiameterSession = NewSessionId(now) }, null, now, effects);
     }
 
     /// <summary>S220: the reply activates what the AMA brought; the visitor may send from the moment its reply leaves.</summary>
@@ -159,8 +184,14 @@ public sealed partial class ForeignAgent
             Leave(earlier, null, now, effects);
         }
 
-        if (Vpn.Set(SessionOf(visitor, profiles, outboundReady: true), now, effects) is { } refusal)
+        if (Vpn.Set(SessionOf(visitor, profiles, outboundReady: true), now, effects, RekeyTime) is { } refusal)
         {
+            if (_visitors.TryGetValue(visitor.HomeAddress, out var former))
+            {
+                // The session ends at home, so what stands here from it leads nowhere.
+                Leave(former, null, now, effects);
+            }
+
             RefuseProfile(pending, visitor, refusal, now, effects);
             return;
         }
@@ -181,14 +212,20 @@ public sealed partial class ForeignAgent
         RefuseRequest(pending, new(RegistrationReplyCode.ForeignProhibited, "fa.profile.refused", refusal.Text, refusal.Rule), now, effects);
     }
 
-    /// <summary>Undoes what an AMA installed for a registration that then failed (NV9.7).</summary>
+    /// <summary>Undoes what an AMA installed for a registration that then failed (NV9.7), also in the AAAF's cache.</summary>
     private void Abandon(PendingRegistration pending, DateTimeOffset now, EffectSink effects)
     {
-        if (pending is { IsNewHere: true, Allowed: { } allowed } && !_visitors.ContainsKey(allowed.HomeAddress))
+        if (pending is not { IsNewHere: true, Allowed: { } allowed })
+        {
+            return;
+        }
+
+        if (!_visitors.ContainsKey(allowed.HomeAddress))
         {
             Vpn.Remove(allowed.Session, effects);
-            Terminate(pending.DiameterSession, allowed.Session, allowed.Nai, allowed.HomeRealm, TerminationCause.Administrative, now, effects);
         }
+
+        Terminate(pending.DiameterSession, allowed.Session, allowed.Nai, allowed.HomeRealm, TerminationCause.Administrative, now, effects);
     }
 
     private void Refused(PendingRegistration pending, RegistrationReply reply, DateTimeOffset now, EffectSink effects, string? reason = null)

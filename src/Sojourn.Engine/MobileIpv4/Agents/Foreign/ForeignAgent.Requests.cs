@@ -84,12 +84,18 @@ public sealed partial class ForeignAgent
 
     private bool MayGoStraight(Visitor visitor, PendingRegistration pending, DateTimeOffset now) =>
         visitor is { MobileNode: { } mobileNode, HomeAgentAssociation: { } homeAgent }
-        && now < visitor.AuthorizedUntil
+        && now + TimeSpan.FromSeconds(pending.Request.Lifetime) <= visitor.AuthorizedUntil
+        && !ComesFromElsewhere(pending.Request)
         && mobileNode.IsValidAt(now) && homeAgent.IsValidAt(now)
         && visitor.Nai == pending.Nai && visitor.LinkAddress == pending.LinkAddress
         && !pending.Request.Extensions.HasServiceUpdateRequest(_options.EnterpriseNumber)
         && pending.Request.TryFindAuthentication(AuthenticationKind.MobileHome, out _, out _)
         && pending.Request.Check(pending.Octets.Span, AuthenticationKind.MobileForeign, mobileNode) == AuthenticationResult.Valid;
+
+    /// <summary>A node that was at another agent meanwhile gets new keys for here, which only AAA servers can give (M3, NV9.11).</summary>
+    private bool ComesFromElsewhere(RegistrationRequest request) =>
+        request.Extensions.FindProject(_options.EnterpriseNumber, ProjectExtensions.PreviousForeignAgentType) is { } extension
+        && !(extension.TryReadPreviousForeignAgent(out var previous, out _) && previous.Address.Equals(_options.CareOfAddress));
 
     private void AskAaa(PendingRegistration pending, Visitor? visitor, DateTimeOffset now, EffectSink effects)
     {
@@ -128,7 +134,7 @@ public sealed partial class ForeignAgent
                 .Add(AvpKeys.MipAuthInputDataLength, proof.InputDataLength)
                 .Add(AvpKeys.MipAuthenticatorLength, proof.AuthenticatorLength)
                 .Add(AvpKeys.MipAuthenticatorOffset, proof.AuthenticatorOffset))
-            .Add(AvpKeys.AuthorizationLifetime, (long)_options.RegistrationLifetime.TotalSeconds)
+            .Add(AvpKeys.AuthorizationLifetime, (long)_options.AuthorizationLifetime.TotalSeconds)
             .Add(AvpKeys.AuthSessionState, 0);
         if (proof.Challenge is { } challenge)
         {

@@ -5,6 +5,8 @@
 //   its paths changes. It has to prove itself with the MN-FA association then; without a valid one it goes through AAA.
 // - A reply is matched by the low half of its Identification: the home agent puts its clock into the high half when it
 //   refuses with code 133 (RFC 5944 5.7.1).
+// - Code 132 says that the home agent wants other keys (M3): the request goes to the AAA servers once more, as if this
+//   agent knew nothing of the user, without asking the node again.
 // - NV9.7: a refusal never takes away what stands from an earlier registration here; that ends with its lifetime.
 using System.Net;
 using Sojourn.Engine.Aaa;
@@ -24,6 +26,9 @@ public sealed partial class ForeignAgent : DiameterApplication
     private const int MobileIpPort = 434;
 
     private static readonly TimeSpan ExpirySweep = TimeSpan.FromSeconds(1);
+
+    /// <summary>How long packets under keys that were replaced in place may still arrive.</summary>
+    private static readonly TimeSpan RekeyTime = TimeSpan.FromSeconds(2);
 
     private readonly ForeignAgentOptions _options;
     private readonly VpnAvpKeys _vpn;
@@ -198,7 +203,10 @@ public sealed partial class ForeignAgent : DiameterApplication
         foreach (var visitor in _visitors.Values.Where(v => v.Expires <= now).ToList())
         {
             effects.Emit(new Report(Event("visitor.expired", EventSeverity.Information, "registration lifetime ended", visitor.Session, visitor.Nai, visitor.HomeAddress, "NV9.8")));
-            Leave(visitor, TerminationCause.SessionTimeout, now, effects);
+
+            // The user may have moved without this agent's knowing. When not, his binding ends at the same time and the
+            // home agent ends the session.
+            Leave(visitor, TerminationCause.UserMoved, now, effects);
         }
 
         foreach (var (key, pending) in _awaitingHomeAgent.Where(p => p.Value.Expires <= now).ToList())
@@ -206,6 +214,12 @@ public sealed partial class ForeignAgent : DiameterApplication
             _awaitingHomeAgent.Remove(key);
             effects.Count("fa.rrp.timeout");
             Abandon(pending, now, effects);
+            if (!pending.IsNewHere && _visitors.TryGetValue(pending.Request.HomeAddress, out var visitor))
+            {
+                // The home agent may have lost the binding, or the key; the AAA servers find out.
+                _visitors[visitor.HomeAddress] = visitor with { AuthorizedUntil = now };
+            }
+
             RefuseRequest(pending, new RequestRefusal(RegistrationReplyCode.ForeignRegistrationTimeout, "fa.rrq.refused", "the home agent did not answer", "RFC 5944 3.7.2.3"), now, effects);
         }
 
@@ -261,6 +275,7 @@ public enum TerminationCause : byte
 {
     Logout = 1,
     Administrative = 4,
+    UserMoved = 7,
     SessionTimeout = 8,
 }
 

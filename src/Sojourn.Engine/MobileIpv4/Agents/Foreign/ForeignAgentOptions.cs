@@ -25,6 +25,11 @@ public sealed record ForeignAgentOptions
     /// <summary>Longest registration lifetime granted, advertised in seconds (1..65534).</summary>
     public TimeSpan RegistrationLifetime { get; init; } = TimeSpan.FromSeconds(600);
 
+    /// <summary>
+    /// Authorization asked of the AAA servers. As long as it covers a renewal's whole lifetime, the renewal needs no AAA (NV9.6).
+    /// </summary>
+    public TimeSpan AuthorizationLifetime { get; init; } = TimeSpan.FromHours(1);
+
     /// <summary>RFC 5649 keys shared with the Diameter nodes that hand keys to this agent, by identity.</summary>
     public IReadOnlyDictionary<string, KeyMaterial> KeyWrap { get; init; } = new Dictionary<string, KeyMaterial>();
 

@@ -57,8 +57,14 @@ internal sealed record PendingRegistration
     /// <summary>What the AMA allowed, when the request then went to the home agent directly.</summary>
     public Visitor? Allowed { get; init; }
 
-    /// <summary>Session of an AMA whose profiles stand inbound only until the reply (M10).</summary>
-    public bool IsNewHere { get; init; }
+    /// <summary>With <see cref="Allowed"/>: the AMA's profiles, which send only after the home agent's reply (M10).</summary>
+    public IReadOnlyList<VpnProfile>? Profiles { get; init; }
+
+    /// <summary>The AMA's profiles wait for the reply; false for a renewal that no AAA server was asked about.</summary>
+    public bool IsNewHere => Profiles is not null;
+
+    /// <summary>The home agent wanted new keys, and the AAA servers have been asked for them.</summary>
+    public bool Anew { get; init; }
 
     public (LinkAddress, ulong) Key => (LinkAddress, Request.Identification);
 }

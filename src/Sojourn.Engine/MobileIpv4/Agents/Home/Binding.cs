@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Net;
 using System.Text.Json;
 using System.Text.Json.Serialization;
@@ -23,6 +24,12 @@ public sealed record Binding
 
     public IReadOnlyList<VpnProfile> Profiles { get; init; } = [];
 
+    /// <summary>Numbers of profiles whose gateway did not take them: their traffic is held until the next registration asks again (NV9.9).</summary>
+    public ImmutableHashSet<uint> Unserved { get; init; } = [];
+
+    /// <summary>Came back after a restart with keys whose outbound counters are lost: it only receives until they are replaced (M3). Not saved.</summary>
+    public bool Restored { get; init; }
+
     public MobilityAssociation? MobileNode { get; init; }
 
     /// <summary>Looked up by home address, since a move inside a domain carries it to the next agent.</summary>
@@ -45,7 +52,7 @@ internal static class BindingRecord
         new Fields(
             binding.Session, binding.Nai, binding.HomeAddress.ToString(), binding.CareOfAddress.ToString(), binding.Expires,
             binding.Replay.LastAccepted, [.. binding.Profiles.Select(profiles.EncodeForStore)],
-            Association.Of(binding.MobileNode), Association.Of(binding.ForeignAgent), binding.DiameterSession, binding.AaaRealm),
+            Association.Of(binding.MobileNode), Association.Of(binding.ForeignAgent), binding.DiameterSession, binding.AaaRealm, [.. binding.Unserved]),
         BindingJson.Default.Fields);
 
     public static bool TryRead(ReadOnlyMemory<byte> octets, VpnProfileAvps profileAvps, out Binding? binding, out string reason)
@@ -74,6 +81,7 @@ internal static class BindingRecord
                 Expires = fields.Expires,
                 Replay = new IdentificationGuard(fields.LastIdentification),
                 Profiles = profiles,
+                Unserved = [.. fields.Unserved ?? []],
                 MobileNode = fields.MobileNode?.ToAssociation(),
                 ForeignAgent = fields.ForeignAgent?.ToAssociation(),
                 DiameterSession = fields.DiameterSession,
@@ -91,7 +99,7 @@ internal static class BindingRecord
 
     internal sealed record Fields(
         string Session, string Nai, string HomeAddress, string CareOfAddress, DateTimeOffset Expires, ulong? LastIdentification,
-        byte[][] Profiles, Association? MobileNode, Association? ForeignAgent, string? DiameterSession, string? AaaRealm);
+        byte[][] Profiles, Association? MobileNode, Association? ForeignAgent, string? DiameterSession, string? AaaRealm, uint[]? Unserved = null);
 
     internal sealed record Association(uint OutboundSpi, uint InboundSpi, ushort Algorithm, byte[] Key, DateTimeOffset? Expires)
     {

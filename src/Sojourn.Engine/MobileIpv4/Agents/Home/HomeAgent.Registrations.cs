@@ -128,6 +128,14 @@ public sealed partial class HomeAgent
             return;
         }
 
+        var current = _transactions.TryGetValue(request.HomeAddress, out var waiting) ? waiting.Registration.Desired : before;
+        if (current.Replay.LastAccepted == request.Identification && current.CareOfAddress.Equals(request.CareOfAddress))
+        {
+            // The network doubled it. A refusal as replayed could overtake the reply to the first and undo it at the foreign agent.
+            effects.Count("ha.rrq.duplicate");
+            return;
+        }
+
         var registration = new Registration
         {
             Request = request,
@@ -152,6 +160,8 @@ public sealed partial class HomeAgent
                     Expires = now + TimeSpan.FromSeconds(registration.Lifetime),
                     Replay = before.Replay.Accept(request.Identification),
                     Profiles = moved ? [.. before.Profiles.Select(p => p.MovedTo(before.CareOfAddress, request.CareOfAddress, request.Identification))] : before.Profiles,
+                    Unserved = [],
+                    Restored = false,
                 },
             },
             now, effects);
@@ -194,7 +204,8 @@ public sealed partial class HomeAgent
             return new(RegistrationReplyCode.HomeMobileNodeFailedAuthentication, "ha.rrq.no_authenticator", "the request shows no MN-HA key that is known here", "RFC 5944 3.8.2.1, NV9.7");
         }
 
-        return (before?.Replay ?? default).Check(request.Identification, now, _options.TimestampTolerance) switch
+        var replay = _transactions.TryGetValue(request.HomeAddress, out var waiting) ? waiting.Registration.Desired.Replay : before?.Replay ?? default;
+        return replay.Check(request.Identification, now, _options.TimestampTolerance) switch
         {
             IdentificationResult.Fresh => null,
             IdentificationResult.NotGrowing => new(RegistrationReplyCode.HomeIdentificationMismatch, "ha.rrq.replayed", "the Identification is not newer than the last accepted one", "RFC 5944 5.7.1"),
@@ -204,11 +215,16 @@ public sealed partial class HomeAgent
 
     private void Process(Registration registration, DateTimeOffset now, EffectSink effects)
     {
-        var desired = registration.Desired;
-        Supersede(desired.HomeAddress, now, effects);
+        Supersede(registration, now, effects);
         if (registration.Request.Lifetime == 0)
         {
             Finish(registration, now, effects);
+            return;
+        }
+
+        if (NeedsFreshKeys(registration))
+        {
+            Refuse(registration, new(RegistrationReplyCode.HomeForeignAgentFailedAuthentication, "ha.rrq.restarted", "this agent has restarted and sends under no key of its earlier life", "M3"), now, effects);
             return;
         }
 
@@ -218,14 +234,9 @@ public sealed partial class HomeAgent
             return;
         }
 
-        if (registration.Before is { } earlier && earlier.Session != desired.Session)
-        {
-            // The AAAH started a new session for this address: the old one's paths have no owner any more.
-            Vpn.Remove(earlier.Session, effects);
-        }
-
-        var moved = registration.Before is { } before && !before.CareOfAddress.Equals(desired.CareOfAddress);
-        if (Vpn.Set(SessionOf(desired), now, effects, moved ? _options.HandoffTime : TimeSpan.FromSeconds(2)) is { } refusal)
+        // Paths change only once the gateways agree, so that the earlier place works until then; what cannot be
+        // installed is found out before anybody is told.
+        if (Vpn.Check(SessionOf(registration.Desired)) is { } refusal)
         {
             Refuse(registration, new(RegistrationReplyCode.HomeProhibited, "ha.profile.refused", refusal.Text, refusal.Rule), now, effects);
             return;
@@ -237,19 +248,41 @@ public sealed partial class HomeAgent
         }
     }
 
-    /// <summary>S217: all is set, the binding is saved and the reply goes out.</summary>
+    /// <summary>A restored binding whose registration would bring keys back whose counters are lost (M3).</summary>
+    private bool NeedsFreshKeys(Registration registration) =>
+        registration.Before is { Restored: true } before && registration.Desired.Profiles.Any(p => HasCounterHere(p) && before.Profiles.Contains(p));
+
+    /// <summary>Whether this agent sends under a key of the profile that the platform does not count over restarts.</summary>
+    private bool HasCounterHere(VpnProfile profile) => profile.Keying is ProfileKeying.Derived && profile.SourceGateway.Equals(_options.Address);
+
+    /// <summary>S216, S217: the paths are set, the binding is saved and the reply goes out.</summary>
     private void Finish(Registration registration, DateTimeOffset now, EffectSink effects)
     {
-        var desired = registration.Desired;
+        var (desired, before) = (registration.Desired, registration.Before);
         if (registration.Request.Lifetime == 0)
         {
-            if (registration.Before is { } binding)
+            if (before is not null)
             {
-                Remove(binding, registration.Har is null ? TerminationCause.Logout : null, now, effects);
+                Remove(before, registration.Har is null ? TerminationCause.Logout : null, now, effects);
             }
         }
         else
         {
+            var moved = before is not null && !before.CareOfAddress.Equals(desired.CareOfAddress);
+            if (Vpn.Set(SessionOf(desired), now, effects, moved ? _options.HandoffTime : RekeyTime) is { } refusal)
+            {
+                // Somebody took the SPI while the gateways were asked.
+                Withdraw(registration, [], now, effects);
+                Refuse(registration, new(RegistrationReplyCode.HomeProhibited, "ha.profile.refused", refusal.Text, refusal.Rule), now, effects);
+                return;
+            }
+
+            if (before is not null && before.Session != desired.Session)
+            {
+                // The AAAH started a new session for this address: the old one's paths have no owner any more.
+                Vpn.Remove(before.Session, effects);
+            }
+
             Commit(desired, now, effects);
             effects.Count("ha.registrations");
         }
@@ -296,23 +329,9 @@ public sealed partial class HomeAgent
         return reply;
     }
 
-    /// <summary>Undoes what <see cref="Process"/> installed and refuses (NV9.7, NV9.9).</summary>
+    /// <summary>Refuses; what stands from an earlier registration stays (NV9.7).</summary>
     private void Refuse(Registration registration, ReplyRefusal refusal, DateTimeOffset now, EffectSink effects)
     {
-        if (registration.Before is { } before)
-        {
-            if (registration.Desired.Session != before.Session)
-            {
-                Vpn.Remove(registration.Desired.Session, effects);
-            }
-
-            Vpn.Set(SessionOf(before), now, effects);
-        }
-        else
-        {
-            Vpn.Remove(registration.Desired.Session, effects);
-        }
-
         var reply = RefusingReply(registration.Request, registration.Desired.HomeAddress, refusal, now);
         ReportRefusal(refusal, registration.Desired.Nai, registration.Desired.HomeAddress, registration.Desired.Session, effects);
         Reply(registration, reply, DiameterResult.MipReplyFailure, refusal.Text, now, effects);

@@ -1,4 +1,10 @@
-// Reading R49: the BU of S215 and that of figure 21 are one and the same, sent once per dynamic profile.
+// Readings:
+// - R49: the BU of S215 and that of figure 21 are one and the same, sent once per dynamic profile.
+// - A retransmission is a new update with a later Identification: a gateway that has taken a later update of the same
+//   node, for another profile, could not accept the old one any more (docs/wire-extensions.md section 3).
+// - NV9.9 on a move: a gateway that served the earlier place and took the new profile keeps it when the registration is
+//   refused after all. Its former keys must not come back (M3), and what it sends to the new place is lost, not clear;
+//   the node's next registration sets it right.
 using System.Net;
 using Sojourn.Wire.MobileIpv4;
 
@@ -7,25 +13,25 @@ namespace Sojourn.Engine.MobileIpv4.Agents;
 /// <summary>Binding updates to dynamic gateways, their acknowledgements and requests (S215, NV4.6, NV4.8, NV7.13, NV7.14, NV9.5, NV9.9).</summary>
 public sealed partial class HomeAgent
 {
-    /// <summary>A BU without its BA. <see cref="Transaction"/> is null for refreshes and removals, which nobody waits for.</summary>
+    /// <summary>A BU without its BA.</summary>
     private sealed class OutstandingUpdate
     {
-        public required IPAddress HomeAddress { get; init; }
+        /// <summary>The binding as the gateway is to know it.</summary>
+        public required Binding Binding { get; init; }
 
-        public required ulong Identification { get; init; }
+        /// <summary>Null removes everything of the node at the gateway.</summary>
+        public VpnProfile? Profile { get; init; }
 
         public required IPAddress Gateway { get; init; }
 
-        public required uint ProfileNumber { get; init; }
-
         public required BindingAssociation Contract { get; init; }
 
-        public required SendDatagram Datagram { get; init; }
+        public required ushort Lifetime { get; init; }
 
-        public required DateTimeOffset NextTry { get; set; }
+        /// <summary>Of each try: any of them may be acknowledged.</summary>
+        public List<ulong> Identifications { get; } = [];
 
-        public int Tries { get; set; } = 1;
-
+        /// <summary>Null for refreshes and removals, which nobody waits for.</summary>
         public UpdateTransaction? Transaction { get; init; }
     }
 
@@ -34,21 +40,24 @@ public sealed partial class HomeAgent
     {
         public Registration Registration { get; set; } = registration;
 
-        public HashSet<ulong> Waiting { get; } = [];
+        public HashSet<OutstandingUpdate> Waiting { get; } = [];
     }
 
     private readonly Dictionary<ulong, OutstandingUpdate> _outstanding = [];
+
+    // Entries whose update is settled, or has been sent again since, are passed over when their time comes.
+    private readonly PriorityQueue<(OutstandingUpdate Update, int Try), DateTimeOffset> _retransmissions = new();
     private readonly Dictionary<IPAddress, UpdateTransaction> _transactions = [];
 
-    private DateTimeOffset? NextUpdateDeadline => _outstanding.Count == 0 ? null : _outstanding.Values.Min(u => u.NextTry);
+    private DateTimeOffset? NextUpdateDeadline => _retransmissions.TryPeek(out _, out var at) ? at : null;
 
     /// <summary>Sends the updates a registration needs. False when it needs none and can be answered at once.</summary>
     private bool UpdateGateways(Registration registration, DateTimeOffset now, EffectSink effects)
     {
-        var desired = registration.Desired;
+        var (desired, before) = (registration.Desired, registration.Before);
         var wanted = desired.Profiles
             .Where(p => p.GatewayType == GatewayType.Dynamic && p.Trigger == ProfileTrigger.Registration)
-            .Where(p => registration.Before?.Profiles.Contains(p) != true)
+            .Where(p => before is null || !before.Profiles.Contains(p) || before.Unserved.Contains(p.ProfileNumber))
             .ToList();
         if (wanted.Count == 0)
         {
@@ -72,76 +81,74 @@ public sealed partial class HomeAgent
         _transactions[desired.HomeAddress] = transaction;
         foreach (var profile in wanted)
         {
-            transaction.Waiting.Add(SendUpdate(desired, profile, registration.Lifetime, transaction, now, effects));
+            var update = NewUpdate(desired, GatewayOf(profile), profile, registration.Lifetime, transaction);
+            transaction.Waiting.Add(update);
+            Send(update, now, effects);
         }
 
         return true;
     }
 
-    private ulong SendUpdate(Binding binding, VpnProfile profile, ushort lifetime, UpdateTransaction? transaction, DateTimeOffset now, EffectSink effects)
+    private OutstandingUpdate NewUpdate(Binding binding, IPAddress gateway, VpnProfile? profile, ushort lifetime, UpdateTransaction? transaction) => new()
     {
-        var gateway = GatewayOf(profile);
-        var contract = _options.BindingContracts[gateway];
-        // The gateway's own copy: it sends towards the mobile node (view down).
-        var copy = (profile.View == ProfileView.Down ? profile : profile.Mirror()) with { Supplier = _options.Address };
-        var update = UpdateFor(binding, lifetime, now);
-        var sealedProfile = contract.Seal(update.Header(), _profileAvps.Encode(copy, contract.WrappingKey), Random);
-        update = contract.Sign(update.With(ProjectExtensions.SealedVpnProfile(_options.EnterpriseNumber, sealedProfile)));
+        Binding = binding,
+        Profile = profile,
+        Gateway = gateway,
+        Contract = _options.BindingContracts[gateway],
+        Lifetime = lifetime,
+        Transaction = transaction,
+    };
 
-        // R20: addressed to the correspondent when it is one host, else to its gateway.
-        var destination = copy.Source.PrefixLength == 32 ? copy.Source.BaseAddress : gateway;
-        Emit(binding, update, gateway, destination, profile.ProfileNumber, contract, transaction, now, effects);
-        effects.Emit(new Report(Event("bu.sent", EventSeverity.Information, $"profile {profile.ProfileNumber} to {destination} behind {gateway}", binding, "NV4.6")));
-        return update.Identification;
-    }
-
-    private void RemoveAtGateways(Binding binding, DateTimeOffset now, EffectSink effects)
+    private void RemoveAtGateways(Binding binding, IEnumerable<VpnProfile> except, DateTimeOffset now, EffectSink effects)
     {
-        foreach (var gateway in binding.Profiles.Where(p => p.GatewayType == GatewayType.Dynamic).Select(GatewayOf).Distinct())
+        foreach (var gateway in DynamicGateways(binding.Profiles).Except(DynamicGateways(except)).Where(_options.BindingContracts.ContainsKey).ToList())
         {
-            if (_options.BindingContracts.TryGetValue(gateway, out var contract))
-            {
-                var update = UpdateFor(binding, 0, now);
-                update = contract.Sign(update with { Flags = update.Flags | BindingUpdateFlags.Remove });
-                Emit(binding, update, gateway, gateway, 0, contract, null, now, effects);
-            }
+            Send(NewUpdate(binding, gateway, null, 0, null), now, effects);
         }
     }
 
-    private BindingUpdate UpdateFor(Binding binding, ushort lifetime, DateTimeOffset now) => new()
-    {
-        Flags = BindingUpdateFlags.AcknowledgementWanted,
-        Lifetime = lifetime,
-        HomeAddress = binding.HomeAddress,
-        CareOfAddress = binding.CareOfAddress,
-        Supplier = _options.Address,
-        Identification = _identifications.Next(now),
-        Extensions = MobileIpExtensions.Of(new NaiExtension(binding.Nai)),
-    };
+    private static IEnumerable<IPAddress> DynamicGateways(IEnumerable<VpnProfile> profiles) =>
+        profiles.Where(p => p.GatewayType == GatewayType.Dynamic).Select(GatewayOf).Distinct();
 
-    private void Emit(
-        Binding binding, BindingUpdate update, IPAddress gateway, IPAddress destination, uint profile, BindingAssociation contract, UpdateTransaction? transaction,
-        DateTimeOffset now, EffectSink effects)
+    private void Send(OutstandingUpdate outstanding, DateTimeOffset now, EffectSink effects)
     {
-        var datagram = new SendDatagram(new IPEndPoint(_options.Address, MobileIpPort), new IPEndPoint(destination, MobileIpPort), update.ToArray());
-        _outstanding[update.Identification] = new OutstandingUpdate
+        var (binding, contract) = (outstanding.Binding, outstanding.Contract);
+        var update = new BindingUpdate
         {
+            Flags = outstanding.Profile is null ? BindingUpdateFlags.AcknowledgementWanted | BindingUpdateFlags.Remove : BindingUpdateFlags.AcknowledgementWanted,
+            Lifetime = outstanding.Lifetime,
             HomeAddress = binding.HomeAddress,
-            Identification = update.Identification,
-            Gateway = gateway,
-            ProfileNumber = profile,
-            Contract = contract,
-            Datagram = datagram,
-            NextTry = now + _options.UpdateInterval,
-            Transaction = transaction,
+            CareOfAddress = binding.CareOfAddress,
+            Supplier = _options.Address,
+            Identification = _identifications.Next(now),
+            Extensions = MobileIpExtensions.Of(new NaiExtension(binding.Nai)),
         };
-        effects.Emit(datagram);
-        effects.Count("ha.bu.sent");
+        var destination = outstanding.Gateway;
+        if (outstanding.Profile is { } profile)
+        {
+            // The gateway's own copy: it sends towards the mobile node (view down).
+            var copy = (profile.View == ProfileView.Down ? profile : profile.Mirror()) with { Supplier = _options.Address };
+            var sealedProfile = contract.Seal(update.Header(), _profileAvps.Encode(copy, contract.WrappingKey), Random);
+            update = update.With(ProjectExtensions.SealedVpnProfile(_options.EnterpriseNumber, sealedProfile));
+
+            // R20: addressed to the correspondent when it is one host, else to its gateway.
+            destination = copy.Source.PrefixLength == 32 ? copy.Source.BaseAddress : outstanding.Gateway;
+        }
+
+        outstanding.Identifications.Add(update.Identification);
+        _outstanding[update.Identification] = outstanding;
+        _retransmissions.Enqueue((outstanding, outstanding.Identifications.Count), now + _options.UpdateInterval);
+        effects.Emit(new SendDatagram(new IPEndPoint(_options.Address, MobileIpPort), new IPEndPoint(destination, MobileIpPort), contract.Sign(update).ToArray()));
+        effects.Count(outstanding.Identifications.Count == 1 ? "ha.bu.sent" : "ha.bu.retransmitted");
+        if (outstanding is { Profile: { } sent, Identifications.Count: 1 })
+        {
+            effects.Emit(new Report(Event("bu.sent", EventSeverity.Information, $"profile {sent.ProfileNumber} to {destination} behind {outstanding.Gateway}", binding, "NV4.6")));
+        }
     }
 
     private void Acknowledged(BindingAcknowledgement acknowledgement, DatagramReceived datagram, DateTimeOffset now, EffectSink effects)
     {
-        if (!_outstanding.TryGetValue(acknowledgement.Identification, out var update) || !update.HomeAddress.Equals(acknowledgement.HomeAddress))
+        if (!_outstanding.TryGetValue(acknowledgement.Identification, out var update) || !update.Binding.HomeAddress.Equals(acknowledgement.HomeAddress))
         {
             effects.Count("ha.ba.unexpected");
             return;
@@ -154,7 +161,7 @@ public sealed partial class HomeAgent
             return;
         }
 
-        _outstanding.Remove(update.Identification);
+        Forget(update);
         if (acknowledgement.Status == BindingStatus.Accepted)
         {
             effects.Count("ha.ba.accepted");
@@ -163,31 +170,31 @@ public sealed partial class HomeAgent
         else
         {
             effects.Count("ha.ba.refused");
-            Failed(update, $"correspondent gateway {update.Gateway} refused profile {update.ProfileNumber}: {(byte)acknowledgement.Status} ({acknowledgement.Status})", now, effects);
+            var reason = acknowledgement.Extensions.RefusalReason(_options.EnterpriseNumber);
+            Failed(update, $"correspondent gateway {update.Gateway} refused profile {update.Profile?.ProfileNumber}: {(byte)acknowledgement.Status} ({reason ?? acknowledgement.Status.ToString()})", now, effects);
         }
     }
 
     private void RetransmitUpdates(DateTimeOffset now, EffectSink effects)
     {
-        foreach (var update in _outstanding.Values.Where(u => u.NextTry <= now).ToList())
+        while (_retransmissions.TryPeek(out var due, out var at) && at <= now)
         {
-            if (!_outstanding.ContainsKey(update.Identification))
+            _retransmissions.Dequeue();
+            var update = due.Update;
+            if (update.Identifications.Count != due.Try || !_outstanding.ContainsKey(update.Identifications[^1]))
             {
                 continue;
             }
 
-            if (update.Tries >= _options.UpdateTries)
+            if (update.Identifications.Count < _options.UpdateTries)
             {
-                _outstanding.Remove(update.Identification);
-                effects.Count("ha.bu.unanswered");
-                Failed(update, $"correspondent gateway {update.Gateway} does not acknowledge profile {update.ProfileNumber}", now, effects);
+                Send(update, now, effects);
                 continue;
             }
 
-            update.Tries++;
-            update.NextTry = now + _options.UpdateInterval;
-            effects.Count("ha.bu.retransmitted");
-            effects.Emit(update.Datagram);
+            Forget(update);
+            effects.Count("ha.bu.unanswered");
+            Failed(update, $"correspondent gateway {update.Gateway} does not acknowledge {(update.Profile is { } profile ? $"profile {profile.ProfileNumber}" : "a removal")}", now, effects);
         }
     }
 
@@ -198,44 +205,47 @@ public sealed partial class HomeAgent
             return;
         }
 
-        transaction.Waiting.Remove(update.Identification);
+        transaction.Waiting.Remove(update);
         if (transaction.Waiting.Count == 0)
         {
-            _transactions.Remove(update.HomeAddress);
+            _transactions.Remove(update.Binding.HomeAddress);
             Finish(transaction.Registration, now, effects);
         }
     }
 
     private void Failed(OutstandingUpdate update, string reason, DateTimeOffset now, EffectSink effects)
     {
-        effects.Emit(new Report(new EngineEvent("bu.failed", EventSeverity.Warning, reason) { HomeAddress = update.HomeAddress, Peer = update.Gateway.ToString(), Rule = "NV9.9" }));
-        if (update.Transaction is not { } transaction)
+        effects.Emit(new Report(Event("bu.failed", EventSeverity.Warning, reason, update.Binding, "NV9.9") with { Peer = update.Gateway.ToString() }));
+        if (update is not { Transaction: { } transaction, Profile: { } profile })
         {
             return;
         }
 
+        var registration = transaction.Registration;
         if (_options.UnansweredUpdate == UnansweredUpdatePolicy.Degrade)
         {
-            var registration = transaction.Registration;
-            var kept = registration.Desired.Profiles.Where(p => p.ProfileNumber != update.ProfileNumber).ToList();
-            transaction.Registration = registration with { Desired = registration.Desired with { Profiles = kept } };
-            Vpn.Set(SessionOf(transaction.Registration.Desired), now, effects);
+            var unserved = registration.Desired.Unserved.Add(profile.ProfileNumber);
+            transaction.Registration = registration with { Desired = registration.Desired with { Unserved = unserved } };
             Settled(update, now, effects);
             return;
         }
 
         Forget(transaction);
-        // Gateways that did accept must not keep what is now refused.
-        RemoveAtGateways(transaction.Registration.Desired, now, effects);
-        Refuse(transaction.Registration, new(RegistrationReplyCode.HomeUnspecified, "ha.rrq.gateway_failed", reason, "NV9.9, R38"), now, effects);
+        Withdraw(registration, [], now, effects);
+        Refuse(registration, new(RegistrationReplyCode.HomeUnspecified, "ha.rrq.gateway_failed", reason, "NV9.9, R38"), now, effects);
     }
 
+    /// <summary>Takes back what gateways were told, or may have been, for a registration that does not come about.</summary>
+    private void Withdraw(Registration registration, IReadOnlyList<VpnProfile> stillWanted, DateTimeOffset now, EffectSink effects) =>
+        RemoveAtGateways(registration.Desired, [.. registration.Before?.Profiles ?? [], .. stillWanted], now, effects);
+
     /// <summary>A newer registration of the same node takes the place of one still waiting.</summary>
-    private void Supersede(IPAddress homeAddress, DateTimeOffset now, EffectSink effects)
+    private void Supersede(Registration newer, DateTimeOffset now, EffectSink effects)
     {
-        if (_transactions.TryGetValue(homeAddress, out var waiting))
+        if (_transactions.TryGetValue(newer.Desired.HomeAddress, out var waiting))
         {
             Forget(waiting);
+            Withdraw(waiting.Registration, newer.Request.Lifetime == 0 ? [] : newer.Desired.Profiles, now, effects);
             Refuse(waiting.Registration, new(RegistrationReplyCode.HomeUnspecified, "ha.rrq.superseded", "a newer registration of this node came first", "NV9.11"), now, effects);
         }
     }
@@ -243,7 +253,15 @@ public sealed partial class HomeAgent
     private void Forget(UpdateTransaction transaction)
     {
         _transactions.Remove(transaction.Registration.Desired.HomeAddress);
-        foreach (var identification in transaction.Waiting)
+        foreach (var update in transaction.Waiting)
+        {
+            Forget(update);
+        }
+    }
+
+    private void Forget(OutstandingUpdate update)
+    {
+        foreach (var identification in update.Identifications)
         {
             _outstanding.Remove(identification);
         }
@@ -259,17 +277,20 @@ public sealed partial class HomeAgent
             return;
         }
 
-        if (!_bindings.TryGetValue(request.HomeAddress, out var binding)
-            || !binding.Profiles.Any(p => p.GatewayType == GatewayType.Dynamic && GatewayOf(p).Equals(gateway)))
+        var asked = _bindings.TryGetValue(request.HomeAddress, out var binding)
+            ? binding.Profiles.Where(p => p.GatewayType == GatewayType.Dynamic && GatewayOf(p).Equals(gateway) && !binding.Unserved.Contains(p.ProfileNumber)).ToList()
+            : [];
+        if (asked.Count == 0 || _transactions.ContainsKey(request.HomeAddress))
         {
+            // Under way to a new place: the update that goes with it counts.
             effects.Count("ha.br.not_in_cache");
             return;
         }
 
-        var remaining = (ushort)Math.Clamp((binding.Expires - now).TotalSeconds, 0, ushort.MaxValue);
-        foreach (var profile in binding.Profiles.Where(p => p.GatewayType == GatewayType.Dynamic && GatewayOf(p).Equals(gateway)).ToList())
+        var remaining = (ushort)Math.Clamp((binding!.Expires - now).TotalSeconds, 0, ushort.MaxValue);
+        foreach (var profile in asked)
         {
-            SendUpdate(binding, profile, remaining, null, now, effects);
+            Send(NewUpdate(binding, gateway, profile, remaining, null), now, effects);
         }
     }
 

@@ -1,8 +1,9 @@
 // Readings:
 // - R10: a first registration counts as a changed care-of address. R11: HAA only after the last BA. R42: a
 //   re-registration with the same care-of address changes nothing but the lifetime.
-// - A binding restored after a restart gets its paths back inbound only. Its outbound counters are lost, and a counter
-//   that starts again would repeat AEAD nonces (spec M3), so sending waits for the node's next registration.
+// - The counters of derived keys are lost in a restart, and a counter that starts again would repeat AEAD nonces (spec
+//   M3). A restored binding with such keys only receives. Its next registration is refused with code 132, which the
+//   foreign agent answers by asking the AAA servers as if it knew nothing of the user; that makes new keys.
 using System.Net;
 using System.Text;
 using Sojourn.Engine.Aaa;
@@ -22,6 +23,9 @@ public sealed partial class HomeAgent : DiameterApplication
     private const int MobileIpPort = 434;
 
     private static readonly TimeSpan ExpirySweep = TimeSpan.FromSeconds(1);
+
+    /// <summary>How long packets under keys that were replaced in place may still arrive.</summary>
+    private static readonly TimeSpan RekeyTime = TimeSpan.FromSeconds(2);
 
     private readonly HomeAgentOptions _options;
     private readonly VpnAvpKeys _vpn;
@@ -168,11 +172,13 @@ public sealed partial class HomeAgent : DiameterApplication
                     effects.Emit(new DropState(key));
                     effects.Emit(new Report(new EngineEvent("binding.unreadable", EventSeverity.Error, $"saved binding of {key.Key} dropped: {reason}")));
                 }
-                else if (binding!.Expires > now && Vpn.Set(SessionOf(binding) with { OutboundReady = false }, now, effects) is null)
+                else if (Standing(binding!) is var standing && standing.Expires > now && Vpn.Set(SessionOf(standing), now, effects) is null)
                 {
-                    _bindings[binding.HomeAddress] = binding;
-                    effects.Emit(new AttractHomeAddress(binding.HomeAddress, _options.HomeInterface));
-                    effects.Emit(new Report(Event("binding.restored", EventSeverity.Information, "restored after a restart; sending waits for the next registration", binding, "M3")));
+                    _bindings[standing.HomeAddress] = standing;
+                    effects.Emit(new AttractHomeAddress(standing.HomeAddress, _options.HomeInterface));
+                    effects.Emit(new Report(Event(
+                        "binding.restored", EventSeverity.Information,
+                        standing.Restored ? "restored after a restart; sending waits for new keys with the next registration" : "restored after a restart", standing, "M3")));
                 }
                 else
                 {
@@ -183,6 +189,8 @@ public sealed partial class HomeAgent : DiameterApplication
 
         _nextSweep = _bindings.Count > 0 ? now + ExpirySweep : null;
     }
+
+    private Binding Standing(Binding saved) => saved with { Restored = saved.Profiles.Any(HasCounterHere) };
 
     /// <summary>Makes a binding current: state first, then attraction; the reply that promises it is emitted after this (design 4).</summary>
     private void Commit(Binding binding, DateTimeOffset now, EffectSink effects)
@@ -202,7 +210,7 @@ public sealed partial class HomeAgent : DiameterApplication
     {
         _bindings.Remove(binding.HomeAddress);
         Vpn.Remove(binding.Session, effects);
-        RemoveAtGateways(binding, now, effects);
+        RemoveAtGateways(binding, [], now, effects);
         effects.Emit(new ReleaseHomeAddress(binding.HomeAddress));
         effects.Emit(new DropState(BindingRecord.KeyOf(binding.HomeAddress)));
         effects.Emit(new Report(Event("binding.removed", EventSeverity.Information, "binding removed with all its paths", binding, "NV9.8")));
@@ -230,6 +238,8 @@ public sealed partial class HomeAgent : DiameterApplication
         HomeAddress = binding.HomeAddress,
         Profiles = binding.Profiles,
         Base = new BaseTunnel(_options.Address, binding.CareOfAddress),
+        Waiting = binding.Unserved,
+        OutboundReady = !binding.Restored,
     };
 
     private EngineEvent Event(string kind, EventSeverity severity, string text, Binding binding, string rule) => new(kind, severity, text)
