@@ -10,6 +10,11 @@ public static class CommandLine
     {
         CheckVerb.Create(),
         SampleVerb.Create(),
+        ProvisioningVerbs.User(),
+        ProvisioningVerbs.Profile(),
+        ProvisioningVerbs.Gateway(),
+        ProvisioningVerbs.Partner(),
+        ProvisioningVerbs.WholeDatabase(),
         LabVerbs.Lab(),
         LabVerbs.Demo(),
     };

@@ -178,6 +178,9 @@ public sealed class SubscriberStore(Database database, TimeProvider time, string
         Write("partner.remove", realm, null, (connection, transaction) =>
             connection.Execute("DELETE FROM roaming_partner WHERE realm = @realm", new { realm = realm.ToLowerInvariant() }, transaction)) > 0;
 
+    /// <summary>Newest changes first.</summary>
+    public IReadOnlyList<AuditEntry> Audit(int count) => new AuditTrail(database, time).Latest(count);
+
     private static void Check(VpnInstance instance)
     {
         var who = string.Create(CultureInfo.InvariantCulture, $"profile {instance.ProfileNumber}");
