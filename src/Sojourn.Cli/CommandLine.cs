@@ -8,6 +8,7 @@ public static class CommandLine
 {
     public static RootCommand Create() => new("Secure paths that are set up by a login and follow the user.")
     {
+        RunVerb.Create(),
         CheckVerb.Create(),
         SampleVerb.Create(),
         ProvisioningVerbs.User(),
@@ -15,6 +16,14 @@ public static class CommandLine
         ProvisioningVerbs.Gateway(),
         ProvisioningVerbs.Partner(),
         ProvisioningVerbs.WholeDatabase(),
+        StatusVerb.Create(),
+        ShowVerb.Create(),
+        EventsVerb.Create(),
+        ExplainVerb.Create(),
+        OperateVerbs.Clear(),
+        OperateVerbs.Reload(),
+        OperateVerbs.Stop(),
+        OperateVerbs.OpenApi(),
         LabVerbs.Lab(),
         LabVerbs.Demo(),
     };

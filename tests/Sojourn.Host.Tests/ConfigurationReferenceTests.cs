@@ -47,16 +47,24 @@ public sealed class ConfigurationReferenceTests
     public void The_packaged_samples_are_what_the_declarations_say(NodeRole role) =>
         Generated($"packaging/samples/{Name(role)}.yaml", ConfigurationReference.Sample(role));
 
+    internal static string Root
+    {
+        get
+        {
+            var folder = new DirectoryInfo(AppContext.BaseDirectory);
+            while (!File.Exists(Path.Combine(folder.FullName, "Sojourn.slnx")))
+            {
+                folder = folder.Parent!;
+            }
+
+            return folder.FullName;
+        }
+    }
+
     /// <summary>Compares with the committed file; with SOJOURN_WRITE_GENERATED=1 writes it instead.</summary>
     internal static void Generated(string path, string content)
     {
-        var root = new DirectoryInfo(AppContext.BaseDirectory);
-        while (!File.Exists(Path.Combine(root.FullName, "Sojourn.slnx")))
-        {
-            root = root.Parent!;
-        }
-
-        var file = Path.Combine(root.FullName, path);
+        var file = Path.Combine(Root, path);
         if (Environment.GetEnvironmentVariable("SOJOURN_WRITE_GENERATED") == "1")
         {
             Directory.CreateDirectory(Path.GetDirectoryName(file)!);

@@ -1,4 +1,5 @@
 using System.Collections;
+using System.Security.Cryptography;
 using Sojourn.Roles.Configuration;
 
 namespace Sojourn.Host.Configuration;
@@ -183,9 +184,16 @@ public static class ConfigurationReader
             {
                 findings.Add(new Finding(file, scalar.At, $"{name}: {reason}", OptionTypes.Allowed(option.ValueType, option.Option)));
             }
-            else if (read is FileReference reference && Missing(reference, option.Option.File) is { } missing)
+            else if (read is FileReference reference)
             {
-                findings.Add(new Finding(file, scalar.At, $"{name}: {missing}", OptionTypes.Allowed(option.ValueType, option.Option)));
+                if (Missing(reference, option.Option.File) is { } missing)
+                {
+                    findings.Add(new Finding(file, scalar.At, $"{name}: {missing}", OptionTypes.Allowed(option.ValueType, option.Option)));
+                }
+                else if (option.Option.File is FileUse.Secret or FileUse.Private)
+                {
+                    return reference with { Fingerprint = Fingerprint(reference.FullPath) };
+                }
             }
 
             return read;
@@ -207,6 +215,18 @@ public static class ConfigurationReader
 
                 default:
                     return null;
+            }
+        }
+
+        private static string Fingerprint(string path)
+        {
+            try
+            {
+                return Convert.ToHexStringLower(SHA256.HashData(File.ReadAllBytes(path)).AsSpan(0, 4));
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                return "";
             }
         }
 

@@ -22,6 +22,7 @@ internal sealed class ConfigurationRules
     {
         var rules = new ConfigurationRules(node, findings);
         rules.Sections();
+        rules.Control();
         rules.Diameter();
         rules.KeyWraps();
         rules.Associations();
@@ -65,6 +66,17 @@ internal sealed class ConfigurationRules
         foreach (var section in RoleSections.Where(section => _node.Has(section) && !needed.Contains(section) && !taken.Contains(section)))
         {
             Error(_node.MarkOf(section), $"section '{OptionTypes.NameOf(section)}' does not fit role {role}", string.Join(", ", needed.Concat(taken).Select(OptionTypes.NameOf)));
+        }
+    }
+
+    /// <summary>A Unix socket's name is limited by sockaddr_un.</summary>
+    private void Control()
+    {
+        const int longest = 107;
+        if (System.Text.Encoding.UTF8.GetByteCount(_node.SocketPath) > longest)
+        {
+            var at = _node.Control.Socket is null ? _node.MarkOf(nameof(NodeOptions.StateDirectory)) : _node.Control.MarkOf(nameof(ControlOptions.Socket));
+            Error(at, $"the control socket's full name is longer than {longest} octets: {_node.SocketPath}", "a shorter path");
         }
     }
 

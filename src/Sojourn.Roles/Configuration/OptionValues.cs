@@ -9,6 +9,9 @@ public readonly record struct SourceMark(int Line, int Column);
 /// <summary>A file as written and as found (relative paths are relative to the configuration file).</summary>
 public sealed record FileReference(string Written, string FullPath)
 {
+    /// <summary>Start of SHA-256 over a secret file's octets, so that a reload sees a changed key under the same name; empty for other files.</summary>
+    public string Fingerprint { get; init; } = "";
+
     public override string ToString() => Written;
 }
 

@@ -1,0 +1,71 @@
+using System.CommandLine;
+using System.Runtime.InteropServices;
+using Sojourn.Host;
+using Sojourn.Host.Configuration;
+
+namespace Sojourn.Cli.Verbs;
+
+/// <summary><c>sojourn run --config FILE</c>: a node, until it is told to stop.</summary>
+internal static class RunVerb
+{
+    /// <summary>Goodbyes, routes and paths take less; what does not end by then is cut off.</summary>
+    private static readonly TimeSpan StopLimit = TimeSpan.FromSeconds(5);
+
+    public static Command Create()
+    {
+        var config = new Option<string>("--config") { Description = "Configuration file of the node", HelpName = "FILE", Required = true };
+        var command = new Command("run", "Run a node in the foreground; SIGHUP reloads its configuration, SIGTERM and SIGINT stop it") { config };
+        command.SetAction(parse => RunAsync(parse.GetValue(config)!, parse.InvocationConfiguration.Error));
+        return command;
+    }
+
+    private static async Task<int> RunAsync(string file, TextWriter error)
+    {
+        var read = ConfigurationReader.ReadFile(file);
+        foreach (var finding in read.Findings)
+        {
+            error.WriteLine(finding);
+        }
+
+        if (read.Node is not { } options)
+        {
+            return ExitCode.Refused;
+        }
+
+        var stopping = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        using var terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
+        using var interrupted = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
+        NodeHost host;
+        try
+        {
+            host = await NodeHost.StartAsync(options).ConfigureAwait(false);
+        }
+        catch (NodeStartException e)
+        {
+            error.WriteLine($"sojourn: {e.Message}");
+            return ExitCode.Failed;
+        }
+
+        using var hungUp = PosixSignalRegistration.Create(PosixSignal.SIGHUP, context =>
+        {
+            context.Cancel = true;
+            _ = host.ReloadAsync(dryRun: false);
+        });
+        await Task.WhenAny(stopping.Task, host.StopAsked).ConfigureAwait(false);
+        var ended = host.DisposeAsync().AsTask();
+        if (await Task.WhenAny(ended, Task.Delay(StopLimit)).ConfigureAwait(false) != ended)
+        {
+            error.WriteLine($"sojourn: the node did not end within {StopLimit.TotalSeconds} s");
+            return ExitCode.Failed;
+        }
+
+        await ended.ConfigureAwait(false);
+        return ExitCode.Success;
+
+        void Stop(PosixSignalContext context)
+        {
+            context.Cancel = true;
+            stopping.TrySetResult();
+        }
+    }
+}

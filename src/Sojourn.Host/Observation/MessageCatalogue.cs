@@ -1,0 +1,110 @@
+using System.Text;
+using Sojourn.Engine;
+
+namespace Sojourn.Host.Observation;
+
+/// <summary>A message: the event's kind, its number in the log, what it means, what to do.</summary>
+public sealed record CatalogueEntry(string Kind, string Id, string Meaning, string Action);
+
+/// <summary>Every message of the log in one place; docs/messages.md is made from it. Numbers are never reused.</summary>
+public static class MessageCatalogue
+{
+    /// <summary>Number of an event whose kind is not listed; a test keeps that from happening.</summary>
+    public const string Unlisted = "SJ0000";
+
+    private const string Nothing = "None.";
+    private const string SeeReason = "The text and `sojourn explain` name the rule that decided.";
+
+    public static readonly IReadOnlyList<CatalogueEntry> Entries =
+    [
+        new("node.started", "SJ1001", "The node is up: engine, ports and control socket.", Nothing),
+        new("node.stopping", "SJ1002", "The node says goodbye to its peers and removes its paths and routes.", Nothing),
+        new("node.stopped", "SJ1003", "Everything is taken back.", Nothing),
+        new("node.reloaded", "SJ1004", "A changed configuration was taken over; the text lists what changed.", "Restart the node when the text says that options wait for one."),
+        new("node.reload_refused", "SJ1005", "The changed configuration has errors. The old one stays in force.", "Correct the file (`sojourn check`) and reload again."),
+        new("node.key_export", "SJ1006", "Keys of associations are written to a file. Whoever reads it reads the traffic.", "Switch `key-export` off outside a laboratory."),
+        new("node.cleared", "SJ1007", "An operator ended sessions.", Nothing),
+        new("host.engine_fault", "SJ1101", "A fault inside the program while handling an input. The node goes on.", "Report it with the log around it."),
+        new("host.effect_fault", "SJ1102", "The system refused something the protocol asked for.", "Look at the text: a missing interface, privilege or address."),
+        new("host.effect_without_port", "SJ1103", "A fault inside the program: nothing carries out an effect.", "Report it."),
+        new("host.state_not_saved", "SJ1104", "State could not be stored, so the messages that promise it were not sent.", "Free disk space; check the state directory's permissions."),
+        new("host.stop_timeout", "SJ1105", "The node did not end in time and was cut off.", "Report it with the log around it."),
+        new("host.close_failed", "SJ1106", "A resource could not be given back at the end.", "Check for left-over routes or interfaces."),
+        new("path.refused", "SJ1201", "The packet path does not take a path; no traffic flows on it.", SeeReason),
+        new("path.not_installed", "SJ1202", "The system refused routes, rules or sockets of a path.", "Check privileges (CAP_NET_ADMIN, CAP_NET_RAW) and clashing routes."),
+        new("registration.requested", "SJ2001", "A mobile node asks to be registered.", Nothing),
+        new("registration.accepted", "SJ2002", "A mobile node is registered.", Nothing),
+        new("registration.renewed", "SJ2003", "A registration was extended; its paths did not change.", Nothing),
+        new("registration.refused", "SJ2004", "A registration was refused.", SeeReason),
+        new("registration.refused_by_home", "SJ2005", "The home agent refused a registration.", SeeReason),
+        new("registration.dropped", "SJ2006", "A registration message was dropped without an answer.", SeeReason),
+        new("registration.reply.dropped", "SJ2007", "A mobile node dropped a reply it cannot trust or match.", "One is a stray; many mean wrong keys or a forger."),
+        new("registration.ended", "SJ2008", "A mobile node deregistered.", Nothing),
+        new("registration.removed", "SJ2009", "A registration was taken out.", Nothing),
+        new("registration.expired", "SJ2010", "A registration's lifetime ran out.", Nothing),
+        new("advertisement.malformed", "SJ2011", "An agent advertisement cannot be read.", "Look for a broken or hostile router on the link."),
+        new("agent.discovered", "SJ2012", "A mobile node heard a foreign agent.", Nothing),
+        new("agent.changed", "SJ2013", "A mobile node moves to another foreign agent.", Nothing),
+        new("agent.lost", "SJ2014", "A foreign agent is no longer heard.", Nothing),
+        new("agent.restarted", "SJ2015", "A foreign agent began anew; the node registers again.", Nothing),
+        new("agent.unanswering", "SJ2016", "A foreign agent does not answer.", "Check the agent and its AAA server."),
+        new("visitor.left", "SJ2017", "A visitor left or was told to.", Nothing),
+        new("visitor.expired", "SJ2018", "A visitor's registration ran out.", Nothing),
+        new("mip4.malformed", "SJ2019", "A Mobile IP message cannot be read.", "One is noise; many mean a broken or hostile sender."),
+        new("mip4.unknown_extension", "SJ2020", "A message with an extension that must be understood was dropped.", "Check what the sender supports."),
+        new("binding.accepted", "SJ2101", "A gateway took a binding update and built the path.", Nothing),
+        new("binding.refused", "SJ2102", "A gateway refused a binding update.", SeeReason),
+        new("binding.removed", "SJ2103", "A binding was removed.", Nothing),
+        new("binding.expired", "SJ2104", "A binding's lifetime ran out; its paths are gone.", Nothing),
+        new("binding.cleared", "SJ2105", "An operator ended a binding.", Nothing),
+        new("binding.requested", "SJ2106", "A gateway asked the home agent for a new binding update.", Nothing),
+        new("binding.restored", "SJ2107", "A binding was restored after a restart.", Nothing),
+        new("binding.not_restored", "SJ2108", "A saved binding does not fit the configuration any more.", "None, when the contract was ended on purpose."),
+        new("binding.unreadable", "SJ2109", "A saved binding cannot be read.", "Check that state directory and sealing key belong together."),
+        new("ba.refused", "SJ2110", "A binding acknowledgement does not prove itself.", "Compare the contract's key on both sides."),
+        new("bu.sent", "SJ2111", "A binding update went out.", Nothing),
+        new("bu.failed", "SJ2112", "A gateway did not take a binding update.", "Check the gateway and the contract; `unanswered-update` decides what happens to the registration."),
+        new("session.ended", "SJ2201", "An AAA server ended a session.", Nothing),
+        new("session.dropped", "SJ2202", "A session left the cache.", Nothing),
+        new("session.moved", "SJ2203", "A session moved to another foreign agent inside the domain.", Nothing),
+        new("session.move_withdrawn", "SJ2204", "A move was taken back because the home agent refused it.", SeeReason),
+        new("session.restored", "SJ2205", "A session was restored after a restart.", Nothing),
+        new("profiles.cached", "SJ2206", "VPN profiles were put into the cache.", Nothing),
+        new("diameter.peer.opened", "SJ2301", "A Diameter peer can be reached.", Nothing),
+        new("diameter.peer.closed", "SJ2302", "A Diameter peer cannot be reached any more.", "None after DPR; else check the peer."),
+        new("diameter.peer.suspect", "SJ2303", "A Diameter peer does not answer the watchdog; requests go elsewhere.", "Check the peer and the way to it."),
+        new("diameter.peer.unreachable", "SJ2304", "A Diameter peer could not be dialled.", "Check address, port, certificate and the peer."),
+        new("diameter.peer.refused", "SJ2305", "A Diameter connection was refused.", SeeReason),
+        new("diameter.request.refused", "SJ2306", "A Diameter request was refused.", SeeReason),
+        new("diameter.request.undelivered", "SJ2307", "A Diameter request could not be delivered.", "Check routes and peers (`sojourn show peers`)."),
+        new("diameter.message.malformed", "SJ2308", "A Diameter message cannot be read; the connection is closed.", "Check what the peer is."),
+        new("diameter.message.invalid", "SJ2309", "A Diameter message breaks its grammar.", "Check what the peer supports."),
+        new("diameter.answer.invalid", "SJ2310", "A Diameter answer breaks its grammar.", "Check what the peer supports."),
+        new("diameter.answer.unknown", "SJ2311", "A Diameter answer belongs to no request.", "None, when a peer was slow; many mean a broken peer."),
+        new("diameter.capabilities.refused", "SJ2312", "A capabilities exchange failed.", "Compare identities, realms and applications on both sides."),
+        new("diameter.connection.plain", "SJ2313", "A connection without TLS was refused.", "Give the peer a certificate, or allow plain TCP."),
+        new("diameter.connection.silent", "SJ2314", "A connection did not say who it is in time.", "One is a scanner; many may be an attack."),
+        new("diameter.connection.too_many", "SJ2315", "Too many connections that have not said who they are.", "Find out who connects; it may be an attack."),
+        new("diameter.connection.broken", "SJ2316", "A connection was closed because of what came on it.", "Check what the peer is."),
+    ];
+
+    private static readonly Dictionary<string, CatalogueEntry> ByKind = Entries.ToDictionary(entry => entry.Kind);
+
+    public static string IdOf(EngineEvent engineEvent) => ByKind.TryGetValue(engineEvent.Kind, out var entry) ? entry.Id : Unlisted;
+
+    public static CatalogueEntry? Find(string kind) => ByKind.GetValueOrDefault(kind);
+
+    /// <summary>docs/messages.md.</summary>
+    public static string Markdown()
+    {
+        var output = new StringBuilder("# Messages\n\nEvery event has a number that never changes, a name, and the fixed fields of the log. Generated from\n`src/Sojourn.Host/Observation/MessageCatalogue.cs`.\n\n");
+        output.Append("Log fields: `time`, `level`, `id`, `event`, `node`, `session` (the same at every node a session touches), `peer`, `nai`, `hoa` (home\naddress), `coa` (care-of address), `spi`, `rule` (spec row or RFC clause that decided), `text`.\n\n");
+        output.Append("| Id | Event | Meaning | What to do |\n|---|---|---|---|\n");
+        foreach (var entry in Entries)
+        {
+            output.Append("| ").Append(entry.Id).Append(" | `").Append(entry.Kind).Append("` | ").Append(entry.Meaning).Append(" | ").Append(entry.Action).Append(" |\n");
+        }
+
+        return output.ToString();
+    }
+}
