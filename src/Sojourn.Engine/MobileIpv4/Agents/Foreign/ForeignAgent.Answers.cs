@@ -57,6 +57,14 @@ public sealed partial class ForeignAgent
     private void RefusedByAaa(PendingRegistration pending, DiameterMessage answer, DateTimeOffset now, EffectSink effects)
     {
         effects.Count("fa.ama.refused");
+        if (_awaitingAaa.Values.Any(p => p.LinkAddress == pending.LinkAddress && p.Nai == pending.Nai))
+        {
+            // The node has repeated its request meanwhile and waits for the answer to that one (RFC 5944 3.6.3).
+            _underWay.Remove(pending.Key);
+            effects.Count("fa.rrq.superseded");
+            return;
+        }
+
         if (answer.Avps.TryGetOctets(AvpKeys.MipRegReply, out var octets) && MobileIpMessage.TryParse<RegistrationReply>(octets.Span, out var reply, out _)
             && (uint)reply.Identification == (uint)pending.Request.Identification && !reply.Code.IsAccepted())
         {
