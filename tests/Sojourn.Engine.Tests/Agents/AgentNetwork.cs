@@ -8,7 +8,7 @@ using Sojourn.Wire.MobileIpv4;
 namespace Sojourn.Engine.Tests.Agents;
 
 /// <summary>What the network does with a datagram.</summary>
-internal enum Fate
+public enum Fate
 {
     Deliver,
     Lose,

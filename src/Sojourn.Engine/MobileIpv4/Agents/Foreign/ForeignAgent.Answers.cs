@@ -48,10 +48,18 @@ public sealed partial class ForeignAgent
 
     protected override void OnDeliveryFailed(long token, DeliveryFailure why, DateTimeOffset now, EffectSink effects)
     {
-        if (_awaitingAaa.Remove(token, out var pending))
+        if (!_awaitingAaa.Remove(token, out var pending))
         {
-            RefuseRequest(pending, new(RegistrationReplyCode.ForeignHomeNetworkUnreachable, "fa.amr.undelivered", $"the AAA servers cannot be reached ({why})", "RFC 4004 3.1"), now, effects);
+            return;
         }
+
+        if (why == DeliveryFailure.InvalidAnswer)
+        {
+            // There was an answer, so home may believe in a registration that nobody here can use (NV-A21).
+            Terminate(pending.DiameterSession, null, pending.Nai, RealmOf(pending.Nai), TerminationCause.BadAnswer, now, effects);
+        }
+
+        RefuseRequest(pending, RegistrationChecks.RefusalOf(why), now, effects);
     }
 
     private void RefusedByAaa(PendingRegistration pending, DiameterMessage answer, DateTimeOffset now, EffectSink effects)

@@ -274,6 +274,7 @@ public sealed partial class ForeignAgent : DiameterApplication
 public enum TerminationCause : byte
 {
     Logout = 1,
+    BadAnswer = 3,
     Administrative = 4,
     UserMoved = 7,
     SessionTimeout = 8,

@@ -1,4 +1,5 @@
 using System.Net;
+using Sojourn.Engine.Diameter;
 using Sojourn.Wire.Diameter;
 using Sojourn.Wire.MobileIpv4;
 
@@ -26,6 +27,14 @@ internal static class RegistrationChecks
     };
 
     public static RegistrationReplyCode CodeOf(uint resultCode) => CodesOfResults.GetValueOrDefault(resultCode, RegistrationReplyCode.ForeignUnspecified);
+
+    public static RequestRefusal RefusalOf(DeliveryFailure failure) => failure switch
+    {
+        DeliveryFailure.InvalidAnswer => new(RegistrationReplyCode.ForeignPoorlyFormedReply, "fa.ama.unreadable", "the AAA servers' answer cannot be used", "NV-A21, RFC 4004 5.2"),
+        DeliveryFailure.TooManyPending => new(RegistrationReplyCode.ForeignInsufficientResources, "fa.amr.too_many", "too many registrations wait for the AAA servers", "RFC 5944 3.7.2.1"),
+        DeliveryFailure.TooLong => new(RegistrationReplyCode.ForeignPoorlyFormedRequest, "fa.amr.too_long", "the request is too long for the AAA servers", "RFC 5944 3.7.2.1"),
+        _ => new(RegistrationReplyCode.ForeignHomeNetworkUnreachable, "fa.amr.undelivered", $"the AAA servers cannot be reached ({failure})", "RFC 4004 3.1"),
+    };
 
     public static RequestRefusal? Check(RegistrationRequest request, ForeignAgentOptions options)
     {
