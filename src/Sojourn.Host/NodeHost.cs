@@ -115,6 +115,19 @@ public sealed class NodeHost : IAsyncDisposable
         }
     }
 
+    /// <summary>Writes to the audit trail. A trail that cannot be written is an error, but no reason to stop.</summary>
+    internal void Audit(string actor, string action, string @object, string? detail = null)
+    {
+        try
+        {
+            Node.Audit.Record(actor, action, @object, detail);
+        }
+        catch (Exception e) when (e is StorageException or System.Data.Common.DbException)
+        {
+            Report(new EngineEvent("node.not_audited", EventSeverity.Error, $"{action} {@object} could not be written to the audit trail: {e.Message}"));
+        }
+    }
+
     /// <summary>
     /// Reads the file again and takes over what a reload can. An invalid file, or one that makes this another node,
     /// leaves everything as it is.
@@ -218,6 +231,7 @@ public sealed class NodeHost : IAsyncDisposable
         Loaded = _time.GetUtcNow();
         RestartNeededFor = [.. RestartNeededFor.Union(changes.Where(change => !change.Applied).Select(change => change.Option))];
         _loaded = options;
+        Audit("reload", "configuration.reload", _file, string.Join(" | ", changes));
         Report(new EngineEvent("node.reloaded", EventSeverity.Information, changes.Count == 0 ? "nothing changed" : string.Join(" | ", changes)));
         if (exported != options.KeyExport?.Esp.FullPath)
         {
@@ -231,6 +245,7 @@ public sealed class NodeHost : IAsyncDisposable
     {
         if (Node.KeyExportPath is { } path)
         {
+            Audit("configuration", "key-export.on", path);
             Report(new EngineEvent("node.key_export", EventSeverity.Warning, $"keys of associations are written to {path}"));
             Health.Set("key-export", EventSeverity.Information, $"keys of associations are written to {path}");
         }

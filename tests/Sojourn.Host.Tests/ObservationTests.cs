@@ -19,7 +19,13 @@ public sealed partial class ObservationTests
         {
             var refusal = new EngineEvent("registration.refused", EventSeverity.Warning, "the lifetime \"0\" is\ntoo short")
             {
-                Session = "s1", Nai = "alice@home.example", HomeAddress = IPAddress.Parse("10.99.0.10"), CareOfAddress = IPAddress.Parse("10.0.1.2"), Peer = "aaaf", Spi = 0x1001, Rule = "RFC 5944 3.7.2.1",
+                Session = "s1",
+                Nai = "alice@home.example",
+                HomeAddress = IPAddress.Parse("10.99.0.10"),
+                CareOfAddress = IPAddress.Parse("10.0.1.2"),
+                Peer = "aaaf",
+                Spi = 0x1001,
+                Rule = "RFC 5944 3.7.2.1",
             };
             log.Write(new RecordedEvent(1, DateTimeOffset.UnixEpoch, MessageCatalogue.IdOf(refusal), refusal));
             log.Write(new RecordedEvent(2, DateTimeOffset.UnixEpoch, "SJ1001", new EngineEvent("node.started", EventSeverity.Information, "below the threshold")));

@@ -15,11 +15,12 @@ internal static class RunVerb
     {
         var config = new Option<string>("--config") { Description = "Configuration file of the node", HelpName = "FILE", Required = true };
         var command = new Command("run", "Run a node in the foreground; SIGHUP reloads its configuration, SIGTERM and SIGINT stop it") { config };
-        command.SetAction(parse => RunAsync(parse.GetValue(config)!, parse.InvocationConfiguration.Error));
+        // The command line's own handler of SIGTERM and SIGINT waits for this action, so it is what asks the node to stop.
+        command.SetAction((parse, cancellation) => RunAsync(parse.GetValue(config)!, parse.InvocationConfiguration.Error, cancellation));
         return command;
     }
 
-    private static async Task<int> RunAsync(string file, TextWriter error)
+    private static async Task<int> RunAsync(string file, TextWriter error, CancellationToken stop)
     {
         var read = ConfigurationReader.ReadFile(file);
         foreach (var finding in read.Findings)
@@ -33,8 +34,7 @@ internal static class RunVerb
         }
 
         var stopping = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        using var terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
-        using var interrupted = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
+        using var asked = stop.Register(() => stopping.TrySetResult());
         NodeHost host;
         try
         {
@@ -53,7 +53,7 @@ internal static class RunVerb
         });
         await Task.WhenAny(stopping.Task, host.StopAsked).ConfigureAwait(false);
         var ended = host.DisposeAsync().AsTask();
-        if (await Task.WhenAny(ended, Task.Delay(StopLimit)).ConfigureAwait(false) != ended)
+        if (await Task.WhenAny(ended, Task.Delay(StopLimit, CancellationToken.None)).ConfigureAwait(false) != ended)
         {
             error.WriteLine($"sojourn: the node did not end within {StopLimit.TotalSeconds} s");
             return ExitCode.Failed;
@@ -61,11 +61,5 @@ internal static class RunVerb
 
         await ended.ConfigureAwait(false);
         return ExitCode.Success;
-
-        void Stop(PosixSignalContext context)
-        {
-            context.Cancel = true;
-            stopping.TrySetResult();
-        }
     }
 }

@@ -33,6 +33,7 @@ internal static class ShowVerb
             ("SEQUENCE", "sequence"), ("WINDOW", "replayWindow"), ("PACKETS", "packets"), ("HOLDERS", "holders")),
         new("routes", "Routes and rules of this node's making", "routes", false,
             ("DESTINATION", "destination"), ("SOURCE", "source"), ("GATEWAY", "gateway"), ("INTERFACE", "interface"), ("METRIC", "metric"), ("TABLE", "table"), ("KIND", "kind")),
+        new("audit", "What operators did to the node", "entries", false, ("TIME", "at"), ("WHO", "actor"), ("WHAT", "action"), ("OBJECT", "object"), ("DETAIL", "detail")),
         new("counters", "All counters", "counters", true),
         new("config", "Configuration in force", "options", true),
     ];

@@ -43,6 +43,7 @@ internal sealed class ControlEndpoints(NodeHost host)
             [.. EventParameters, new Parameter("follow", "true = keep sending")]),
         new("GET", "explain", "Why something was refused, newest first: the rule, what it says, where.", null, typeof(ExplainDocument), Explain,
             [new("nai", "User"), new("home-address", "Home address"), new("session", "Mobility session"), new("count", "How many (1)")]),
+        new("GET", "audit", "What operators did to this node, newest first.", null, typeof(AuditDocument), Audited, [new("count", "How many (100)")]),
         new("POST", "clear", "Ends sessions: by session, nai, home address, or all.", typeof(ClearRequest), typeof(ClearedDocument), Clear, []),
         new("POST", "reload", "Reads the configuration file again; with dryRun only tells what would change.", typeof(ReloadRequest), typeof(ReloadDocument), Reload, []),
         new("POST", "stop", "Stops the node in an orderly way.", null, typeof(StoppingDocument), Stop, []),
@@ -125,6 +126,17 @@ internal sealed class ControlEndpoints(NodeHost host)
         await Answer(context, new ExplainDocument(Node, [.. refusals])).ConfigureAwait(false);
     }
 
+    private async Task Audited(HttpContext context)
+    {
+        if (Filter(context, out _, out var count) is { } wrong)
+        {
+            await Refuse(context, wrong).ConfigureAwait(false);
+            return;
+        }
+
+        await Answer(context, new AuditDocument(Node, host.Node.Audit.Latest(count))).ConfigureAwait(false);
+    }
+
     private async Task Clear(HttpContext context)
     {
         if (await Body<ClearRequest>(context).ConfigureAwait(false) is not { } request)
@@ -139,6 +151,7 @@ internal sealed class ControlEndpoints(NodeHost host)
         }
 
         var commands = await host.Node.ClearAsync(request.Session, request.Nai, request.HomeAddress).ConfigureAwait(false);
+        host.Audit("api", "session.clear", request.Session ?? request.Nai ?? request.HomeAddress?.ToString() ?? "all");
         host.Report(new EngineEvent("node.cleared", EventSeverity.Information, $"an operator ended {(request.All ? "all sessions" : "sessions")}")
         {
             Session = request.Session,
@@ -162,6 +175,7 @@ internal sealed class ControlEndpoints(NodeHost host)
 
     private async Task Stop(HttpContext context)
     {
+        host.Audit("api", "node.stop", Node);
         await Answer(context, new StoppingDocument(Node)).ConfigureAwait(false);
         await context.Response.CompleteAsync().ConfigureAwait(false);
         host.AskToStop();

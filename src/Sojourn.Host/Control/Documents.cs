@@ -8,6 +8,7 @@ using Sojourn.Host.Configuration;
 using Sojourn.Host.Observation;
 using Sojourn.Roles.Configuration;
 using Sojourn.Roles.Hosting;
+using Sojourn.Storage;
 
 namespace Sojourn.Host.Control;
 
@@ -117,6 +118,8 @@ public sealed record Explanation(
 public sealed record ReloadDocument(string Node, bool DryRun, bool Accepted, IReadOnlyList<ConfigurationChange> Changes, IReadOnlyList<FindingView> Findings) : Document("sojourn/reload/1", Node);
 
 public sealed record FindingView(string File, int Line, int Column, FindingSeverity Severity, string Text, string? Allowed);
+
+public sealed record AuditDocument(string Node, IReadOnlyList<AuditEntry> Entries) : Document("sojourn/audit/1", Node);
 
 public sealed record ClearedDocument(string Node, int Commands) : Document("sojourn/cleared/1", Node);
 

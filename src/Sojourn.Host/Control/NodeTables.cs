@@ -36,12 +36,7 @@ public sealed class NodeTables(RunningNode node, NodeMetrics metrics) : IDisposa
     public async Task<VpnCacheDocument> VpnCache()
     {
         var rows = await node.Engine.Query(node.Role.Cache).ConfigureAwait(false);
-        return new VpnCacheDocument(Name, [.. rows.Select(row => new CacheView(
-            row.Session, row.Nai, row.HomeAddress, row.HomeAgent, row.CareOfAddress, row.Expires, row.ProfileCount, row.OutboundReady,
-            [.. row.Profiles.Select(p => new ProfileView(
-                p.ProfileNumber, p.View, p.Source, p.Destination, p.View == Engine.ProfileView.Up ? p.UpTos : p.DownTos, p.UpTos, p.DownTos, p.SecurityType,
-                p.SourceGateway, p.DestinationGateway, p.GatewayType, Spi(p.UpSpi), Spi(p.DownSpi), Suite(p.Algorithm), p.Keying,
-                p.KeyFingerprint.Length == 0 ? null : p.KeyFingerprint, p.Revision, p.KeyExpiry, p.Supplier, p.Trigger))]))]);
+        return new VpnCacheDocument(Name, [.. rows.Select(View)]);
     }
 
     public async Task<VpnDatabaseDocument> VpnDatabase()
@@ -146,7 +141,14 @@ public sealed class NodeTables(RunningNode node, NodeMetrics metrics) : IDisposa
         return (desired, node.PacketPath?.Report() ?? new PacketPathReport([], [], new Dictionary<string, long>()));
     }
 
-    private static PathView View(VpnPath path, PathReport? report) => new(
+    internal static CacheView View(CacheRow row) => new(
+        row.Session, row.Nai, row.HomeAddress, row.HomeAgent, row.CareOfAddress, row.Expires, row.ProfileCount, row.OutboundReady,
+        [.. row.Profiles.Select(p => new ProfileView(
+            p.ProfileNumber, p.View, p.Source, p.Destination, p.View == Engine.ProfileView.Up ? p.UpTos : p.DownTos, p.UpTos, p.DownTos, p.SecurityType,
+            p.SourceGateway, p.DestinationGateway, p.GatewayType, Spi(p.UpSpi), Spi(p.DownSpi), Suite(p.Algorithm), p.Keying,
+            p.KeyFingerprint.Length == 0 ? null : p.KeyFingerprint, p.Revision, p.KeyExpiry, p.Supplier, p.Trigger))]);
+
+    internal static PathView View(VpnPath path, PathReport? report) => new(
         path.Id.ToString(), path.Id.Owner, path.Id.Leg, path.State, report is not null, path.Source, path.Destination, path.MarkDscp, path.SecurityType,
         Suite((path.Outbound ?? path.Inbound)?.Algorithm ?? IpsecAlgorithm.None), path.LocalGateway, path.RemoteGateway, Encapsulation(path),
         path.SecurityType == SecurityType.EncapsulationOnly || path.Outbound is not null ? Half(path.Outbound, path.LocalGateway, path.RemoteGateway, report?.PacketsOut, report?.BytesOut, report?.Outbound) : null,

@@ -24,6 +24,7 @@ public static class MessageCatalogue
         new("node.reload_refused", "SJ1005", "The changed configuration has errors. The old one stays in force.", "Correct the file (`sojourn check`) and reload again."),
         new("node.key_export", "SJ1006", "Keys of associations are written to a file. Whoever reads it reads the traffic.", "Switch `key-export` off outside a laboratory."),
         new("node.cleared", "SJ1007", "An operator ended sessions.", Nothing),
+        new("node.not_audited", "SJ1008", "An operator's action could not be written to the audit trail.", "Free disk space; check the state directory."),
         new("host.engine_fault", "SJ1101", "A fault inside the program while handling an input. The node goes on.", "Report it with the log around it."),
         new("host.effect_fault", "SJ1102", "The system refused something the protocol asked for.", "Look at the text: a missing interface, privilege or address."),
         new("host.effect_without_port", "SJ1103", "A fault inside the program: nothing carries out an effect.", "Report it."),

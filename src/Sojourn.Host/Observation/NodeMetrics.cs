@@ -27,7 +27,7 @@ public sealed class NodeMetrics : IDisposable
     {
         KeyValuePair<string, object?>[] self = [new("node", node), new("role", role)];
         Node = node;
-        _events = _meter.CreateCounter<long>("sojourn.events", "{event}", "What the protocols counted, by dotted counter name (docs/metrics.md).");
+        _events = _meter.CreateCounter<long>("sojourn.events", "{event}", "What the protocols counted, by dotted counter name (docs/cli.md).");
         _meter.CreateObservableGauge("sojourn.node", () => new Measurement<long>(1, self), null, "The node itself: its name and role.");
         _meter.CreateObservableGauge("sojourn.state", () => _snapshot.Gauges.Select(g => new Measurement<long>(g.Value, new KeyValuePair<string, object?>("of", g.Key))), null, "How many sessions, bindings, visitors and paths there are.");
         _meter.CreateObservableGauge("sojourn.configured", () => _snapshot.Things.Select(t => Thing(t, 1)), null, "1 for every thing that is configured.");

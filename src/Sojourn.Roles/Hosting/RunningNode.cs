@@ -55,6 +55,7 @@ public sealed class RunningNode : IDisposable
         try
         {
             var state = new StateStore(_database);
+            Audit = new AuditTrail(_database, services.Time);
             _keyExport = options.KeyExport is { } export ? new EspKeyExport(export.Esp.FullPath) : null;
             Role = Create(options, services);
             _resources.Push(Role);
@@ -83,6 +84,9 @@ public sealed class RunningNode : IDisposable
     public DateTimeOffset Started { get; }
 
     public UserPacketPath? PacketPath { get; private set; }
+
+    /// <summary>What operators did to this node.</summary>
+    public AuditTrail Audit { get; }
 
     /// <summary>Where keys are exported to; null = nowhere.</summary>
     public string? KeyExportPath => _keyExport?.Path;
