@@ -22,6 +22,7 @@ public sealed class LabRun : IAsyncDisposable
 {
     private readonly Dictionary<string, NodeProcess> _nodes = [];
     private readonly List<CommandResult> _commands = [];
+    private readonly List<IMachine> _machines = [];
 
     private LabRun(ScenarioDefinition definition, string evidence, RunDirectory run, LabNetwork network, ILabProgress progress)
     {
@@ -104,6 +105,14 @@ public sealed class LabRun : IAsyncDisposable
     /// <summary>Starts every node that does not wait for the scenario, in the scenario's order.</summary>
     public async Task StartAsync(CancellationToken cancellation)
     {
+        foreach (var node in Topology.Nodes.Where(n => n.Role == LabNode.MachineRole))
+        {
+            var machine = (IMachine.Factory ?? throw new ScenarioException($"node '{node.Name}' is to be a virtual machine, which this build does not have"))(node);
+            _machines.Add(machine);
+            Progress.Step($"Booting {node.Name}");
+            await machine.StartAsync(this, node, cancellation);
+        }
+
         foreach (var group in Topology.Nodes.Where(n => n.RunsSojourn && n.StartAtOnce).GroupBy(n => n.Order).OrderBy(g => g.Key))
         {
             Progress.Step($"Starting {string.Join(", ", group.Select(n => n.Name))}");
@@ -195,6 +204,11 @@ public sealed class LabRun : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await Task.WhenAll(_nodes.Values.Select(n => n.DisposeAsync().AsTask()));
+        foreach (var machine in _machines)
+        {
+            await machine.DisposeAsync();
+        }
+
         Network.Dispose();
         Directory.Dispose();
     }

@@ -129,6 +129,19 @@ public sealed class LabNetworkTests : IDisposable
         Assert.Equal(3000, Echoes(PcapngReader.Read(Path.Combine(_folder, "right.pcapng")), 0, 1).Count);
     }
 
+    [Theory]
+    [InlineData("network-vpn/1", "fa1 10.0.3.2,fa2 10.0.3.2,aaaf 10.0.6.2,ha 10.0.5.2,ha 10.0.6.2,cn 192.168.50.1,fa2 10.0.7.2")]
+    [InlineData("network-vpn/4", "fa1 10.0.4.2,ha 10.0.4.2,aaaf 10.0.6.2,ha 192.168.60.1,cn 192.168.60.1,printer 10.99.0.1,companyhost 192.168.50.1")]
+    public async Task The_sites_of_a_scenario_reach_one_another(string scenario, string pairs)
+    {
+        using var network = new LabNetwork(ScenarioDefinition.Load(scenario).Topology, _prefix, _folder);
+        foreach (var pair in pairs.Split(',').Select(p => p.Split(' ')))
+        {
+            var ping = await LabCommand.RunAsync(LabCommand.Inside(network.Namespace(pair[0]).Name, ["ping", "-c", "1", "-W", "2", pair[1]]), default);
+            Assert.True(ping.ExitCode == 0, $"{pair[0]} > {pair[1]}: {ping.Output}{ping.Errors}");
+        }
+    }
+
     private LabNetwork Build(string yaml = TwoHosts) =>
         new(ScenarioDefinition.Read("test", Tree.Parse(yaml, "test"), new ScenarioOptions { Security = SecurityType.Esp }).Topology, _prefix, _folder);
 

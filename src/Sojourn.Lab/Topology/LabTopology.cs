@@ -45,11 +45,14 @@ public sealed record LabTopology(IReadOnlyList<LabNode> Nodes, IReadOnlyList<Lab
 /// <summary>One host: a network namespace.</summary>
 public sealed record LabNode
 {
-    public const string RouterRole = "router", HostRole = "host";
+    public const string RouterRole = "router", HostRole = "host", MachineRole = "linux-machine";
 
     public required string Name { get; init; }
 
-    /// <summary>A role of <c>sojourn run</c>, or <c>router</c> or <c>host</c>: plain namespaces with addresses and routes only.</summary>
+    /// <summary>
+    /// A role of <c>sojourn run</c>; <c>router</c> or <c>host</c>: plain namespaces with addresses and routes only; or
+    /// <c>linux-machine</c>: a virtual machine behind the namespace, see <see cref="Nodes.IMachine"/>.
+    /// </summary>
     public required string Role { get; init; }
 
     /// <summary>For people.</summary>
@@ -73,7 +76,7 @@ public sealed record LabNode
     public Tree? Settings { get; init; }
 
     /// <summary>True when a Sojourn process runs on it.</summary>
-    public bool RunsSojourn => Role is not (RouterRole or HostRole);
+    public bool RunsSojourn => Role is not (RouterRole or HostRole or MachineRole);
 }
 
 /// <summary>A route of a plain namespace or a node's way to the rest of the world.</summary>

@@ -38,6 +38,7 @@ public sealed record ScenarioOptions
     {
         ["security"] = Security switch { SecurityType.Ah => "ah", SecurityType.Esp => "esp", _ => "encapsulation" },
         ["share"] = UserSpecific ? "user" : "shared",
+        ["gateway"] = Gateway == GatewayPeer.Linux ? "linux" : "own",
         ["algorithm"] = Security == SecurityType.Ah ? "hmac-sha256" : "aes128-gcm",
     };
 }
@@ -124,7 +125,7 @@ public sealed class ScenarioDefinition
     /// <summary>Takes a tree; parts under <c>variants</c> that the options name are laid over it.</summary>
     public static ScenarioDefinition Read(string name, Tree tree, ScenarioOptions options)
     {
-        foreach (var variant in (string[])[options.Variables["security"], options.Variables["share"]])
+        foreach (var variant in (string[])[options.Variables["security"], options.Variables["share"], options.Variables["gateway"]])
         {
             tree = tree["variants"][variant].Exists ? tree.With(tree["variants"][variant]) : tree;
         }

@@ -1,0 +1,117 @@
+using System.Globalization;
+using System.Text.Json;
+using Sojourn.DataPath.Netlink;
+using Sojourn.Engine;
+using Sojourn.Lab.Topology;
+using Xunit;
+using Xunit.Abstractions;
+using Xunit.Sdk;
+using Report = Sojourn.Lab.Evidence.Report;
+
+namespace Sojourn.Lab.Tests;
+
+/// <summary>The scenarios themselves, one test per scenario and variant: real processes, real packets, rows judged from outside.</summary>
+public sealed class ScenarioTests(ITestOutputHelper output)
+{
+    [Theory]
+    [ScenarioRows("network-vpn/1")]
+    [InlineData(SecurityType.Esp, true)]
+    [InlineData(SecurityType.Esp, false)]
+    [InlineData(SecurityType.Ah, true)]
+    [InlineData(SecurityType.EncapsulationOnly, true)]
+    public Task Network_vpn_1_holds_every_row(SecurityType security, bool userSpecific) =>
+        HoldsAsync("network-vpn/1", new ScenarioOptions { Security = security, UserSpecific = userSpecific });
+
+    [Theory]
+    [ScenarioRows("network-vpn/4")]
+    [InlineData(SecurityType.Esp, true)]
+    [InlineData(SecurityType.Esp, false)]
+    [InlineData(SecurityType.Ah, true)]
+    public Task Network_vpn_4_holds_every_row(SecurityType security, bool userSpecific) =>
+        HoldsAsync("network-vpn/4", new ScenarioOptions { Security = security, UserSpecific = userSpecific });
+
+    private async Task HoldsAsync(string name, ScenarioOptions options)
+    {
+        var folder = Directory.CreateTempSubdirectory("lab-scenario").FullName;
+        try
+        {
+            var scenario = ScenarioDefinition.Load(name, options);
+            var outcome = await ScenarioRunner.RunAsync(scenario, folder, new OutputProgress(output), CancellationToken.None);
+            Assert.Empty(outcome.Report.Rows.Where(r => !r.Passed).Select(r => $"{r.Id} {r.Text}: {r.Observed}"));
+            Assert.Empty(outcome.Report.Rows.Select(r => r.Id).Where(id => id != "LAB").Except(RowsOf.Scenario[name]));
+            if (options.Security == SecurityType.Esp)
+            {
+                Assert.Empty(RowsOf.Scenario[name].Except(outcome.Report.Rows.Select(r => r.Id)));
+            }
+
+            EvidenceIsComplete(scenario, folder);
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+
+        Assert.DoesNotContain(NetworkNamespace.Names, n => n.StartsWith(string.Create(CultureInfo.InvariantCulture, $"sjlab-{Environment.ProcessId}-"), StringComparison.Ordinal));
+    }
+
+    private static void EvidenceIsComplete(ScenarioDefinition scenario, string folder)
+    {
+        var report = Report.Parse(File.ReadAllText(Path.Combine(folder, "report.json")));
+        Assert.True(report.Passed);
+        Assert.NotEmpty(report.Measurements);
+        var html = File.ReadAllText(Path.Combine(folder, "report.html"));
+        Assert.Contains("class='ladder'", html, StringComparison.Ordinal);
+        Assert.Contains("class='topology'", html, StringComparison.Ordinal);
+        Assert.DoesNotContain("http://", html, StringComparison.Ordinal);
+        Assert.DoesNotContain("https://", html, StringComparison.Ordinal);
+        using var topology = JsonDocument.Parse(File.ReadAllText(Path.Combine(folder, "topology.json")));
+        Assert.Equal(scenario.Topology.Nodes.Count, topology.RootElement.GetProperty("nodes").GetArrayLength());
+        Assert.All(scenario.Topology.Links, l => Assert.True(new FileInfo(Path.Combine(folder, "captures", l.Name + ".pcapng")).Length > 0));
+        Assert.True(File.Exists(Path.Combine(folder, "keys", "esp_sa")));
+        foreach (var node in scenario.Topology.Nodes.Where(n => n.RunsSojourn))
+        {
+            Assert.True(new FileInfo(Path.Combine(folder, "nodes", node.Name, "config.yaml")).Length > 0, node.Name);
+            Assert.True(new FileInfo(Path.Combine(folder, "nodes", node.Name, "log.jsonl")).Length > 0, node.Name);
+            Assert.All(File.ReadLines(Path.Combine(folder, "nodes", node.Name, "log.jsonl")), line => JsonDocument.Parse(line).Dispose());
+            using var paths = JsonDocument.Parse(File.ReadAllText(Path.Combine(folder, "nodes", node.Name, "paths.json")));
+        }
+    }
+
+    private sealed class OutputProgress(ITestOutputHelper output) : ILabProgress
+    {
+        public void Step(string text) => output.WriteLine(text);
+
+        public void Note(string text) => output.WriteLine("    " + text);
+    }
+}
+
+/// <summary>The rows each scenario's report must have; one Row trait for each.</summary>
+internal static class RowsOf
+{
+    public static readonly IReadOnlyDictionary<string, string[]> Scenario = new Dictionary<string, string[]>
+    {
+        ["network-vpn/1"] =
+        [
+            "NV1.1", "NV1.2", "NV1.3", "NV1.4", "NV1.5", "NV1.6", "NV1.7", "NV1.8", "NV1.9", "NV1.10", "NV1.11", "NV1.12", "NV1.13", "NV1.14", "NV1.15",
+            "NV-A1", "NV-A2", "NV-A3", "NV-A4", "NV-A17", "NV-A19", "NV-A21", "NV-A22", "NV-A24", "NV-A27", "NV-A32", "NV-A33", "NV-A34",
+        ],
+        ["network-vpn/4"] =
+        [
+            "NV4.1", "NV4.2", "NV4.3", "NV4.4", "NV4.5", "NV4.6", "NV4.7", "NV4.8", "NV4.9", "NV4.10", "NV4.11", "NV4.12", "NV4.13",
+            "NV-A9", "NV-A18", "NV-A23", "NV-A25", "NV-A29", "NV-A30", "NV-A32", "NV-A34",
+        ],
+    };
+}
+
+[TraitDiscoverer("Sojourn.Lab.Tests." + nameof(ScenarioRowsDiscoverer), "Sojourn.Lab.Tests")]
+[AttributeUsage(AttributeTargets.Method)]
+public sealed class ScenarioRowsAttribute(string scenario) : Attribute, ITraitAttribute
+{
+    public string Scenario { get; } = scenario;
+}
+
+public sealed class ScenarioRowsDiscoverer : ITraitDiscoverer
+{
+    public IEnumerable<KeyValuePair<string, string>> GetTraits(IAttributeInfo traitAttribute) =>
+        RowsOf.Scenario[(string)traitAttribute.GetConstructorArguments().Single()].Select(row => KeyValuePair.Create("Row", row));
+}
