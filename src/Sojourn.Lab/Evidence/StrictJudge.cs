@@ -16,7 +16,11 @@ public static class StrictJudge
     /// <summary>Options that open TLS and ESP with the keys of an evidence folder.</summary>
     public static IReadOnlyList<string> KeyOptions(string evidence)
     {
-        var options = new List<string> { "-o", "tls.keylog_file:" + Path.Combine(evidence, "keys", "tls_keys.log"), "-o", "esp.enable_encryption_decode:TRUE", "-d", "tcp.port==5658,tls" };
+        // tshark's guess for Remote Desktop takes the first octets of a Diameter message inside TLS for its own.
+        var options = new List<string>
+        {
+            "-o", "tls.keylog_file:" + Path.Combine(evidence, "keys", "tls_keys.log"), "-d", "tls.port==5658,diameter", "--disable-protocol", "rdpmt", "-o", "esp.enable_encryption_decode:TRUE",
+        };
         var keys = Path.Combine(evidence, "keys", "esp_sa");
         if (File.Exists(keys))
         {

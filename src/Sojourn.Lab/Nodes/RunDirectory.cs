@@ -28,7 +28,7 @@ public sealed class RunDirectory : IDisposable
 
     /// <summary>Runs of this machine that stand or were left behind.</summary>
     public static IReadOnlyList<RunDirectory> All =>
-        Directory.Exists(Root) ? [.. Directory.GetDirectories(Root).Select(d => new RunDirectory(Path.GetFileName(d)))] : [];
+        Directory.Exists(Root) ? [.. Directory.GetDirectories(Root, "sjlab-*").Select(d => new RunDirectory(Path.GetFileName(d)))] : [];
 
     /// <summary>True while the process that made the run is alive.</summary>
     public bool OwnerAlive => ReadIdentity(Path.Combine(Folder, OwnerFile)) is [var owner, ..] && owner.IsAlive;
@@ -46,8 +46,11 @@ public sealed class RunDirectory : IDisposable
                 continue;
             }
 
-            Directory.CreateDirectory(run.Folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-            File.WriteAllText(Path.Combine(run.Folder, OwnerFile), ProcessIdentity.Of(Environment.ProcessId) + "\n");
+            // The folder appears with its owner's name in it, or another lab would take it for a crashed one.
+            var unfinished = Path.Combine(Root, "." + run.Id);
+            Directory.CreateDirectory(unfinished, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+            File.WriteAllText(Path.Combine(unfinished, OwnerFile), ProcessIdentity.Of(Environment.ProcessId) + "\n");
+            Directory.Move(unfinished, run.Folder);
             return run;
         }
     }
@@ -65,7 +68,7 @@ public sealed class RunDirectory : IDisposable
             }
 
             removed.AddRange(LabNetwork.RemoveNamespaces(run.Id + "-").Select(n => "namespace " + n));
-            Directory.Delete(run.Folder, recursive: true);
+            run.Dispose();
             removed.Add("folder " + run.Folder);
         }
 
@@ -90,9 +93,13 @@ public sealed class RunDirectory : IDisposable
 
     public void Dispose()
     {
-        if (Directory.Exists(Folder))
+        try
         {
             Directory.Delete(Folder, recursive: true);
+        }
+        catch (DirectoryNotFoundException)
+        {
+            // Another lab cleaned up at the same time.
         }
     }
 

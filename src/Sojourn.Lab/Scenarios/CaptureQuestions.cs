@@ -55,7 +55,7 @@ internal static class CaptureQuestions
             .Where(p => p.Host!.IcmpType == type && p.Host.EchoSequence == first.Host!.EchoSequence && p.Host.EchoIdentifier == first.Host.EchoIdentifier)
             .OrderBy(p => p.Time)
             .Where(p => captures.Topology.Node(p.SenderNode).Role != LabNode.RouterRole)
-            .Select(p => string.Create(CultureInfo.InvariantCulture, $"{p.SenderNode} -{(p.Protection == SeenProtection.None ? "clear" : p.Protection.ToString().ToUpperInvariant())}-> {captures.Topology.Owner(p.Packet.Destination)?.Name ?? p.ReceiverNode}"));
+            .Select(p => string.Create(CultureInfo.InvariantCulture, $"{p.SenderNode} -{(p.Protection == SeenProtection.None ? "clear" : p.Protection.ToString().ToUpperInvariant())}-> {(p.Protection == SeenProtection.None ? p.ReceiverNode : captures.Topology.Owner(p.Packet.Destination)?.Name ?? p.ReceiverNode)}"));
         return string.Join(", ", hops);
     }
 

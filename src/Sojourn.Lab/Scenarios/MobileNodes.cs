@@ -27,18 +27,46 @@ internal static class MobileNodes
         return await run.AwaitReplyAsync(node, accessLink, from, cancellation);
     }
 
+    /// <summary>
+    /// Waits for the reply to the node's newest request. A reply to an earlier one that was sent again meanwhile is not
+    /// what the node goes by, nor is it here.
+    /// </summary>
     public static async Task<SeenRegistration> AwaitReplyAsync(this LabRun run, string node, string accessLink, long from, CancellationToken cancellation)
     {
-        var reply = await run.WaitForAsync(accessLink, from, (frame, packet) => Reply(packet) is not null, ReplyLimit, cancellation);
-        var code = reply is null ? -1 : Reply(Ipv4Packet.Of(reply)!)!.Code;
+        CapturedFrame? reply = null;
+        var seen = await LabRun.UntilAsync(
+            () =>
+            {
+                var messages = run.Network.Wire(accessLink).Recording.Frames().Where(f => f.Time >= from)
+                    .Select(f => (Frame: f, Message: Ipv4Packet.Of(f) is { IsUdp: true } packet ? MobileIpView.Parse(packet.UdpData) : null)).ToList();
+                var newest = messages.LastOrDefault(m => m.Message is { IsRequest: true }).Message;
+                reply = messages.LastOrDefault(m => m.Message is { IsReply: true } answer && newest is not null && (uint)answer.Identification == (uint)newest.Identification).Frame;
+                return Task.FromResult(reply is not null);
+            },
+            ReplyLimit,
+            cancellation);
+        var code = seen ? Reply(Ipv4Packet.Of(reply!)!)!.Code : -1;
         if (code is 0 or 1)
         {
             // The reply still has to cross the access link and be taken in.
             await Task.Delay(run.Network.Wire(accessLink).Character.Delay + TimeSpan.FromMilliseconds(150), cancellation);
         }
 
-        run.Progress.Note(reply is null ? $"{node}: no reply" : code is 0 or 1 ? $"{node}: accepted" : $"{node}: refused with code {code}");
+        run.Progress.Note(!seen ? $"{node}: no reply" : code is 0 or 1 ? $"{node}: accepted" : $"{node}: refused with code {code}");
         return new SeenRegistration(node, from, reply?.Time, code);
+    }
+
+    /// <summary>
+    /// Lets a user log in, use the path and log out again before the registration that is judged: the first time through,
+    /// every program still compiles itself, and what is measured then is the compiler.
+    /// </summary>
+    public static async Task WarmUpAsync(this LabRun run, string node, string accessLink, string destination, CancellationToken cancellation)
+    {
+        run.Progress.Note("once unobserved, so that no compiler is measured");
+        await run.RegisterAsync(node, accessLink, cancellation);
+        await run.PingAsync(node, destination, new PingOptions(2) { Wait = TimeSpan.FromMilliseconds(300) }, cancellation);
+        await run.Node(node).StopAsync();
+        await Task.Delay(TimeSpan.FromMilliseconds(500), cancellation);
     }
 
     /// <summary>

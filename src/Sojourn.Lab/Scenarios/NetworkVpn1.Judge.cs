@@ -225,11 +225,11 @@ public sealed partial class NetworkVpn1
         var tall = captures.Packets.Where(p => p.Packet.Octets.Length > 1500).ToList();
         rows.Check("NV-A33", "1500-octet packets without DF are delivered whole", _whole!.AllArrived && tall.Count == 0, $"{_whole.Summary}; {tall.Count} packets over 1500 octets on any link");
         rows.Check("NV-A33", "1500-octet packets with DF: ICMP too big with the right size, and that size passes",
-            _tooBig!.Received == 0 && _tooBig.MtuTold is not null && _fits is { AllArrived: true },
-            $"MTU told: {_tooBig.MtuTold?.ToString(CultureInfo.InvariantCulture) ?? "none"}; pings of exactly that size: {_fits?.Summary ?? "not sent"}");
+            _tooBig!.Received == 0 && _mtus.Count > 0 && _fits is { AllArrived: true },
+            $"MTU told: {(_mtus.Count == 0 ? "none" : string.Join(", then ", _mtus))}; pings of exactly that size: {_fits?.Summary ?? "not sent"}");
         rows.Check("NV-A33", "the size told is the largest that fits: its protected packet is the largest that a 1500-octet link carries", () =>
         {
-            var largest = captures.On("core-fa1").During(_fits!).Where(p => p.Protection == want).Select(p => p.Packet.Octets.Length).DefaultIfEmpty().Max();
+            var largest = captures.On(LinkKind.Core).During(_fits!).Where(p => p.Protection == want).Select(p => p.Packet.Octets.Length).DefaultIfEmpty().Max();
             // ESP pads to a multiple of 4 or of the cipher block: up to 15 octets may stay unused.
             return (largest is > 1484 and <= 1500, $"largest outer packet {largest} octets");
         });
@@ -262,8 +262,8 @@ public sealed partial class NetworkVpn1
     {
         foreach (var (what, registration, asked) in _careless)
         {
-            var sound = what == _careless[0].What;
-            var paths = _tables.Rows(what, "fa2", "paths").Count(p => Mentions(p, "10.88.0.10/32"));
+            var sound = what == SoundProfile;
+            var paths = _tables.Rows(what, "fa2", "paths").Count(p => Mentions(p, "10.88.0.10/32") && Mentions(p, "192.168.70.0/24"));
             var ama = captures.Signals.LastOrDefault(s => s is { Name: "AMA", From: "rogue" } && s.Time <= (registration.Replied ?? long.MaxValue) && s.Time >= registration.From);
             var observed = string.Create(CultureInfo.InvariantCulture, $"AMA {(ama is null ? "not seen" : $"with result {ama.Diameter!.ResultCode}, algorithm {ama.Diameter.Profiles.First().Vpn(21)?.Number}, down SPI 0x{ama.Diameter.Profiles.First().Vpn(20)?.Number:x8}")}; reply {(registration.Replied is null ? "none" : $"code {registration.Code}")}; {paths} path(s) of the user at the agent");
             if (sound)

@@ -30,6 +30,7 @@ public sealed partial class NetworkVpn4 : Scenario
     public override async Task DriveAsync(LabRun run, CancellationToken cancellation)
     {
         await _tables.TakeAsync(run, "before", cancellation);
+        await run.WarmUpAsync("alice", "access-alice", Host.ToString(), cancellation);
         _alice = await run.RegisterAndLookAsync("alice", "access-alice", () => _tables.TakeAsync(run, "reply", cancellation), cancellation);
         run.Progress.Step("Alice pings the partner's host");
         _up = await run.PingAsync("alice", Host.ToString(), new PingOptions(20), cancellation);
