@@ -26,9 +26,10 @@ public sealed partial class NetworkVpn1 : Scenario
     private SeenRegistration? _alice, _bob, _eve, _mallory, _bobSecond;
     private IReadOnlyList<string> _aliceSockets = [], _hostSockets = [], _aliceDevices = [], _hostDevices = [];
     private IReadOnlyList<string> _agentRoutes = [];
-    private CommandResult? _staticGcm, _profiles, _gateways;
+    private CommandResult? _profiles, _gateways;
     private (long Time, byte[] Frame)? _replayed;
     private readonly List<int> _mtus = [];
+    private readonly List<(string Suite, CommandResult Check)> _staticKeys = [];
     private long _replayUntil;
     private readonly List<(string What, SeenRegistration Registration, bool Asked)> _careless = [];
 
@@ -105,13 +106,17 @@ public sealed partial class NetworkVpn1 : Scenario
         _profiles = await run.SojournAsync(["profile", "list", "--database", database, "--json"], cancellation);
         _gateways = await run.SojournAsync(["gateway", "list", "--database", database, "--json"], cancellation);
 
-        // The same configuration but for one word: a counter-mode suite under a typed-in key (spec M5).
+        // A configuration with a typed-in key, right but for one word: a counter-mode suite (spec M5).
         var folder = run.Directory.FolderOf("rejected");
-        var wrong = Path.Combine(folder, "config.yaml");
-        File.WriteAllText(wrong, File.ReadAllText(NodeFiles.ConfigurationOf(run.Directory, "sgw"))
-            .Replace("aes128-cbc-hmac-sha256", "aes128-gcm", StringComparison.Ordinal)
-            .Replace("hmac-sha256", "aes128-gmac", StringComparison.Ordinal));
-        _staticGcm = await run.SojournAsync(["check", wrong], cancellation);
+        foreach (var suite in (string[])["aes128-gcm16", "chacha20-poly1305"])
+        {
+            var wrong = Path.Combine(folder, suite + ".yaml");
+            File.WriteAllText(wrong, File.ReadAllText(NodeFiles.ConfigurationOf(run.Directory, "fa2"))
+                .Replace("aes128-cbc-hmac-sha256", suite, StringComparison.Ordinal)
+                .Replace("node.crt", "../fa2/node.crt", StringComparison.Ordinal)
+                .Replace("node.key", "../fa2/node.key", StringComparison.Ordinal));
+            _staticKeys.Add((suite, await run.SojournAsync(["check", wrong], cancellation)));
+        }
     }
 
     private async Task MarksAsync(LabRun run, CancellationToken cancellation)
@@ -202,10 +207,13 @@ public sealed partial class NetworkVpn1 : Scenario
         await _tables.TakeAsync(run, "bob-gone", cancellation);
 
         run.Progress.Step("Bob's profile is changed in the database; he comes back");
-        var change = run.Directory.FolderOf("change");
-        var file = Path.Combine(change, "profile.yaml");
-        File.WriteAllText(file, run.Definition.Provisioning.ToYaml().Replace("number: 2\n", "number: 2\n    up-class: 3\n    down-class: 2\n", StringComparison.Ordinal));
-        await run.SojournAsync(["user", "import", file, "--database", NodeFiles.DatabaseOf(run.Directory, "aaah")], cancellation);
+        var variables = run.Definition.Options;
+        await run.SojournAsync(
+            [
+                "profile", "set", "2", "--user", "bob@home.example", "--destination", "192.168.50.0/24", "--up-class", "3", "--down-class", "2",
+                "--share", variables.Share, "--security", variables.SecurityName, "--algorithm", variables.Algorithm, "--database", NodeFiles.DatabaseOf(run.Directory, "aaah"),
+            ],
+            cancellation);
         _bobSecond = await run.RegisterAsync("bob", "access-bob", cancellation);
         _bobAgain = await run.PingAsync("bob", Host.ToString(), new PingOptions(5), cancellation);
         await _tables.TakeAsync(run, "bob-again", cancellation);

@@ -45,9 +45,9 @@ internal static class TableQuestions
 
     public static string Hex(IEnumerable<uint> spis) => string.Join("/", spis.Select(s => string.Create(CultureInfo.InvariantCulture, $"0x{s:x8}")));
 
-    /// <summary>True when a Wrapped-Key went along with a profile of this user.</summary>
+    /// <summary>True when a Wrapped-Key went along with a profile between Sojourn nodes.</summary>
     public static bool KeysSent(CaptureSet captures) =>
-        captures.Signals.Any(s => s.Diameter is { } message && message.Profiles.Any(p => p.Vpn(6) is not null));
+        captures.Signals.Any(s => s.Diameter is { } message && captures.Topology.Node(s.From).RunsSojourn && message.Profiles.Any(p => p.Vpn(6) is not null));
 
     /// <summary>SPIs that carried a user's packets on a link.</summary>
     public static HashSet<uint> Spis(this CaptureSet captures, string link, PingResult ping, IPAddress user) =>

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Net;
 using Sojourn.Engine;
 using Sojourn.Lab.Network;
+using Sojourn.Storage.Provisioning;
 
 namespace Sojourn.Lab.Topology;
 
@@ -34,12 +35,20 @@ public sealed record ScenarioOptions
         Gateway == GatewayPeer.Linux ? "Linux kernel gateway" : null,
     }.Where(p => p is not null));
 
+    /// <summary>Security type in the words of provisioning.</summary>
+    public string SecurityName => Words.Name(Security);
+
+    public string Share => UserSpecific ? "user" : "shared";
+
+    /// <summary>Suite of associations made for users.</summary>
+    public string Algorithm => Words.Name(Security == SecurityType.Ah ? IpsecAlgorithm.HmacSha256 : IpsecAlgorithm.Aes128Gcm16);
+
     internal IReadOnlyDictionary<string, string> Variables => new Dictionary<string, string>
     {
-        ["security"] = Security switch { SecurityType.Ah => "ah", SecurityType.Esp => "esp", _ => "encapsulation" },
-        ["share"] = UserSpecific ? "user" : "shared",
+        ["security"] = SecurityName,
+        ["share"] = Share,
         ["gateway"] = Gateway == GatewayPeer.Linux ? "linux" : "own",
-        ["algorithm"] = Security == SecurityType.Ah ? "hmac-sha256" : "aes128-gcm",
+        ["algorithm"] = Algorithm,
     };
 }
 
