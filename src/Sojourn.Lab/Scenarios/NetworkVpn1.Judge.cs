@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Net;
 using Sojourn.Engine;
 using Sojourn.Lab.Capture;
+using Sojourn.Lab.Nodes;
 using Sojourn.Lab.Topology;
 using static Sojourn.Lab.Scenarios.TableQuestions;
 
@@ -310,9 +311,9 @@ public sealed partial class NetworkVpn1
         rows.Check("NV1.3", "each listed user has a VPN database instance, and the company one static CN-GW row",
             _profiles.Output.Contains("192.168.50.0/24", StringComparison.Ordinal) && _gateways!.Output.Contains("192.168.50.0/24", StringComparison.Ordinal) && _gateways.Output.Contains("10.0.5.2", StringComparison.Ordinal),
             $"{_gateways!.Output.ReplaceLineEndings(" ").Trim()}");
-        string[] fields = ["profileNumber", "nai", "userSpecific", "destination", "upClass", "downClass", "securityType", "algorithm", "route", "trigger", "enabled"];
-        var missing = fields.Where(f => !_profiles.Output.Contains($"\"{f}\"", StringComparison.OrdinalIgnoreCase)).ToList();
-        rows.Check("NV-A17", "the VPN database lists all fields of 3.1", _profiles.ExitCode == 0 && missing.Count == 0, missing.Count == 0 ? $"{fields.Length} fields" : $"missing: {string.Join(", ", missing)}");
+        Lists(rows, "sojourn profile list (3.1)", _profiles, "profileNumber", "nai", "vpnshare", "destaddr", "upclass", "downclass", "upSpi", "downSpi", "sectype", "algorithm", "contractKeys", "route", "trigger", "enabled");
+        Lists(rows, "sojourn show vpn-db (3.1)", _databaseShown!, "profileNumber", "nai", "vpnShare", "destination", "upClass", "downClass", "upSpi", "downSpi", "security", "algorithm", "route", "trigger", "enabled");
+        Lists(rows, "sojourn show vpn-cache (3.2)", _cacheShown!, "session", "profileCount", "profileNumber", "source", "destination", "tos", "security", "sourceGateway", "destinationGateway", "gatewayType", "upSpi", "downSpi", "algorithm", "keying", "keyFingerprint", "revision", "supplier");
         var changed = captures.Signals.During(_bobSecond!.From, _bobAgain!.To).FirstOrDefault(s => s.Name == "AMA" && s.To == "fa1")?.Diameter!.Profiles.FirstOrDefault();
         var marked = captures.On("core-fa1").During(_bobAgain).Hosts(Bob, Host).ToList();
         rows.Check("NV-A17", "a change in the database shows in the next distribution", changed?.Vpn(13)?.Number == 26 << 2 && changed.Vpn(14)?.Number == 18 << 2 && marked.Count > 0 && marked.All(p => p.Packet.Dscp == 26),
@@ -321,6 +322,13 @@ public sealed partial class NetworkVpn1
         {
             rows.Check("NV-A32", $"a configuration with {suite} and a typed-in key is rejected", check.ExitCode == 1 && check.Output.Contains("typed-in key", StringComparison.Ordinal), $"`sojourn check` exit {check.ExitCode}: {check.Output.Trim().Split('\n')[0]}");
         }
+    }
+
+    private static void Lists(RowBook rows, string command, CommandResult shown, params string[] fields)
+    {
+        var missing = fields.Where(f => !shown.Output.Contains($"\"{f}\"", StringComparison.Ordinal)).ToList();
+        rows.Check("NV-A17", $"`{command}` lists all fields for a user", shown.ExitCode == 0 && missing.Count == 0 && shown.Output.Contains("alice@home.example", StringComparison.Ordinal),
+            shown.ExitCode != 0 ? $"exit {shown.ExitCode}: {shown.Errors.Trim()}" : missing.Count == 0 ? $"{fields.Length} fields" : $"missing: {string.Join(", ", missing)}");
     }
 
     /// <summary>NV-A19.</summary>

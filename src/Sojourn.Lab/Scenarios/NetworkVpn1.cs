@@ -26,7 +26,7 @@ public sealed partial class NetworkVpn1 : Scenario
     private SeenRegistration? _alice, _bob, _eve, _mallory, _bobSecond;
     private IReadOnlyList<string> _aliceSockets = [], _hostSockets = [], _aliceDevices = [], _hostDevices = [];
     private IReadOnlyList<string> _agentRoutes = [];
-    private CommandResult? _profiles, _gateways;
+    private CommandResult? _profiles, _gateways, _databaseShown, _cacheShown;
     private (long Time, byte[] Frame)? _replayed;
     private readonly List<int> _mtus = [];
     private readonly List<(string Suite, CommandResult Check)> _staticKeys = [];
@@ -50,6 +50,8 @@ public sealed partial class NetworkVpn1 : Scenario
         _down = await run.PingAsync("cn", Alice.ToString(), new PingOptions(5), cancellation);
         await _tables.TakeAsync(run, "alice", cancellation);
         _agentRoutes = Routes(run, "fa1");
+        _databaseShown = await run.SojournAsync(["show", "vpn-db", "--json", "--socket", run.Node("aaah").Control.SocketPath], cancellation);
+        _cacheShown = await run.SojournAsync(["show", "vpn-cache", "--json", "--socket", run.Node("aaah").Control.SocketPath], cancellation);
 
         _bob = await run.RegisterAsync("bob", "access-bob", cancellation);
         _bobPing = await run.PingAsync("bob", Host.ToString(), new PingOptions(5) { TypeOfService = 0x48 }, cancellation);
