@@ -60,15 +60,19 @@ public sealed class MobileIpView
     /// <summary>The NAI extension (131); null when there is none.</summary>
     public string? Nai => Extensions.Where(e => e.Type == 131).Select(e => Encoding.UTF8.GetString(e.Data.Span)).FirstOrDefault();
 
+    /// <summary>True when the last extension ends exactly where the message ends.</summary>
+    public bool IsWhole => Type is 7 or 15 || Start + Extensions.Sum(e => e.Data.Length + (IsLong(e.Type) ? 4 : 2)) == Octets.Length;
+
+    private int Start => IsReply ? 20 : IsBinding ? 28 : 24;
+
     public IEnumerable<(byte Type, ReadOnlyMemory<byte> Data)> Extensions
     {
         get
         {
-            for (var at = IsReply ? 20 : IsBinding ? 28 : 24; at + 2 <= Octets.Length;)
+            for (var at = Start; at + 2 <= Octets.Length;)
             {
                 var type = Octets.Span[at];
-                // Long format of RFC 3012 and later: 36, 38, 40-43 and so on carry a subtype and a 16-bit length (RFC 5944 1.11).
-                var isLong = type is >= 36 and <= 43;
+                var isLong = IsLong(type);
                 if (isLong && at + 4 > Octets.Length)
                 {
                     yield break;
@@ -86,6 +90,9 @@ public sealed class MobileIpView
             }
         }
     }
+
+    /// <summary>36, 38, 40-43 and so on carry a subtype and a 16-bit length (RFC 5944 1.11).</summary>
+    private static bool IsLong(byte type) => type is >= 36 and <= 43;
 
     /// <summary>Null when the datagram is no Mobile IP message of a known shape.</summary>
     public static MobileIpView? Parse(ReadOnlyMemory<byte> data)

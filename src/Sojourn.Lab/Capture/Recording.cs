@@ -17,7 +17,7 @@ public sealed class Recording : IDisposable
         Path = path;
         if (path is not null)
         {
-            _writer = new PcapngWriter(File.Create(path), [ends.First, ends.Second], $"link {link}");
+            _writer = new PcapngWriter(new FileStream(path, FileMode.Create, FileAccess.Write, FileShare.ReadWrite), [ends.First, ends.Second], $"link {link}");
         }
     }
 

@@ -13,6 +13,10 @@ internal static class CommonRows
     {
         rows.Check("LAB", "the wires lost no frame that the scenario did not lose on purpose", run.Network.Dropped == 0,
             string.Create(CultureInfo.InvariantCulture, $"{captures.Frames.Count} frames on {run.Topology.Links.Count} links, {run.Network.Dropped} dropped"));
+        var messages = captures.Signals.Where(s => s.MobileIp is not null && s.Way.All(w => w.Frame.Comment is null)).ToList();
+        var broken = messages.Where(s => !s.MobileIp!.IsWhole).ToList();
+        rows.Check("LAB", "every Mobile IP message ends where its last extension ends", broken.Count == 0 && messages.Count > 0,
+            broken.Count == 0 ? string.Create(CultureInfo.InvariantCulture, $"{messages.Count} messages") : string.Join("; ", broken.Take(5)));
         if (StrictJudge.IsAvailable)
         {
             var faults = new List<string>();

@@ -98,6 +98,35 @@ internal static class MobileNodes
         }
     }
 
+    /// <summary>
+    /// The signalling of one registration, from the request whose reply counts. A slow machine may make the node send its
+    /// request again; what belongs to the request that was superseded is left out.
+    /// </summary>
+    public static IReadOnlyList<Signal> Of(this CaptureSet captures, SeenRegistration registration)
+    {
+        var reply = captures.Signals.LastOrDefault(s => s.MobileIp is { IsReply: true } && s.To == registration.Node && s.Time >= registration.From && s.Time <= registration.Replied);
+        if (reply is null)
+        {
+            return [];
+        }
+
+        var identification = (uint)reply.MobileIp!.Identification;
+        var later = captures.Signals.Where(s => s.Time >= registration.From && s.Time <= reply.Time).ToList();
+        bool Embeds(DiameterView message) => new[] { message.Find(320), message.Find(321) }.OfType<DiameterView.Avp>()
+            .Any(a => MobileIpView.Parse(a.Data) is { } inner && (uint)inner.Identification == identification);
+        var sessions = later.Where(s => s.Diameter is { } m && Embeds(m)).Select(s => s.Diameter!.SessionId).ToHashSet();
+        var home = reply.MobileIp.HomeAddress;
+        var har = later.FirstOrDefault(s => s is { Name: "HAR" } && Embeds(s.Diameter!));
+        var haa = later.FirstOrDefault(s => s is { Name: "HAA" } && sessions.Contains(s.Diameter!.SessionId) && s.Time >= har?.Time);
+        return
+        [
+            .. later.Where(s =>
+                s.MobileIp is { IsBinding: true } binding ? binding.HomeAddress.Equals(home) && s.Time >= har?.Time && s.Time <= haa?.Time
+                : s.MobileIp is { } message ? (message.IsRequest || message.IsReply) && message.HomeAddress.Equals(home) && (uint)message.Identification == identification
+                : s.Diameter is { } diameter && diameter.Name is "AMR" or "AMA" or "HAR" or "HAA" && sessions.Contains(s.Diameter!.SessionId)),
+        ];
+    }
+
     /// <summary>The Registration Reply in a packet; null when it is something else.</summary>
     public static MobileIpView? Reply(Ipv4Packet packet) =>
         packet.IsUdp && packet.SourcePort == 434 && MobileIpView.Parse(packet.UdpData) is { IsReply: true } reply ? reply : null;

@@ -36,7 +36,7 @@ public sealed partial class NetworkVpn1
         rows.Measure("ping received", _up.Received, "packets");
     }
 
-    private IEnumerable<Signal> AliceRegistration(CaptureSet captures) => captures.Signals.During(_alice!.From, _up!.From);
+    private IReadOnlyList<Signal> AliceRegistration(CaptureSet captures) => captures.Of(_alice!);
 
     private Signal? First(CaptureSet captures, string name, string from, string to) =>
         AliceRegistration(captures).FirstOrDefault(s => s.Name == name && s.From == from && s.To == to);

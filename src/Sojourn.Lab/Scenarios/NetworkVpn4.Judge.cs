@@ -30,7 +30,7 @@ public sealed partial class NetworkVpn4
         rows.Measure("ping received", _up.Received, "packets");
     }
 
-    private IReadOnlyList<Signal> Registration(CaptureSet captures) => [.. captures.Signals.During(_alice!.From, _up!.From)];
+    private IReadOnlyList<Signal> Registration(CaptureSet captures) => captures.Of(_alice!);
 
     private Signal? First(CaptureSet captures, string name, string from, string to) =>
         Registration(captures).FirstOrDefault(s => s.Name == name && s.From == from && s.To == to);
@@ -140,7 +140,7 @@ public sealed partial class NetworkVpn4
     /// <summary>NV-A25.</summary>
     private void SeveralProfiles(CaptureSet captures, RowBook rows)
     {
-        var signals = captures.Signals.During(_carol!.From, _authenticated!.From).ToList();
+        var signals = captures.Of(_carol!);
         var updates = signals.Where(s => s is { Name: "BU", From: "ha" }).ToList();
         var acknowledgements = signals.Where(s => s is { Name: "BA", From: "pcn" } && s.MobileIp!.Code == 0).ToList();
         var haa = signals.FirstOrDefault(s => s.Name == "HAA");
@@ -158,7 +158,7 @@ public sealed partial class NetworkVpn4
     /// <summary>NV-A18: what the path decision made of the CN-GW table, as sent in the HAR.</summary>
     private void Decisions(CaptureSet captures, RowBook rows)
     {
-        var har = captures.Signals.During(_carol!.From, _authenticated!.From).FirstOrDefault(s => s.Name == "HAR");
+        var har = captures.Of(_carol!).FirstOrDefault(s => s.Name == "HAR");
         var legs = har?.Diameter!.Profiles.ToList() ?? [];
         foreach (var (number, text, expected) in ((uint, string, (IPAddress, IPAddress)[])[])
             [(11, "dynamic row: leg FA-PCN", [(Partner, Agent)]), (12, "the longest of overlapping rows decides: 192.168.60.0/24 dynamic, not 192.168.0.0/16 static", [(Partner, Agent)]),
