@@ -1,4 +1,5 @@
 using System.Net;
+using Sojourn.DataPath.Netlink;
 using Sojourn.Lab.Capture;
 using Sojourn.Lab.Network;
 
@@ -48,8 +49,9 @@ internal static class MobileNodes
         var code = seen ? Reply(Ipv4Packet.Of(reply!)!)!.Code : -1;
         if (code is 0 or 1)
         {
-            // The reply still has to cross the access link and be taken in.
-            await Task.Delay(run.Network.Wire(accessLink).Character.Delay + TimeSpan.FromMilliseconds(150), cancellation);
+            // The reply still has to cross the access link and be taken in: the node is attached once it has its way out.
+            using var route = Rtnetlink.Open(run.Network.Namespace(node));
+            await LabRun.UntilAsync(() => Task.FromResult(route.Routes().Any(r => r.Destination.PrefixLength == 0)), TimeSpan.FromSeconds(5), cancellation);
         }
 
         run.Progress.Note(!seen ? $"{node}: no reply" : code is 0 or 1 ? $"{node}: accepted" : $"{node}: refused with code {code}");
@@ -111,7 +113,8 @@ internal static class MobileNodes
         }
 
         var identification = (uint)reply.MobileIp!.Identification;
-        var later = captures.Signals.Where(s => s.Time >= registration.From && s.Time <= reply.Time).ToList();
+        var start = captures.Signals.First(s => s.MobileIp is { IsRequest: true } message && s.From == registration.Node && (uint)message.Identification == identification).Time;
+        var later = captures.Signals.Where(s => s.Time >= start && s.Time <= reply.Time).ToList();
         bool Embeds(DiameterView message) => new[] { message.Find(320), message.Find(321) }.OfType<DiameterView.Avp>()
             .Any(a => MobileIpView.Parse(a.Data) is { } inner && (uint)inner.Identification == identification);
         var sessions = later.Where(s => s.Diameter is { } m && Embeds(m)).Select(s => s.Diameter!.SessionId).ToHashSet();
