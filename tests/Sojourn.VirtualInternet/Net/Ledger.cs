@@ -41,6 +41,11 @@ internal sealed class Ledger(VirtualNetwork network)
             nonce = BinaryPrimitives.ReadUInt64BigEndian(packet.Payload[8..]);
         }
 
+        if (association.StaticKeys)
+        {
+            node.Floors[(association.Spi, association.Destination)] = nonce;
+        }
+
         PacketsSealed++;
         Span<byte> digest = stackalloc byte[32];
         var keys = association.Keys.Encryption.Octets.Length > 0 ? association.Keys.Encryption.Octets : association.Keys.Authentication.Octets;

@@ -10,6 +10,8 @@ namespace Sojourn.VirtualInternet.Net;
 /// </summary>
 internal sealed partial class VirtualNetwork
 {
+    private const ulong ReservedBlock = 64;
+
     private readonly Dictionary<string, VirtualNode> _nodes = [];
     private readonly Dictionary<IPAddress, VirtualNode> _byAddress = [];
     private readonly HashSet<(string, string)> _partitions = [];
@@ -76,13 +78,10 @@ internal sealed partial class VirtualNetwork
         }
 
         Trace.Note(Simulation.Now, $"{node,6}  ✗  crashes");
-        foreach (var path in node.Paths!.Report(Simulation.Now))
+        foreach (var association in node.Floors.Keys.ToList())
         {
-            if (path is { Path.Outbound: { StaticKeys: true } association, Outbound: { } counter })
-            {
-                // As the role host does it: numbers are reserved on disk in blocks ahead of their use.
-                node.Floors[(association.Spi, association.Destination)] = counter.Sequence + 64;
-            }
+            // As the role host does it: numbers are reserved on disk in blocks ahead of their use.
+            node.Floors[association] += ReservedBlock;
         }
 
         node.Engine = null;

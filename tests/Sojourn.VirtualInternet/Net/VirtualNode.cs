@@ -48,6 +48,7 @@ internal sealed class VirtualNode(string name, string? identity, IReadOnlyList<I
 
     public Dictionary<StateKey, byte[]> State { get; } = [];
 
+    /// <summary>Last sequence number used of each association with typed-in keys.</summary>
     public Dictionary<(uint Spi, IPAddress Destination), ulong> Floors { get; } = [];
 
     public Dictionary<IPAddress, LinkAddress> Visitors { get; } = [];

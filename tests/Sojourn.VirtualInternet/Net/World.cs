@@ -46,12 +46,11 @@ internal sealed class World
     private static readonly string[] DiameterHosts = ["fa1", "fa2", "aaaf", "aaah", "ha"];
     private static readonly VpnProfileAvps Encoding = new(DiameterDictionary.Default);
     private readonly Directory _directory;
-    private readonly WorldOptions _options;
 
     public World(int seed, IReadOnlyList<User> users, WorldOptions? options = null, bool trace = false)
     {
         Users = users;
-        _options = options ?? new WorldOptions();
+        Options = options ?? new WorldOptions();
         _directory = new Directory(users);
         Network = new VirtualNetwork(seed, trace) { HomeNetwork = HomeNetwork, OpenCorrespondent = Web };
         Network.Add(new VirtualNode("aaah", Identity("aaah"), [Address("aaah")], NewAaah));
@@ -97,6 +96,8 @@ internal sealed class World
     }
 
     public IReadOnlyList<User> Users { get; }
+
+    public WorldOptions Options { get; }
 
     public VirtualNetwork Network { get; }
 
@@ -236,7 +237,7 @@ internal sealed class World
         {
             HomeAgents = [new HomeAgentEntry(Identity("ha"), "home.example", Address("ha"), [HomeNetwork])],
             KeyWrap = KeyWrap("aaah", "ha", "aaaf"),
-            AuthorizationLifetime = _options.Authorization,
+            AuthorizationLifetime = Options.Authorization,
         },
         Diameter("aaah"), _directory, random);
 
@@ -254,7 +255,7 @@ internal sealed class World
             CareOfAddress = Address(name),
             Access = [new AccessLink(Access, Router(index), 24) { AdvertisementInterval = TimeSpan.FromSeconds(2) }],
             Vpn = new VpnControlOptions { Role = GatewayRole.ForeignAgent, Gateways = [Address(name)], Presets = [.. Presets(name, "ha", "pcn")] },
-            RegistrationLifetime = _options.Lifetime,
+            RegistrationLifetime = Options.Lifetime,
             KeyWrap = KeyWrap(name, "aaaf"),
         },
         Diameter(name, "aaaf"), random);
@@ -265,7 +266,7 @@ internal sealed class World
             Address = Address("ha"),
             HomeNetwork = HomeNetwork,
             Pool = (IPAddress.Parse("10.99.0.200"), IPAddress.Parse("10.99.0.220")),
-            RegistrationLifetime = _options.Lifetime,
+            RegistrationLifetime = Options.Lifetime,
             KeyWrap = KeyWrap("ha", "aaah"),
             Vpn = new VpnControlOptions
             {
