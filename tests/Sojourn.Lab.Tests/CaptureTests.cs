@@ -113,12 +113,22 @@ public sealed class CaptureTests : IDisposable
         var scenario = ScenarioDefinition.Load("network-vpn/4");
         var update = new BindingUpdate
         {
-            HomeAddress = IPAddress.Parse("10.99.0.10"), CareOfAddress = IPAddress.Parse("10.0.1.2"), Supplier = IPAddress.Parse("10.0.3.2"), Identification = 1, Lifetime = 600, Flags = BindingUpdateFlags.AcknowledgementWanted,
+            HomeAddress = IPAddress.Parse("10.99.0.10"),
+            CareOfAddress = IPAddress.Parse("10.0.1.2"),
+            Supplier = IPAddress.Parse("10.0.3.2"),
+            Identification = 1,
+            Lifetime = 600,
+            Flags = BindingUpdateFlags.AcknowledgementWanted,
         };
         var datagram = Frames.Udp("10.0.3.2", "192.168.60.10", 434, 434, update.ToArray());
         var request = new RegistrationRequest
         {
-            HomeAddress = IPAddress.Parse("10.99.0.10"), HomeAgent = IPAddress.Parse("10.0.3.2"), CareOfAddress = IPAddress.Parse("10.0.1.2"), Identification = 5, Lifetime = 600, Extensions = MobileIpExtensions.Of(new NaiExtension("alice@home.example")),
+            HomeAddress = IPAddress.Parse("10.99.0.10"),
+            HomeAgent = IPAddress.Parse("10.0.3.2"),
+            CareOfAddress = IPAddress.Parse("10.0.1.2"),
+            Identification = 5,
+            Lifetime = 600,
+            Extensions = MobileIpExtensions.Of(new NaiExtension("alice@home.example")),
         };
         CapturedFrame[] frames =
         [

@@ -89,7 +89,11 @@ public sealed class ScenarioFileTests
     {
         var report = new Report
         {
-            Scenario = "network-vpn/1", Started = DateTimeOffset.UnixEpoch, DurationSeconds = 1.5, Rows = [new("NV1.1", "text", true, "seen"), new("NV-A1", "more", false, "not seen")], Measurements = [new("gap", 12.5, "ms")],
+            Scenario = "network-vpn/1",
+            Started = DateTimeOffset.UnixEpoch,
+            DurationSeconds = 1.5,
+            Rows = [new("NV1.1", "text", true, "seen"), new("NV-A1", "more", false, "not seen")],
+            Measurements = [new("gap", 12.5, "ms")],
         };
         using var json = JsonDocument.Parse(report.ToJson());
         Assert.Equal(["schema", "scenario", "started", "durationSeconds", "passed", "rows", "measurements"], json.RootElement.EnumerateObject().Select(p => p.Name));

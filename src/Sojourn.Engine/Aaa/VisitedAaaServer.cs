@@ -322,7 +322,7 @@ public sealed class VisitedAaaServer : AaaServer
 
             if (association is not null)
             {
-                    associations.Add((group, association));
+                associations.Add((group, association));
             }
         }
 

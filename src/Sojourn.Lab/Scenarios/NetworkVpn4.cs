@@ -114,7 +114,9 @@ public sealed partial class NetworkVpn4 : Scenario
         var hijack = new BindingAssociation(AuthenticationKind.ForeignForeign, 0x400, new KeyMaterial(SystemRandomSource.Instance.NextBytes(32)));
         agentWire.Inject(1, Datagrams.Udp(sample, IPAddress.Parse("10.0.11.2"), Agent, 434, 434, hijack.Sign(bare with
         {
-            Identification = later, CareOfAddress = IPAddress.Parse("10.0.11.2"), Supplier = IPAddress.Parse("10.0.11.2"),
+            Identification = later,
+            CareOfAddress = IPAddress.Parse("10.0.11.2"),
+            Supplier = IPAddress.Parse("10.0.11.2"),
         }).ToArray()), "forged by the scenario: next agent without proof");
         await Task.Delay(400, cancellation);
         _forgedTo = LabRun.Now;

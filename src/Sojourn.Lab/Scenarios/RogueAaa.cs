@@ -118,7 +118,11 @@ internal sealed class RogueAaa : IAsyncDisposable
             Answered++;
             var reply = new RegistrationReply
             {
-                Code = RegistrationReplyCode.Accepted, Lifetime = registration.Lifetime, HomeAddress = registration.HomeAddress, HomeAgent = registration.HomeAgent, Identification = registration.Identification,
+                Code = RegistrationReplyCode.Accepted,
+                Lifetime = registration.Lifetime,
+                HomeAddress = registration.HomeAddress,
+                HomeAgent = registration.HomeAgent,
+                Identification = registration.Identification,
             };
             answer.Add(AvpKeys.AuthApplicationId, DiameterApplications.MobileIpv4).Add(AvpKeys.AcctMultiSessionId, $"{Identity};{Answered}").Add(AvpKeys.AuthorizationLifetime, 600)
                 .Add(AvpKeys.AuthSessionState, 0).Add(AvpKeys.MipRegReply, reply.ToArray()).Add(AvpKeys.MipHomeAgentAddress, registration.HomeAgent)

@@ -354,5 +354,6 @@ public class PeerTests
     }
 
     private static byte[] WatchdogRequestOf(TestNode node) => (node.Dictionary.Request(DiameterCommands.DeviceWatchdog)
-        .Add(AvpKeys.OriginHost, node.Options.Identity).Add(AvpKeys.OriginRealm, node.Options.Realm).Build() with { HopByHopId = 9, EndToEndId = 9 }).ToArray();
+        .Add(AvpKeys.OriginHost, node.Options.Identity).Add(AvpKeys.OriginRealm, node.Options.Realm).Build() with
+    { HopByHopId = 9, EndToEndId = 9 }).ToArray();
 }
