@@ -40,6 +40,7 @@ public sealed class NodeHost : IAsyncDisposable
         _log = new JsonLog(options.Node, options.Log);
         Events = new EventRing(options.Control.EventBuffer);
         Metrics = new NodeMetrics(options.Node, OptionTypes.NameOf(options.Role.ToString()));
+        PrometheusText = new PrometheusText(Metrics.Includes);
         Health = new HealthBoard(time);
     }
 
@@ -56,7 +57,7 @@ public sealed class NodeHost : IAsyncDisposable
 
     public HealthBoard Health { get; }
 
-    internal PrometheusText PrometheusText { get; } = new(NodeMetrics.MeterName, "System.Runtime");
+    internal PrometheusText PrometheusText { get; }
 
     /// <summary>Cancelled when the node ends.</summary>
     internal CancellationToken Ended => _ended.Token;

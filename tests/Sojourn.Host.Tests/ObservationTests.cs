@@ -82,7 +82,7 @@ public sealed partial class ObservationTests
     public void Metrics_show_counters_and_what_is_configured_beside_what_is_up()
     {
         using var metrics = new NodeMetrics("fa1", "foreign-agent");
-        using var text = new PrometheusText(NodeMetrics.MeterName);
+        using var text = new PrometheusText(metrics.Includes);
         metrics.Count("mip4.rrq.bad_authenticator", 2);
         metrics.Count("mip4.rrq.bad_authenticator", 1);
         metrics.Take(new MetricSnapshot(new Dictionary<string, long> { ["visitors"] = 4 }, [("diameter-peer", "aaaf.\"x\"", false)], new Dictionary<string, long>()));

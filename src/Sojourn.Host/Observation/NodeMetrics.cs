@@ -16,9 +16,7 @@ public sealed record MetricSnapshot(
 /// <summary>The node's meter, named <c>Sojourn</c>. Engine counters are one instrument with the counter's name as tag.</summary>
 public sealed class NodeMetrics : IDisposable
 {
-    public const string MeterName = "Sojourn";
-
-    private readonly Meter _meter = new(MeterName, "1");
+    private readonly Meter _meter = new("Sojourn", "1");
     private readonly ConcurrentDictionary<string, long> _counters = new();
     private readonly Counter<long> _events;
     private volatile MetricSnapshot _snapshot = MetricSnapshot.Empty;
@@ -36,6 +34,9 @@ public sealed class NodeMetrics : IDisposable
     }
 
     public string Node { get; }
+
+    /// <summary>Whether a meter is this node's own or the runtime's.</summary>
+    public bool Includes(Meter meter) => ReferenceEquals(meter, _meter) || meter.Name == "System.Runtime";
 
     /// <summary>All engine counters so far.</summary>
     public IReadOnlyDictionary<string, long> Counters => new SortedDictionary<string, long>(_counters, StringComparer.Ordinal);

@@ -17,11 +17,12 @@ public sealed class PrometheusText : IDisposable
     private readonly SortedDictionary<string, Family> _families = new(StringComparer.Ordinal);
     private readonly MeterListener _listener = new();
 
-    public PrometheusText(params string[] meters)
+    /// <param name="wanted">Picks the meters by themselves, not by name: one process may run several nodes.</param>
+    public PrometheusText(Predicate<Meter> wanted)
     {
         _listener.InstrumentPublished = (instrument, listener) =>
         {
-            if (meters.Contains(instrument.Meter.Name))
+            if (wanted(instrument.Meter))
             {
                 listener.EnableMeasurementEvents(instrument);
             }
