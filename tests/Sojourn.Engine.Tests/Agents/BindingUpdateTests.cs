@@ -173,4 +173,38 @@ public sealed class BindingUpdateTests
         Supplier = AgentFixture.Pcn,
         Identification = _h.Identification(),
     }).ToArray());
+
+    [Fact]
+    [Trait("Row", "NV9.9")]
+    [Trait("Row", "NV-A29")]
+    public void A_removal_is_not_repeated_once_the_user_is_back()
+    {
+        _h.Exchange(_h.Har(_h.Request(), [Direct()]), seconds: 3.5);
+        Assert.True(_h.Update().Remove);
+        _h.Exchange(_h.Har(_h.Request(), [Direct()], session: "later"));
+        Assert.False(_h.Update().Remove);
+        var received = _h.Gateway.Received.Count;
+        _h.Acknowledge(_h.Update());
+        _h.Net.Run(TimeSpan.FromSeconds(10));
+        Assert.Single(_h.Engine.Bindings);
+        Assert.Equal(received, _h.Gateway.Received.Count);
+    }
+
+    [Fact]
+    [Trait("Row", "NV9.8")]
+    [Trait("Row", "NV7.14")]
+    public void A_refresh_is_not_repeated_once_the_user_has_left()
+    {
+        var haa = _h.Exchange(_h.Har(_h.Request(), [Direct()]));
+        Assert.Null(haa);
+        _h.Acknowledge(_h.Update());
+        Ask(Contract);
+        Assert.False(_h.Update().Remove);
+        _h.FromAgent(_h.Request(lifetime: 0, mnHa: NodesSide), AgentsSide(_h.Aaa.Answers[^1]));
+        Assert.True(_h.Update().Remove);
+        _h.Acknowledge(_h.Update());
+        var received = _h.Gateway.Received.Count;
+        _h.Net.Run(TimeSpan.FromSeconds(10));
+        Assert.Equal(received, _h.Gateway.Received.Count);
+    }
 }

@@ -44,6 +44,7 @@ public sealed partial class HomeAgent
     }
 
     private readonly Dictionary<ulong, OutstandingUpdate> _outstanding = [];
+    private readonly Dictionary<(IPAddress HomeAddress, IPAddress Gateway), HashSet<OutstandingUpdate>> _outstandingAt = [];
 
     // Entries whose update is settled, or has been sent again since, are passed over when their time comes.
     private readonly PriorityQueue<(OutstandingUpdate Update, int Try), DateTimeOffset> _retransmissions = new();
@@ -135,6 +136,11 @@ public sealed partial class HomeAgent
             destination = copy.Source.PrefixLength == 32 ? copy.Source.BaseAddress : outstanding.Gateway;
         }
 
+        if (outstanding.Identifications.Count == 0)
+        {
+            TakeThePlaceOfOlder(outstanding);
+        }
+
         outstanding.Identifications.Add(update.Identification);
         _outstanding[update.Identification] = outstanding;
         _retransmissions.Enqueue((outstanding, outstanding.Identifications.Count), now + _options.UpdateInterval);
@@ -144,6 +150,26 @@ public sealed partial class HomeAgent
         {
             effects.Emit(new Report(Event("bu.sent", EventSeverity.Information, $"profile {sent.ProfileNumber} to {destination} behind {outstanding.Gateway}", binding, "NV4.6")));
         }
+    }
+
+    /// <summary>
+    /// An update that still waits for its acknowledgement must not be repeated after one that says otherwise: a removal
+    /// would take the new binding away, a refresh would bring a removed one back.
+    /// </summary>
+    private void TakeThePlaceOfOlder(OutstandingUpdate newer)
+    {
+        var older = _outstandingAt.GetValueOrDefault((newer.Binding.HomeAddress, newer.Gateway));
+        foreach (var update in older?.Where(u => u.Transaction is null && (u.Profile is null || newer.Profile is null || u.Profile.ProfileNumber == newer.Profile.ProfileNumber)).ToList() ?? [])
+        {
+            Forget(update);
+        }
+
+        if (!_outstandingAt.TryGetValue((newer.Binding.HomeAddress, newer.Gateway), out var waiting))
+        {
+            _outstandingAt.Add((newer.Binding.HomeAddress, newer.Gateway), waiting = []);
+        }
+
+        waiting.Add(newer);
     }
 
     private void Acknowledged(BindingAcknowledgement acknowledgement, DatagramReceived datagram, DateTimeOffset now, EffectSink effects)
@@ -264,6 +290,12 @@ public sealed partial class HomeAgent
         foreach (var identification in update.Identifications)
         {
             _outstanding.Remove(identification);
+        }
+
+        var place = (update.Binding.HomeAddress, update.Gateway);
+        if (_outstandingAt.TryGetValue(place, out var waiting) && waiting.Remove(update) && waiting.Count == 0)
+        {
+            _outstandingAt.Remove(place);
         }
     }
 
