@@ -101,12 +101,13 @@ internal static class MobileNodes
     }
 
     /// <summary>
-    /// The signalling of one registration, from the request whose reply counts. A slow machine may make the node send its
-    /// request again; what belongs to the request that was superseded is left out.
+    /// The signalling of one registration: what belongs to the first request that was accepted (or to the last one, when none was). A
+    /// slow machine may make the node send its request again; what belongs to another request is left out.
     /// </summary>
     public static IReadOnlyList<Signal> Of(this CaptureSet captures, SeenRegistration registration)
     {
-        var reply = captures.Signals.LastOrDefault(s => s.MobileIp is { IsReply: true } && s.To == registration.Node && s.Time >= registration.From && s.Time <= registration.Replied);
+        var replies = captures.Signals.Where(s => s.MobileIp is { IsReply: true } && s.To == registration.Node && s.Time >= registration.From && s.Time <= registration.Replied).ToList();
+        var reply = replies.FirstOrDefault(r => r.MobileIp!.Code is 0 or 1) ?? replies.LastOrDefault();
         if (reply is null)
         {
             return [];

@@ -16,19 +16,19 @@ public sealed partial class NetworkVpn1
     {
         var options = run.Definition.Options;
         var want = options.Security.Seen();
-        Steps(captures, rows, want, options);
-        WholePath(captures, rows, want, options);
-        Order(captures, rows);
-        Unlisted(captures, rows);
-        Caches(captures, rows);
-        Marks(captures, rows, want);
-        Sizes(captures, rows, want);
-        Impostor(captures, rows);
-        Careless(captures, rows);
-        Shares(captures, rows, options);
-        Provisioned(captures, rows);
-        Installed(captures, rows, options);
-        EndHosts(captures, rows);
+        rows.Part("Steps", () => Steps(captures, rows, want, options));
+        rows.Part("WholePath", () => WholePath(captures, rows, want, options));
+        rows.Part("Order", () => Order(captures, rows));
+        rows.Part("Unlisted", () => Unlisted(captures, rows));
+        rows.Part("Caches", () => Caches(captures, rows));
+        rows.Part("Marks", () => Marks(captures, rows, want));
+        rows.Part("Sizes", () => Sizes(captures, rows, want));
+        rows.Part("Impostor", () => Impostor(captures, rows));
+        rows.Part("Careless", () => Careless(captures, rows));
+        rows.Part("Shares", () => Shares(captures, rows, options));
+        rows.Part("Provisioned", () => Provisioned(captures, rows));
+        rows.Part("Installed", () => Installed(captures, rows, options));
+        rows.Part("EndHosts", () => EndHosts(captures, rows));
 
         rows.Measure("registration, RRQ to RRP on the access link", Between(captures, "RRQ", "RRP", "alice", "alice"), "ms");
         rows.Measure("ping through the tunnels, median", _up!.Median, "ms");

@@ -13,13 +13,13 @@ public sealed partial class NetworkVpn4
     {
         var options = run.Definition.Options;
         var want = options.Security.Seen();
-        Steps(captures, rows, want);
-        DirectPath(captures, rows, want);
-        Forgeries(captures, rows);
-        SecurityTypes(captures, rows);
-        SeveralProfiles(captures, rows);
-        Decisions(captures, rows);
-        Unreachable(captures, rows, want);
+        rows.Part("Steps", () => Steps(captures, rows, want));
+        rows.Part("DirectPath", () => DirectPath(captures, rows, want));
+        rows.Part("Forgeries", () => Forgeries(captures, rows));
+        rows.Part("SecurityTypes", () => SecurityTypes(captures, rows));
+        rows.Part("SeveralProfiles", () => SeveralProfiles(captures, rows));
+        rows.Part("Decisions", () => Decisions(captures, rows));
+        rows.Part("Unreachable", () => Unreachable(captures, rows, want));
 
         var registration = Registration(captures);
         var request = registration.FirstOrDefault(s => s.Name == "RRQ");

@@ -57,6 +57,19 @@ public sealed class RowBook
         }
     }
 
+    /// <summary>Runs a part of a judgement; should it break off, that is a failed row and the other parts still count.</summary>
+    public void Part(string name, Action judge)
+    {
+        try
+        {
+            judge();
+        }
+        catch (Exception e) when (e is not OperationCanceledException)
+        {
+            Check("LAB", $"the part '{name}' of the judgement comes to its end", false, $"{e.GetType().Name}: {e.Message} {e.StackTrace?.Split('\n').FirstOrDefault()?.Trim()}");
+        }
+    }
+
     public void Measure(string name, double value, string unit)
     {
         if (double.IsFinite(value))
