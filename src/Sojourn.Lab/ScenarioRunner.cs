@@ -10,7 +10,12 @@ using Sojourn.Lab.Topology;
 namespace Sojourn.Lab;
 
 /// <summary>The outcome of a run with what its page shows.</summary>
-public sealed record ScenarioOutcome(Report Report, IReadOnlyList<LadderChapter> Chapters, IReadOnlyList<PathLine> Paths, string Evidence);
+/// <param name="Report">The judged rows and what was measured.</param>
+/// <param name="Chapters">The ladder of messages.</param>
+/// <param name="Paths">The paths of the nodes at the end.</param>
+/// <param name="Evidence">Folder of the evidence.</param>
+/// <param name="Run">Name of the run, with which the names of its namespaces began.</param>
+public sealed record ScenarioOutcome(Report Report, IReadOnlyList<LadderChapter> Chapters, IReadOnlyList<PathLine> Paths, string Evidence, string Run);
 
 /// <summary>Runs one scenario from nothing to evidence and leaves the machine as it was, whatever happens.</summary>
 public static class ScenarioRunner
@@ -67,7 +72,7 @@ public static class ScenarioRunner
         var lines = PathLines.Read(paths);
         File.WriteAllText(Path.Combine(evidence, "report.json"), report.ToJson());
         File.WriteAllText(Path.Combine(evidence, "report.html"), HtmlReport.Write(definition, report, chapters, lines, PathLines.Tunnels(definition.Topology, captures)));
-        return new ScenarioOutcome(report, chapters, lines, evidence);
+        return new ScenarioOutcome(report, chapters, lines, evidence, run.Directory.Id);
     }
 
     private static async Task<IReadOnlyDictionary<string, JsonElement>> CollectPathsAsync(LabRun run, CancellationToken cancellation)

@@ -16,6 +16,7 @@ using Xunit;
 
 namespace Sojourn.Lab.Tests;
 
+[Collection(Alone.Name)]
 public sealed class CaptureTests : IDisposable
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("lab-test").FullName;

@@ -11,6 +11,7 @@ using Xunit;
 
 namespace Sojourn.Lab.Tests;
 
+[Collection(Alone.Name)]
 public sealed class LabNetworkTests : IDisposable
 {
     private const string TwoHosts =

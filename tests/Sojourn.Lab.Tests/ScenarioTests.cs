@@ -49,7 +49,8 @@ public abstract class ScenarioTests(ITestOutputHelper output)
         {
             var scenario = ScenarioDefinition.Load(name, options);
             var outcome = await ScenarioRunner.RunAsync(scenario, folder, new OutputProgress(output), CancellationToken.None);
-            Assert.Empty(outcome.Report.Rows.Where(r => !r.Passed).Select(r => $"{r.Id} {r.Text}: {r.Observed}"));
+            var failed = outcome.Report.Rows.Where(r => !r.Passed).Select(r => $"{r.Id} {r.Text}: {r.Observed}").ToList();
+            Assert.True(failed.Count == 0, string.Join('\n', failed));
             Assert.Empty(outcome.Report.Rows.Select(r => r.Id).Where(id => id != "LAB").Except(RowsOf.Scenario[name]));
             if (options.Security == SecurityType.Esp)
             {
@@ -57,13 +58,12 @@ public abstract class ScenarioTests(ITestOutputHelper output)
             }
 
             EvidenceIsComplete(scenario, folder);
+            Assert.DoesNotContain(NetworkNamespace.Names, n => n.StartsWith(outcome.Run + "-", StringComparison.Ordinal));
         }
         finally
         {
             Directory.Delete(folder, recursive: true);
         }
-
-        Assert.DoesNotContain(NetworkNamespace.Names, n => n.StartsWith(string.Create(CultureInfo.InvariantCulture, $"sjlab-{Environment.ProcessId}-"), StringComparison.Ordinal));
     }
 
     private static void EvidenceIsComplete(ScenarioDefinition scenario, string folder)

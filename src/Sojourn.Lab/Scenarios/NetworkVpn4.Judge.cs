@@ -175,8 +175,10 @@ public sealed partial class NetworkVpn4
     private void Unreachable(CaptureSet captures, RowBook rows, SeenProtection want)
     {
         var updates = captures.Signals.During(_dora!.From, _cutPing!.From).Where(s => s is { Name: "BU", From: "ha" } && s.MobileIp!.HomeAddress.Equals(Dora)).ToList();
-        var gaps = updates.Zip(updates.Skip(1), (a, b) => (b.Time - a.Time) / 1e9).ToList();
-        rows.Check("NV-A29", "the gateway cannot be reached: the BU is sent three times, a second apart", updates.Count >= 3 && gaps.Take(2).All(g => g is > 0.8 and < 1.5), string.Create(CultureInfo.InvariantCulture, $"{updates.Count} BU, gaps {string.Join(", ", gaps.Select(g => g.ToString("F2", CultureInfo.InvariantCulture)))} s"));
+
+        // The node asks again after a second and then two; each request is a registration of its own, and the last one is seen out.
+        var gaps = updates.Zip(updates.Skip(1), (a, b) => (b.Time - a.Time) / 1e9).TakeLast(2).ToList();
+        rows.Check("NV-A29", "the gateway cannot be reached: the BU is sent three times, a second apart", updates.Count >= 3 && gaps.All(g => g is > 0.8 and < 1.5), string.Create(CultureInfo.InvariantCulture, $"{updates.Count} BU, the last gaps {string.Join(", ", gaps.Select(g => g.ToString("F2", CultureInfo.InvariantCulture)))} s"));
         rows.Check("NV-A29", "the registration is refused by default", _dora is { Accepted: false, Replied: not null }, _dora.Replied is null ? "no reply" : $"reply code {_dora.Code}");
         var clear = captures.On(LinkKind.Core).Where(p => p.Time >= _dora.From && p.Time <= _cutPing.To).Readable(Dora, Host);
         var left = _tables.Paths("cut", "fa1", "dora@home.example").Count + _tables.Paths("cut", "ha", "dora@home.example").Count;
