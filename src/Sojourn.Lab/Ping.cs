@@ -10,7 +10,7 @@ public sealed record PingOptions(int Count = 5)
     public TimeSpan Interval { get; init; } = TimeSpan.FromMilliseconds(50);
 
     /// <summary>How long the last reply is waited for.</summary>
-    public TimeSpan Wait { get; init; } = TimeSpan.FromSeconds(1);
+    public TimeSpan Wait { get; init; } = TimeSpan.FromSeconds(3);
 
     /// <summary>Octets of ICMP data; 1472 makes a packet of 1500.</summary>
     public int Size { get; init; } = 56;

@@ -57,9 +57,6 @@ public sealed class CaptureTests : IDisposable
     [Fact]
     public async Task Diameter_inside_tls_is_read_from_the_capture_with_the_exported_secrets()
     {
-        AppContext.SetSwitch("System.Net.EnableSslKeyLogging", true);
-        var log = Path.Combine(Path.GetTempPath(), string.Create(CultureInfo.InvariantCulture, $"lab-test-tls-{Environment.ProcessId}"));
-        Environment.SetEnvironmentVariable("SSLKEYLOGFILE", log);
         var scenario = ScenarioDefinition.Read("test", Tree.Parse(
             """
             title: two
@@ -98,8 +95,7 @@ public sealed class CaptureTests : IDisposable
             network.StopRecording();
         }
 
-        var captures = CaptureSet.Read(scenario.Topology, _folder, EspKeys.None, TlsKeys.Read([log]));
-        File.Delete(log);
+        var captures = CaptureSet.Read(scenario.Topology, _folder, EspKeys.None, TlsKeys.Read([TlsKeyLog.File]));
         Assert.Equal(["a > b AMR", "b > a AMA"], captures.Signals.Take(2).Select(s => s.ToString()));
         Assert.Equal(42, captures.Signals.Count);
         Assert.Equal("alice@home.example", captures.Signals[0].Diameter!.UserName);
