@@ -4,6 +4,7 @@ using Sojourn.Lab.Capture;
 using Sojourn.Lab.Network;
 using Sojourn.Lab.Nodes;
 using Sojourn.Lab.Topology;
+using Sojourn.Lab.VirtualMachine;
 
 namespace Sojourn.Lab;
 
@@ -22,7 +23,7 @@ public sealed class LabRun : IAsyncDisposable
 {
     private readonly Dictionary<string, NodeProcess> _nodes = [];
     private readonly List<CommandResult> _commands = [];
-    private readonly List<IMachine> _machines = [];
+    private readonly Dictionary<string, IMachine> _machines = [];
 
     private LabRun(ScenarioDefinition definition, string evidence, RunDirectory run, LabNetwork network, ILabProgress progress)
     {
@@ -51,6 +52,9 @@ public sealed class LabRun : IAsyncDisposable
     public ILabProgress Progress { get; }
 
     public IReadOnlyDictionary<string, NodeProcess> Nodes => _nodes;
+
+    /// <summary>Foreign systems that stand in place of nodes.</summary>
+    public IReadOnlyDictionary<string, IMachine> Machines => _machines;
 
     /// <summary>Every command run so far with its output.</summary>
     public IReadOnlyList<CommandResult> Commands => _commands;
@@ -107,8 +111,8 @@ public sealed class LabRun : IAsyncDisposable
     {
         foreach (var node in Topology.Nodes.Where(n => n.Role == LabNode.MachineRole))
         {
-            var machine = (IMachine.Factory ?? throw new ScenarioException($"node '{node.Name}' is to be a virtual machine, which this build does not have"))(node);
-            _machines.Add(machine);
+            var machine = new LinuxGateway();
+            _machines.Add(node.Name, machine);
             Progress.Step($"Booting {node.Name}");
             await machine.StartAsync(this, node, cancellation);
         }
@@ -204,7 +208,7 @@ public sealed class LabRun : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await Task.WhenAll(_nodes.Values.Select(n => n.DisposeAsync().AsTask()));
-        foreach (var machine in _machines)
+        foreach (var machine in _machines.Values)
         {
             await machine.DisposeAsync();
         }

@@ -38,6 +38,10 @@ public static class ScenarioRunner
             await run.StartAsync(cancellation);
             await scenario.DriveAsync(run, cancellation);
             paths = await CollectPathsAsync(run, cancellation);
+            foreach (var (name, machine) in run.Machines)
+            {
+                await machine.CollectAsync(Directory.CreateDirectory(Path.Combine(evidence, "nodes", name)).FullName, cancellation);
+            }
         }
         catch (Exception e)
         {

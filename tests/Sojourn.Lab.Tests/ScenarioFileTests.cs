@@ -8,6 +8,7 @@ using Sojourn.Lab.Evidence;
 using Sojourn.Lab.Nodes;
 using Sojourn.Lab.Scenarios;
 using Sojourn.Lab.Topology;
+using Sojourn.Roles.Configuration;
 using Sojourn.Storage;
 using Xunit;
 using Report = Sojourn.Lab.Evidence.Report;
@@ -61,6 +62,39 @@ public sealed class ScenarioFileTests
         Assert.Equal(userSpecific, store.FindVpns("alice@home.example")[0].UserSpecific);
         Assert.Equal(security, store.FindVpns("alice@home.example")[0].SecurityType);
         Assert.NotEmpty(NodeFiles.Secrets(run));
+    }
+
+    [Theory]
+    [InlineData(SecurityType.Esp)]
+    [InlineData(SecurityType.Ah)]
+    public void A_gateway_of_another_maker_and_the_home_agent_get_the_same_keys_each_from_its_own_side(SecurityType security)
+    {
+        var scenario = ScenarioDefinition.Load("network-vpn/1", new ScenarioOptions { Security = security, Gateway = GatewayPeer.Linux });
+        using var run = RunDirectory.Create();
+        NodeFiles.Write(scenario, run);
+        var (company, home) = (Association("sgw", "ha"), Association("ha", "sgw"));
+        Assert.Equal((company.SpiOut, company.SpiIn, company.Security, company.Algorithm), (home.SpiIn, home.SpiOut, home.Security, home.Algorithm));
+        Assert.Null(company.KeyFile);
+        Assert.Equal((Key(company.EncryptionKeyOutFile), Key(company.AuthenticationKeyOutFile)), (Key(home.EncryptionKeyInFile), Key(home.AuthenticationKeyInFile)));
+        Assert.Equal((Key(company.EncryptionKeyInFile), Key(company.AuthenticationKeyInFile)), (Key(home.EncryptionKeyOutFile), Key(home.AuthenticationKeyOutFile)));
+        Assert.NotEqual(Key(company.AuthenticationKeyOutFile), Key(company.AuthenticationKeyInFile));
+        Assert.Equal(security == SecurityType.Ah, Key(company.EncryptionKeyOutFile) is null);
+
+        static string? Key(FileReference? file) => file is null ? null : File.ReadAllText(file.FullPath);
+
+        AssociationOptions Association(string node, string name)
+        {
+            var read = ConfigurationReader.ReadFile(NodeFiles.ConfigurationOf(run, node));
+            Assert.True(!read.HasErrors, string.Join("; ", read.Findings));
+            return read.Node!.Associations.Single(a => a.Name == name);
+        }
+    }
+
+    [Fact]
+    public void A_scenario_without_a_Linux_gateway_says_so()
+    {
+        var refused = Assert.Throws<ScenarioException>(() => ScenarioDefinition.Load("network-vpn/4", new ScenarioOptions { Gateway = GatewayPeer.Linux }));
+        Assert.Contains("--gateway linux", refused.Message, StringComparison.Ordinal);
     }
 
     [Fact]

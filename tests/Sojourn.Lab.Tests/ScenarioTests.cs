@@ -3,6 +3,7 @@ using System.Text.Json;
 using Sojourn.DataPath.Netlink;
 using Sojourn.Engine;
 using Sojourn.Lab.Topology;
+using Sojourn.Lab.VirtualMachine;
 using Xunit;
 using Xunit.Abstractions;
 using Xunit.Sdk;
@@ -20,6 +21,14 @@ public sealed class NetworkVpn1Tests(ITestOutputHelper output) : ScenarioTests(o
     [InlineData(SecurityType.Ah, false, 20)]
     [InlineData(SecurityType.EncapsulationOnly, true, 20)]
     public Task Every_row_holds(SecurityType security, bool userSpecific, int delay) => HoldsAsync("network-vpn/1", security, userSpecific, delay);
+
+    /// <summary>The keys are typed into a kernel that knows nothing of us; the rest of the scenario is unchanged.</summary>
+    [LinuxGatewayTheory]
+    [ScenarioRows("network-vpn/1")]
+    [InlineData(SecurityType.Esp, true)]
+    [InlineData(SecurityType.Ah, false)]
+    public Task Every_row_holds_when_the_company_gateway_is_a_Linux_kernel(SecurityType security, bool userSpecific) =>
+        HoldsAsync("network-vpn/1", security, userSpecific, delay: 20, GatewayPeer.Linux);
 }
 
 public sealed class NetworkVpn4Tests(ITestOutputHelper output) : ScenarioTests(output)
@@ -41,9 +50,9 @@ public sealed class NetworkVpn4Tests(ITestOutputHelper output) : ScenarioTests(o
 public abstract class ScenarioTests(ITestOutputHelper output)
 {
     /// <param name="delay">One-way delay of every core link, in milliseconds.</param>
-    protected async Task HoldsAsync(string name, SecurityType security, bool userSpecific, int delay)
+    protected async Task HoldsAsync(string name, SecurityType security, bool userSpecific, int delay, GatewayPeer gateway = GatewayPeer.Own)
     {
-        var options = new ScenarioOptions { Security = security, UserSpecific = userSpecific, Delay = delay == 0 ? null : TimeSpan.FromMilliseconds(delay) };
+        var options = new ScenarioOptions { Security = security, UserSpecific = userSpecific, Gateway = gateway, Delay = delay == 0 ? null : TimeSpan.FromMilliseconds(delay) };
         var folder = Directory.CreateTempSubdirectory("lab-scenario").FullName;
         try
         {
@@ -87,6 +96,14 @@ public abstract class ScenarioTests(ITestOutputHelper output)
             Assert.All(File.ReadLines(Path.Combine(folder, "nodes", node.Name, "log.jsonl")), line => JsonDocument.Parse(line).Dispose());
             using var paths = JsonDocument.Parse(File.ReadAllText(Path.Combine(folder, "nodes", node.Name, "paths.json")));
         }
+
+        foreach (var node in scenario.Topology.Nodes.Where(n => n.Role == LabNode.MachineRole))
+        {
+            var states = File.ReadAllText(Path.Combine(folder, "nodes", node.Name, "xfrm-state.txt"));
+            Assert.Equal(2, states.Split("mode tunnel").Length - 1);
+            Assert.DoesNotContain(" 0(packets)", states, StringComparison.Ordinal);
+            Assert.Contains("0x***", File.ReadAllText(Path.Combine(folder, "nodes", node.Name, "entered.sh")), StringComparison.Ordinal);
+        }
     }
 
     private sealed class OutputProgress(ITestOutputHelper output) : ILabProgress
@@ -95,6 +112,15 @@ public abstract class ScenarioTests(ITestOutputHelper output)
 
         public void Note(string text) => output.WriteLine("    " + text);
     }
+}
+
+/// <summary>Skipped, with the reason, where the virtual machine cannot be had.</summary>
+[AttributeUsage(AttributeTargets.Method)]
+internal sealed class LinuxGatewayTheoryAttribute : TheoryAttribute
+{
+    private static readonly Lazy<string?> s_missing = new(() => Task.Run(() => GuestKernel.MissingAsync(CancellationToken.None)).GetAwaiter().GetResult());
+
+    public LinuxGatewayTheoryAttribute() => Skip = s_missing.Value;
 }
 
 /// <summary>The rows each scenario's report must have; one Row trait for each.</summary>

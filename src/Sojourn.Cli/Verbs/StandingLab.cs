@@ -64,7 +64,7 @@ internal static class StandingLab
         text.Append(CultureInfo.InvariantCulture, $"captures grow in {Path.Combine(run.Evidence, "captures")}\n\n");
         foreach (var node in run.Topology.Nodes)
         {
-            text.Append(CultureInfo.InvariantCulture, $"  {node.Name,-12} {node.Role,-16} {(node.RunsSojourn ? $"sojourn show paths --socket {NodeFiles.SocketOf(run.Directory, node.Name)}" : $"ip netns exec {run.SpaceOf(node.Name)} ping …")}\n");
+            text.Append(CultureInfo.InvariantCulture, $"  {node.Name,-12} {node.Role,-16} {(node.RunsSojourn ? $"sojourn show paths --socket {NodeFiles.SocketOf(run.Directory, node.Name)}" : node.Role == LabNode.MachineRole ? node.Label : $"ip netns exec {run.SpaceOf(node.Name)} ping …")}\n");
         }
 
         text.Append("\nsojourn lab down takes it down.\n");

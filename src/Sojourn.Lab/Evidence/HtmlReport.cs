@@ -77,6 +77,11 @@ public static class HtmlReport
             html.Append(CultureInfo.InvariantCulture, $"<tr><td><a href='nodes/{node.Name}/'>nodes/{node.Name}/</a></td><td>{Text(node.Label)}: configuration, log, paths</td></tr>");
         }
 
+        foreach (var node in scenario.Topology.Nodes.Where(n => n.Role == LabNode.MachineRole))
+        {
+            html.Append(CultureInfo.InvariantCulture, $"<tr><td><a href='nodes/{node.Name}/'>nodes/{node.Name}/</a></td><td>{Text(node.Label)}: commands entered, tables and counters of its kernel</td></tr>");
+        }
+
         return html.Append("</table></body></html>\n").ToString();
     }
 

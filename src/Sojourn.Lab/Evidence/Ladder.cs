@@ -87,7 +87,7 @@ public sealed record Ladder(IReadOnlyList<string> Nodes, IReadOnlyList<LadderSte
             "aaa" => 3,
             "home-agent" => 4,
             LabNode.RouterRole => 5,
-            "gateway" => 6,
+            "gateway" or LabNode.MachineRole => 6,
             _ => 7,
         })
         .ThenBy(n => n.Name, StringComparer.Ordinal)

@@ -3,13 +3,13 @@ using Sojourn.Lab.Nodes;
 namespace Sojourn.Lab.Evidence;
 
 /// <summary>
-/// tshark as an independent judge of every captured packet: nothing malformed, no expert error, no wrong checksum, no wrong
-/// ICV with the exported keys. Present where tshark is installed.
+/// tshark as an independent judge of every captured packet: nothing malformed, no expert error, no wrong checksum, no ESP
+/// that the exported keys do not open. Present where tshark is installed.
 /// </summary>
 public static class StrictJudge
 {
     private const string Fault =
-        "_ws.malformed || _ws.short || _ws.unreassembled || _ws.expert.severity >= 8388608 || ip.checksum.status == 0 || udp.checksum.status == 0 || tcp.checksum.status == 0 || icmp.checksum.status == 0";
+        "_ws.malformed || _ws.short || _ws.unreassembled || _ws.expert.severity >= 8388608 || ip.checksum.status == 0 || udp.checksum.status == 0 || tcp.checksum.status == 0 || icmp.checksum.status == 0 || (esp && !esp.pad_len)";
 
     // tshark 4.0 reads the long-format key generation nonces (RFC 3957) as short ones and loses its step in what follows;
     // the lab walks those messages itself (MobileIpView.IsWhole).

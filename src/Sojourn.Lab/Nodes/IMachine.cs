@@ -11,6 +11,6 @@ public interface IMachine : IAsyncDisposable
     /// <summary>Boots it inside the node's namespace and returns when it forwards packets.</summary>
     Task StartAsync(LabRun run, LabNode node, CancellationToken cancellation);
 
-    /// <summary>How a machine for a node of role <c>linux-machine</c> is made; null = this build has none.</summary>
-    public static Func<LabNode, IMachine>? Factory { get; set; }
+    /// <summary>Writes what the system itself tells about the run into a folder of the evidence, without secrets. The run still stands.</summary>
+    Task CollectAsync(string folder, CancellationToken cancellation);
 }

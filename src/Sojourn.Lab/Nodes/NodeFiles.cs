@@ -16,6 +16,9 @@ namespace Sojourn.Lab.Nodes;
 public static partial class NodeFiles
 {
     private const string KeysFolder = "keys", DatabaseFile = "subscribers.db", ForeignFolder = "foreign";
+
+    /// <summary>A foreign system gets the settings of the role in whose place it stands.</summary>
+    private const string MachineStandsFor = "gateway";
     private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
 
     /// <summary>Writes everything for every node of the scenario.</summary>
@@ -29,7 +32,7 @@ public static partial class NodeFiles
             authority.Write(run.FolderOf(ForeignFolder), identity, identity);
         }
 
-        foreach (var node in scenario.Topology.Nodes.Where(n => n.RunsSojourn))
+        foreach (var node in scenario.Topology.Nodes.Where(n => n.RunsSojourn || n.Role == LabNode.MachineRole))
         {
             var folder = run.FolderOf(node.Name);
             var settings = node.Settings ?? throw new ScenarioException($"node '{node.Name}' has a role but no settings");
@@ -70,7 +73,7 @@ public static partial class NodeFiles
     {
         var lab = new StringBuilder()
             .Append("node: ").Append(node.Name).Append('\n')
-            .Append("role: ").Append(node.Role).Append('\n')
+            .Append("role: ").Append(node.Role == LabNode.MachineRole ? MachineStandsFor : node.Role).Append('\n')
             .Append("state-directory: state\n")
             .Append("control: { socket: control.sock }\n")
             .Append("log: { level: information, file: log.jsonl }\n");

@@ -25,7 +25,7 @@ internal static class CommonRows
                 faults.AddRange(await StrictJudge.FaultsAsync(Path.Combine(run.Evidence, "captures", link.Name + ".pcapng"), run.Evidence, scenario.Damaged(link.Name), cancellation));
             }
 
-            rows.Check("LAB", "tshark, with the exported keys, finds no malformed packet, expert error or wrong checksum in any capture", faults.Count == 0,
+            rows.Check("LAB", "tshark, with the exported keys, opens every ESP packet and finds no malformed packet, expert error or wrong checksum in any capture", faults.Count == 0,
                 faults.Count == 0 ? string.Create(CultureInfo.InvariantCulture, $"{run.Topology.Links.Count} captures clean") : string.Join("; ", faults.Take(6)));
         }
 

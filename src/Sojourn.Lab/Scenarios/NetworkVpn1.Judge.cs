@@ -17,6 +17,7 @@ public sealed partial class NetworkVpn1
         var options = run.Definition.Options;
         var want = options.Security.Seen();
         rows.Part("Steps", () => Steps(captures, rows, want, options));
+        rows.Part("LinuxKernel", () => LinuxKernel(captures, rows, want));
         rows.Part("WholePath", () => WholePath(captures, rows, want, options));
         rows.Part("Order", () => Order(captures, rows));
         rows.Part("Unlisted", () => Unlisted(captures, rows));
@@ -53,8 +54,8 @@ public sealed partial class NetworkVpn1
     {
         var standing = captures.On("core-sgw").Where(p => p.SenderNode == "sgw" && p.Time >= _before!.From && p.Time <= _before.To && p.Protection == want && p.Between(Company, Home)).ToList();
         rows.Check("NV1.2", "the company's gateway has its tunnel to the home agent before anybody registers",
-            standing.Count > 0 && _tables.Rows("before", "sgw", "paths").Count > 0,
-            $"before any login: {standing.Count} {want.Name()} packets SGW > HA for {_before!.Sent} pings of the company host, {_tables.Rows("before", "sgw", "paths").Count} standing path(s)");
+            standing.Count > 0 && StandingTunnels > 0,
+            $"before any login: {standing.Count} {want.Name()} packets SGW > HA for {_before!.Sent} pings of the company host, {StandingTunnels} standing path(s)");
 
         var request = First(captures, "RRQ", "alice", "fa1");
         rows.Check("NV1.4", "the mobile node attaches to a visited network and sends a Registration Request to the foreign agent",

@@ -41,6 +41,7 @@ public sealed partial class NetworkVpn1 : Scenario
         run.Progress.Step("The company's tunnel stands before anybody has logged in");
         await _tables.TakeAsync(run, "before", cancellation);
         _before = await run.PingAsync("cn", Alice.ToString(), new PingOptions(3) { Wait = TimeSpan.FromMilliseconds(400) }, cancellation);
+        _kernelBefore = await LookIntoKernelAsync(run, cancellation);
 
         await run.WarmUpAsync("alice", "access-alice", Host.ToString(), cancellation);
         _alice = await run.RegisterAndLookAsync("alice", "access-alice", () => _tables.TakeAsync(run, "reply", cancellation), cancellation);
@@ -48,6 +49,7 @@ public sealed partial class NetworkVpn1 : Scenario
         _up = await run.PingAsync("alice", Host.ToString(), new PingOptions(20), cancellation);
         run.Progress.Note(_up.Summary);
         _down = await run.PingAsync("cn", Alice.ToString(), new PingOptions(5), cancellation);
+        _kernelAfter = await LookIntoKernelAsync(run, cancellation);
         await _tables.TakeAsync(run, "alice", cancellation);
         _agentRoutes = Routes(run, "fa1");
         _databaseShown = await run.SojournAsync(["show", "vpn-db", "--json", "--socket", run.Node("aaah").Control.SocketPath], cancellation);

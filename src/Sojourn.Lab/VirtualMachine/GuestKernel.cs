@@ -62,6 +62,20 @@ public sealed record GuestKernel(string Image, string Modules)
         }
     }
 
+    /// <summary>Why there can be no virtual machine here; null = there can, and the kernel is in the cache now.</summary>
+    public static async Task<string?> MissingAsync(CancellationToken cancellation)
+    {
+        try
+        {
+            await ObtainAsync(cancellation);
+            return Environment.UserName == "root" ? null : "network namespaces need root";
+        }
+        catch (ScenarioException e)
+        {
+            return e.Message;
+        }
+    }
+
     private static GuestKernel? Cached() =>
         Directory.Exists(CacheFolder)
             ? Directory.GetDirectories(CacheFolder, "linux-image-*").Order(StringComparer.Ordinal).Select(Unpacked).LastOrDefault(k => k is not null)

@@ -18,7 +18,8 @@ public sealed record Initramfs
     private static readonly string[] s_modules =
     [
         "virtio_pci", "virtio_console", "virtio_net",
-        "jitterentropy_rng", "drbg", "ctr", "aesni-intel", "cbc", "hmac", "sha256_generic", "crypto_null", "authenc", "authencesn", "echainiv", "seqiv", "gcm", "ghash-generic",
+        "ctr", "aesni-intel", "cbc", "hmac", "sha256_generic", "sha512_generic", "sha3_generic", "jitterentropy_rng", "drbg",
+        "crypto_null", "authenc", "authencesn", "echainiv", "seqiv", "gcm", "ghash-generic",
         "chacha_generic", "poly1305_generic", "chacha20poly1305",
         "xfrm_user", "esp4", "esp6", "ah4", "ah6", "ipip",
     ];
@@ -37,8 +38,8 @@ public sealed record Initramfs
     /// <summary>
     /// A command comes as one line: a token and the script in base64. Its output goes back, then a line with the token and
     /// the exit status. The port reads as ended once nobody holds its other side: the machine then switches itself off,
-    /// so that none is left behind by a program that crashed. Busybox's shell prefers its own, poorer commands whatever the
-    /// path says, unless a function has the name: <c>/programs</c> makes one for every program of the host.
+    /// so that none is left behind by a program that crashed (writing to such a port waits for ever). Busybox's shell prefers its own, poorer commands whatever the
+    /// path says, unless a function has the name: <c>/programs</c> makes one for every program of the host that busybox could have too (letters and digits).
     /// </summary>
     private const string Init =
         """
@@ -55,7 +56,7 @@ public sealed record Initramfs
             sleep 0.05
         done
         exec 3<>"$port"
-        echo "READY" >&3
+        timeout 10 sh -c 'echo READY >&3'
         while read -r token script <&3; do
             { cat /programs; echo "$script" | base64 -d; } >/command
             sh /command </dev/null >/output 2>&1
@@ -79,13 +80,16 @@ public sealed record Initramfs
         }
 
         archive.AddFile("init", Encoding.ASCII.GetBytes(Init.ReplaceLineEndings("\n")));
-        archive.AddFile("bin/busybox", File.ReadAllBytes(LabCommand.Find("busybox")!));
+        await AddProgramAsync(archive, LabCommand.Find("busybox")!, "/bin/busybox", cancellation);
         var functions = new StringBuilder();
         foreach (var name in s_programs.Concat(Programs))
         {
             var program = LabCommand.Find(name) ?? throw new ScenarioException($"the virtual machine is to have '{name}', which is not installed here");
-            await AddProgramAsync(archive, program, cancellation);
-            functions.Append(CultureInfo.InvariantCulture, $"{name}() {{ {program} \"$@\"; }}\n");
+            await AddProgramAsync(archive, program, program, cancellation);
+            if (name.All(char.IsAsciiLetterOrDigit))
+            {
+                functions.Append(CultureInfo.InvariantCulture, $"{name}() {{ {program} \"$@\"; }}\n");
+            }
         }
 
         archive.AddFile("programs", Encoding.ASCII.GetBytes(functions.ToString()));
@@ -106,14 +110,14 @@ public sealed record Initramfs
 
     private static string GuestPath(string module) => "lib/modules/" + (module.EndsWith(".xz", StringComparison.Ordinal) ? module[..^3] : module);
 
-    /// <summary>The program where it is here, and its libraries where its loader looks for them.</summary>
-    private static async Task AddProgramAsync(CpioArchive archive, string program, CancellationToken cancellation)
+    /// <summary>A program, and its libraries where its loader looks for them.</summary>
+    private static async Task AddProgramAsync(CpioArchive archive, string program, string path, CancellationToken cancellation)
     {
-        archive.AddFile(program, File.ReadAllBytes(program));
+        archive.AddFile(path, File.ReadAllBytes(program));
         var libraries = await LabCommand.RunAsync(["ldd", program], cancellation);
-        foreach (var path in libraries.Output.Split(['\n', ' ', '\t'], StringSplitOptions.RemoveEmptyEntries).Where(w => w.StartsWith('/')).Distinct())
+        foreach (var library in libraries.Output.Split(['\n', ' ', '\t'], StringSplitOptions.RemoveEmptyEntries).Where(w => w.StartsWith('/')).Distinct())
         {
-            archive.AddFile(path, File.ReadAllBytes(path));
+            archive.AddFile(library, File.ReadAllBytes(library));
         }
     }
 

@@ -74,14 +74,19 @@ public sealed partial class LinuxVirtualMachine : IAsyncDisposable
     /// <param name="interfaces">Interfaces of the namespace whose place the guest takes.</param>
     /// <param name="started">Told the emulator's process id as soon as there is one, so that it can be remembered; null = nobody.</param>
     /// <param name="cancellation">Gives up.</param>
+    /// <param name="folder">Made to hold its files until it has booted; null = one of the system's temporary folders.</param>
     /// <exception cref="ScenarioException">Something is missing on this machine, or the guest did not come up; the message says what.</exception>
     public static async Task<LinuxVirtualMachine> StartAsync(
-        GuestKernel kernel, Initramfs initramfs, NetworkNamespace space, IReadOnlyList<string> interfaces, Action<int>? started, CancellationToken cancellation)
+        GuestKernel kernel, Initramfs initramfs, NetworkNamespace space, IReadOnlyList<string> interfaces, Action<int>? started, CancellationToken cancellation, string? folder = null)
     {
-        var machine = new LinuxVirtualMachine(space, interfaces, Directory.CreateTempSubdirectory("sojourn-vm-").FullName);
+        var files = folder is null ? Directory.CreateTempSubdirectory("sojourn-vm-") : Directory.CreateDirectory(folder);
+        var machine = new LinuxVirtualMachine(space, interfaces, files.FullName);
         try
         {
             await machine.BootAsync(kernel, initramfs, started, cancellation);
+
+            // Emulator and guest have read and opened what was in it.
+            Directory.Delete(machine._folder, recursive: true);
             machine.Bridge();
             machine.Release = (await machine.ExecuteAsync("uname -r; " + string.Concat(interfaces.Select((_, i) => string.Create(CultureInfo.InvariantCulture, $"ip link set eth{i} up\n"))), cancellation)).Trim();
             return machine;
@@ -151,7 +156,10 @@ public sealed partial class LinuxVirtualMachine : IAsyncDisposable
         }
 
         _oneCommand.Dispose();
-        Directory.Delete(_folder, recursive: true);
+        if (Directory.Exists(_folder))
+        {
+            Directory.Delete(_folder, recursive: true);
+        }
     }
 
     private async Task<GuestResult> AnswerAsync(string script, CancellationToken cancellation)

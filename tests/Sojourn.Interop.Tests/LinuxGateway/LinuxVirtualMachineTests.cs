@@ -35,14 +35,20 @@ public sealed class LinuxVirtualMachineTests(ITestOutputHelper output) : IDispos
     public async Task Guests_boot_run_scripts_share_a_link_and_leave_nothing_behind()
     {
         var kernel = await GuestKernel.ObtainAsync(CancellationToken.None);
-        var machines = await Task.WhenAll(((string[])["a", "b"]).Select(n => LinuxVirtualMachine.StartAsync(kernel, new Initramfs(), _network.Namespace(n), ["up0"], null, CancellationToken.None)));
+        var initramfs = new Initramfs { Programs = ["nsenter"], Modules = ["xfrm_interface"], Files = new Dictionary<string, byte[]> { ["/opt/greet"] = "#!/bin/sh\necho hello $1\n"u8.ToArray() } };
+        var machines = await Task.WhenAll(((string[])["a", "b"]).Select(n => LinuxVirtualMachine.StartAsync(kernel, initramfs, _network.Namespace(n), ["up0"], null, CancellationToken.None)));
         var processes = machines.Select(m => Process.GetProcessById(m.ProcessId)).ToList();
         try
         {
             Assert.All(machines, m => Assert.InRange(m.BootTime, TimeSpan.Zero, s_bootLimit));
+            Assert.All(machines, m => Assert.DoesNotContain("cannot load", m.Console, StringComparison.Ordinal));
             output.WriteLine($"{machines[0].Release}, booted in {string.Join(" and ", machines.Select(m => m.BootTime))}");
             Assert.Equal(new GuestResult(3, "one\ntwo"), await machines[0].RunAsync("echo one; printf two; exit 3", CancellationToken.None));
             Assert.Equal(new GuestResult(127, "sh: nosuchcommand: not found\n"), await machines[0].RunAsync("nosuchcommand 2>&1 | sed 's/.*: \\(nosuch\\)/sh: \\1/'; exit 127", CancellationToken.None));
+
+            Assert.Equal("hello guest\n", await machines[0].ExecuteAsync("/opt/greet guest", CancellationToken.None));
+            Assert.Contains("util-linux", await machines[0].ExecuteAsync("nsenter --version", CancellationToken.None), StringComparison.Ordinal);
+            await machines[0].ExecuteAsync("ip link add ipsec0 type xfrm dev eth0 if_id 1; ip link show ipsec0", CancellationToken.None);
 
             // A refused command stops the script; what it printed comes back without keys.
             var refused = await Assert.ThrowsAsync<ScenarioException>(() => machines[0].ExecuteAsync($"echo 0x{new string('a', 64)}\nfalse\necho on", CancellationToken.None));
