@@ -65,7 +65,8 @@ internal sealed class ControlEndpoints(NodeHost host)
         return new StatusDocument(
             Node, options.Role, NodeHost.Version, Environment.ProcessId, host.Node.Started, (long)(DateTimeOffset.UtcNow - host.Node.Started).TotalSeconds,
             host.Health.Summary, host.Health.Reasons, options.File, host.Loaded, host.RestartNeededFor, options.Diameter?.Identity, host.Node.KeyExportPath,
-            [.. concessions], await host.Tables.Counts().ConfigureAwait(false));
+            [.. concessions], await host.Tables.Counts().ConfigureAwait(false),
+            new SortedDictionary<string, long>(host.Tables.Counters().Counters.Where(c => c.Value != 0).ToDictionary(), StringComparer.Ordinal));
     }
 
     private async Task Metrics(HttpContext context)

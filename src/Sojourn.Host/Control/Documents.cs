@@ -18,10 +18,11 @@ namespace Sojourn.Host.Control;
 /// <param name="Schema">Kind and version, e.g. <c>sojourn/paths/1</c>.</param>
 public abstract record Document([property: JsonPropertyOrder(-2)] string Schema, [property: JsonPropertyOrder(-1)] string Node);
 
+/// <param name="Counted">Every counter that is not 0, by dotted name: what was done, refused and dropped.</param>
 public sealed record StatusDocument(
     string Node, NodeRole Role, string Version, int ProcessId, DateTimeOffset Started, long UptimeSeconds, string Health, IReadOnlyList<HealthReason> Reasons,
     string ConfigurationFile, DateTimeOffset ConfigurationLoaded, IReadOnlyList<string> RestartNeededFor, string? DiameterIdentity, string? KeyExport,
-    IReadOnlyList<string> Concessions, CountsView Counts) : Document("sojourn/status/1", Node);
+    IReadOnlyList<string> Concessions, CountsView Counts, IReadOnlyDictionary<string, long> Counted) : Document("sojourn/status/1", Node);
 
 /// <param name="Paths">Desired paths.</param>
 /// <param name="PathsUp">Those of them that are installed and active.</param>

@@ -25,6 +25,7 @@ public sealed partial class NetworkVpn1
         rows.Part("Marks", () => Marks(captures, rows, want));
         rows.Part("Sizes", () => Sizes(captures, rows, want));
         rows.Part("Impostor", () => Impostor(captures, rows));
+        rows.Part("Noise", () => Noise(rows));
         rows.Part("Careless", () => Careless(captures, rows));
         rows.Part("Shares", () => Shares(captures, rows, options));
         rows.Part("Provisioned", () => Provisioned(captures, rows));
@@ -81,7 +82,7 @@ public sealed partial class NetworkVpn1
 
         var toCompany = captures.On("core-ha").During(_up!).Where(p => p.SenderNode == "ha" && p.Between(Home, Company) && p.Protection == want).ToList();
         var toAgent = captures.On("core-ha").During(_up!).Where(p => p.SenderNode == "ha" && p.Between(Home, Agent) && p.Protection == want).ToList();
-        var signalling = captures.On("core-sgw").Where(p => p.ReceiverNode == "sgw" && p.Protection == SeenProtection.None && p.Packet.Destination.Equals(Company)).ToList();
+        var signalling = SignalledToCompany(captures);
         rows.Check("NV1.8", "the HA sets its tunnels to SGW and FA and takes what comes from both; nothing is signalled to SGW",
             toCompany.Count >= _up!.Sent && toAgent.Count >= _up.Sent && signalling.Count == 0,
             $"{toCompany.Count} {want.Name()} HA > SGW, {toAgent.Count} HA > FA; {signalling.Count("signalling packets to SGW")}");
@@ -160,7 +161,7 @@ public sealed partial class NetworkVpn1
         var home = _tables.Legs("reply", "ha", Home, Agent);
         rows.Check("NV-A2", "at the instant the RRP leaves the FA both directions FA-HA are installed at FA and HA", agent == (true, true) && home == (true, true),
             $"with the reply held on the access link: FA out {agent.Out} in {agent.In}, HA out {home.Out} in {home.In}");
-        var toCompany = captures.On("core-sgw").Where(p => p.ReceiverNode == "sgw" && p.Packet.Destination.Equals(Company) && p.Protection == SeenProtection.None).ToList();
+        var toCompany = SignalledToCompany(captures);
         rows.Check("NV-A2", "SGW sees no signalling packet at all, in the whole run", toCompany.Count == 0, toCompany.Count("unprotected packets to SGW"));
     }
 
@@ -257,6 +258,28 @@ public sealed partial class NetworkVpn1
         var before = _tables.Paths("before-mallory", "ha", "alice@home.example");
         var after = _tables.Paths("mallory", "ha", "alice@home.example");
         rows.Check("NV-A27", "the old path is unchanged and still carries", before.Count > 0 && before.SequenceEqual(after) && _afterMallory!.AllArrived, $"HA paths of alice before: {string.Join("; ", before)}; after: {string.Join("; ", after)}; ping: {_afterMallory!.Summary}");
+    }
+
+    /// <summary>Everything unprotected that any node sent to the company's gateway; not what the scenario put on the link.</summary>
+    private static List<Sighting> SignalledToCompany(CaptureSet captures) =>
+        [.. captures.On("core-sgw").Where(p => p.ReceiverNode == "sgw" && p.Packet.Destination.Equals(Company) && p.Protection == SeenProtection.None && p.Frame.Comment is null)];
+
+    /// <summary>A stranger's noise changed no table, is counted under names that `status` shows, and hurt nobody.</summary>
+    private void Noise(RowBook rows)
+    {
+        foreach (var (node, sent) in _noise)
+        {
+            string[] Standing(string moment) => [.. _tables.Rows(moment, node, "paths").Select(PathText), .. _tables.Rows(moment, node, "vpn-cache").Select(r => r.GetRawText())];
+            var counted = _tables.Increase("quiet", "noise", node).Where(c => RefusalNames.Any(n => c.Name.Contains(n, StringComparison.Ordinal))).ToList();
+            var isServer = node.StartsWith("aaa", StringComparison.Ordinal);
+
+            // A gateway need not count ICMP it does not know; a static one has no Mobile IP port.
+            var expected = isServer ? sent : NoisePackets * (node == "sgw" ? 3 : 4);
+            rows.Check("LAB", $"noise on the ports of {node} changes nothing and is counted by name", Standing("quiet").SequenceEqual(Standing("noise")) && counted.Sum(c => c.By) >= expected,
+                string.Create(CultureInfo.InvariantCulture, $"{sent} {(isServer ? "connections" : "packets")}; {string.Join(", ", counted.Select(c => $"{c.Name} +{c.By}"))}"));
+        }
+
+        rows.Check("LAB", "after the noise the users' traffic goes on", _afterNoise!.AllArrived, _afterNoise.Summary);
     }
 
     /// <summary>NV-A21.</summary>

@@ -38,7 +38,17 @@ internal sealed class Tables
     public long Counter(string moment, string node, string ending) =>
         Table(moment, node, "counters") is { } table ? Sum(table, ending) : 0;
 
+    /// <summary>Counters of a node that are higher at the second moment, and by how much.</summary>
+    public IReadOnlyList<(string Name, long By)> Increase(string before, string after, string node)
+    {
+        var old = Counters(before, node);
+        return [.. Counters(after, node).Select(c => (c.Key, c.Value - old.GetValueOrDefault(c.Key))).Where(c => c.Item2 > 0)];
+    }
+
     public JsonElement? Table(string moment, string node, string table) => _taken.TryGetValue((moment, node, table), out var content) ? content : null;
+
+    private Dictionary<string, long> Counters(string moment, string node) =>
+        Table(moment, node, "counters") is { } table ? table.GetProperty("counters").EnumerateObject().ToDictionary(p => p.Name, p => p.Value.GetInt64()) : [];
 
     private static string[] TablesOf(LabNode node) => node.Role == "aaa" ? ["counters", "vpn-cache"] : ["counters", "paths", "vpn-cache"];
 

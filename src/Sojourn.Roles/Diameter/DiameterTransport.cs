@@ -192,7 +192,7 @@ public sealed class DiameterTransport : IAsyncDisposable
             var remote = (IPEndPoint)socket.RemoteEndPoint!;
             if (!Admit(remote.Address))
             {
-                Interlocked.Increment(ref _refused);
+                Refuse(remote, "too many connections");
                 socket.Dispose();
                 continue;
             }
@@ -202,6 +202,12 @@ public sealed class DiameterTransport : IAsyncDisposable
             _connections[connection.Id] = connection;
             Run(ServeAsync(connection, secured));
         }
+    }
+
+    private void Refuse(IPEndPoint remote, string reason)
+    {
+        Interlocked.Increment(ref _refused);
+        _options.Refused?.Invoke(remote, reason);
     }
 
     /// <summary>Counts an accepted connection; total, per source, and handshakes under way are limited.</summary>
@@ -258,7 +264,7 @@ public sealed class DiameterTransport : IAsyncDisposable
         {
             if (inHandshake)
             {
-                Interlocked.Increment(ref _refused);
+                Refuse(connection.Remote, Reason(e));
             }
 
             Lose(connection, Reason(e));

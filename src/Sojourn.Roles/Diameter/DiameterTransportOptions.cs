@@ -27,6 +27,9 @@ public sealed record DiameterTransportOptions
     /// <summary>Octets waiting to be written to one peer; a peer that reads slower is disconnected.</summary>
     public int MaximumQueuedOctets { get; init; } = 8 * 1024 * 1024;
 
+    /// <summary>Told of every accepted connection that was closed before it became a peer's: from where, why.</summary>
+    public Action<IPEndPoint, string>? Refused { get; init; }
+
     /// <summary>How long a graceful close may take to write what is queued.</summary>
     public TimeSpan CloseTimeout { get; init; } = TimeSpan.FromSeconds(5);
 }

@@ -38,6 +38,7 @@ public sealed class RunningNode : IDisposable
     private readonly List<IEffectPort> _ports = [];
     private readonly EngineHost _host;
     private readonly DiameterTransport? _transport;
+    private long _lastRefusal;
     private volatile bool _started;
     private volatile EspKeyExport? _keyExport;
 
@@ -220,10 +221,23 @@ public sealed class RunningNode : IDisposable
                 Listeners = [.. diameter.Listen.Select(listen => new DiameterListener(new IPEndPoint(listen.Address, listen.Port), identity is not null))],
                 Tls = identity,
                 AllowPlainTcp = diameter.AllowPlainTcp,
+                Refused = RefusedConnection,
             },
             Post);
         _resources.Push(new Closing(transport));
         return transport;
+    }
+
+    /// <summary>Counts every refused connection and reports at most one a second, so that nobody can fill the log.</summary>
+    private void RefusedConnection(IPEndPoint remote, string reason)
+    {
+        _services.Count("diameter.connection.refused", 1);
+        var now = _services.Time.GetTimestamp();
+        var last = Interlocked.Read(ref _lastRefusal);
+        if ((last == 0 || _services.Time.GetElapsedTime(last, now) >= TimeSpan.FromSeconds(1)) && Interlocked.CompareExchange(ref _lastRefusal, now, last) == last)
+        {
+            _services.Report(new EngineEvent("diameter.peer.refused", EventSeverity.Warning, reason) { Peer = remote.ToString(), Rule = "M2" });
+        }
     }
 
     /// <summary>In the reverse order of opening; one that fails does not keep the others.</summary>
