@@ -160,7 +160,7 @@ public sealed partial class HomeAaaServer
 
     private Refusal? DecideLegs(AccessRequest access, HomeSession? live, DateTimeOffset now, TimeSpan lifetime, ref HomeSession candidate)
     {
-        var moved = live is null ? [] : Move(live, access);
+        var moved = live is null ? [] : Renew(live, access);
         if (live is not null && !access.ServiceUpdate)
         {
             // S116: only the foreign agent is rewritten.
@@ -176,32 +176,32 @@ public sealed partial class HomeAaaServer
             return refusal;
         }
 
-        // What the update did not touch stays as it is, keys and SPIs included.
+        // What the update did not touch stays as it is but for its keys.
         var kept = legs.Select(leg => moved.FirstOrDefault(old => IsSameService(old, leg)) ?? leg).ToList();
         _decision.Release(legs.Except(kept));
         candidate = candidate with { Legs = kept };
         return null;
     }
 
-    /// <summary>The legs at the new care-of address; first at the one the AAAF moved the session to without telling (R34).</summary>
-    private static List<PathLeg> Move(HomeSession live, AccessRequest access)
+    /// <summary>
+    /// The legs at the care-of address asked for, every derived key fresh (M3), also when the address is the same: whoever
+    /// asks through the AAA servers may have restarted and lost its counters. A registration that is to leave everything as it
+    /// is goes from the foreign agent straight to the home agent (NV9.6).
+    /// </summary>
+    private static List<PathLeg> Renew(HomeSession live, AccessRequest access) => [.. live.Legs.Select(leg =>
     {
-        if (access.CachedMove is { } known && access.OriginatingForeignAaa is not null)
+        var moved = leg.Profile.SourceGateway.Equals(live.CareOfAddress) ? leg.Profile with { SourceGateway = access.CareOfAddress } : leg.Profile;
+        if (moved.Keying is not ProfileKeying.Derived && live.CareOfAddress.Equals(access.CareOfAddress))
         {
-            return [.. live.Legs.Select(leg => leg.Profile.MovedTo(live.CareOfAddress, access.CareOfAddress, known.Freshness) is var profile && ReferenceEquals(profile, leg.Profile)
-                ? leg
-                : leg with { Profile = profile with { Revision = known.Revision } })];
+            return leg;
         }
 
-        if (access.MobilitySession is null && live.CareOfAddress.Equals(access.CareOfAddress))
-        {
-            // The foreign agent knows nothing of this user: it, or the home agent, has restarted, and a counter that
-            // begins again under the same key would repeat nonces (spec M3).
-            return [.. live.Legs.Select(leg => leg.Profile.Keying is ProfileKeying.Derived ? leg with { Profile = leg.Profile.ForRegistration(access.Registration.Identification) } : leg)];
-        }
+        var fresh = moved.Keying is ProfileKeying.Derived || !ReferenceEquals(moved, leg.Profile) ? moved.ForRegistration(access.Registration.Identification) : moved;
 
-        return [.. live.Legs.Select(leg => leg with { Profile = leg.Profile.MovedTo(live.CareOfAddress, access.CareOfAddress, access.Registration.Identification) })];
-    }
+        // Moves the AAAF answered from its cache have counted revisions on meanwhile (R34).
+        var seen = access is { CachedMove: { } known, OriginatingForeignAaa: not null } ? known.Revision + 1 : 0;
+        return leg with { Profile = fresh with { Revision = Math.Max(fresh.Revision, seen) } };
+    })];
 
     private List<PathLeg> ReplaceOldRoots(IReadOnlyList<PathLeg> legs, ulong identification, DateTimeOffset now, TimeSpan lifetime) =>
         [.. legs.Select(leg => leg.Profile is { Keying: ProfileKeying.Derived derived, KeyExpiry: { } expiry } && expiry < now + lifetime
