@@ -121,6 +121,12 @@ public sealed partial class CorrespondentGateway
             return;
         }
 
+        if (IsSpent(profile))
+        {
+            Refuse(BindingStatus.Unspecified, "gateway.bu.spent_keys", "this gateway has restarted and may have used these keys before; the node has to register anew", "M3");
+            return;
+        }
+
         if (known?.Bindings.ContainsKey(profile.ProfileNumber) != true && _count >= _options.MostBindings)
         {
             Refuse(BindingStatus.InsufficientResources, "gateway.bu.table_full", "this gateway holds as many bindings as it may", "M9");

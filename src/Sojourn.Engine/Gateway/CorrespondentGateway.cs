@@ -5,6 +5,9 @@
 //   Identification gets none either: it is a repetition, and the home agent has moved on.
 // - The same update once more, octet for octet, is a home agent that missed the BA: it gets the same BA, nothing changes.
 // - A lifetime above the limit is cut, not refused; the BR at the threshold brings the next update in time.
+// - Outbound counters do not survive a restart. Keys made before this life began (their freshness is the Identification of
+//   the registration that made them, a time) may have been used, so nothing is sent under them (M3): restored bindings only
+//   receive, and an update with such keys is refused until the node registers anew. Preset associations are not affected.
 // - One BR for each mobile node and run-down: it names the node, and the home agent renews what it still has for this
 //   gateway (NV7.14).
 using System.Net;
@@ -15,12 +18,14 @@ namespace Sojourn.Engine.Gateway;
 
 /// <summary>
 /// Correspondent gateway (PCN, spec NV4.7, NV4.8, NV7.12-NV7.15, M9): takes the binding updates for the correspondents
-/// behind it and acts for them. Bindings survive a restart; the runner must keep the counters of their outbound
-/// associations too (M5). Command: <see cref="ClearBinding"/>.
+/// behind it and acts for them. Bindings survive a restart; the runner keeps the counters of preset associations (M5). Command: <see cref="ClearBinding"/>.
 /// </summary>
 public sealed partial class CorrespondentGateway : IEngine
 {
     private const string Table = "gateway.binding";
+
+    /// <summary>One record, there once this gateway has ever run: keys older than this life may have been used.</summary>
+    private static readonly StateKey EarlierLife = new("gateway.life", "started");
 
     private readonly IVpnProfileEncoding _encoding;
     private readonly IRandomSource _random;
@@ -29,6 +34,9 @@ public sealed partial class CorrespondentGateway : IEngine
     private CorrespondentGatewayOptions _options;
     private Dictionary<IPAddress, Contract> _contracts;
     private int _count;
+
+    /// <summary>Derived keys made up to then may have been used in an earlier life; null in the first one.</summary>
+    private DateTimeOffset? _spentUntil;
 
     /// <param name="encoding">Reads and writes the profile inside an update.</param>
     public CorrespondentGateway(CorrespondentGatewayOptions options, IVpnProfileEncoding encoding, IRandomSource random)
@@ -62,6 +70,15 @@ public sealed partial class CorrespondentGateway : IEngine
         {
             case EngineStarted started:
                 Vpn.Start(effects);
+                if (started.State.Any(saved => saved.Key == EarlierLife))
+                {
+                    _spentUntil = now + _options.TimestampTolerance;
+                }
+                else
+                {
+                    effects.Emit(new SaveState(EarlierLife, new byte[] { 1 }));
+                }
+
                 Restore(started.State, now, effects);
                 break;
             case DatagramReceived datagram when datagram.Destination.Port == MobileIpv4Limits.Port:
@@ -260,12 +277,16 @@ public sealed partial class CorrespondentGateway : IEngine
         }
     }
 
-    private static VpnSession SessionOf(MobileNodeBindings node) => new()
+    private bool IsSpent(VpnProfile profile) => profile.Keying is ProfileKeying.Derived derived && _spentUntil is { } until
+        && !Identification.IsAfter(derived.Freshness, Identification.FromTime(until));
+
+    private VpnSession SessionOf(MobileNodeBindings node) => new()
     {
         Session = node.Session,
         Nai = node.Nai,
         HomeAddress = node.HomeAddress,
         Profiles = [.. node.Bindings.Values.Select(b => b.Profile).OrderBy(p => p.ProfileNumber)],
+        OutboundReady = !node.Bindings.Values.Any(b => IsSpent(b.Profile)),
     };
 
     private static void Report(EffectSink effects, string kind, EventSeverity severity, string text, MobileNodeBindings node, string rule) =>

@@ -125,8 +125,11 @@ internal sealed class GatewayHarness
 
     public long Count(string counter) => All.OfType<CountEvent>().Where(c => c.Counter == counter).Sum(c => c.Amount);
 
-    /// <summary>What a store holds after all effects so far.</summary>
-    public IReadOnlyList<SavedState> Saved()
+    /// <summary>Bindings in the store.</summary>
+    public IReadOnlyList<SavedState> Saved() => [.. Disk().Where(s => s.Key.Table == "gateway.binding")];
+
+    /// <summary>All that a store holds after all effects so far.</summary>
+    public IReadOnlyList<SavedState> Disk()
     {
         var state = new Dictionary<StateKey, ReadOnlyMemory<byte>>();
         foreach (var effect in All)
