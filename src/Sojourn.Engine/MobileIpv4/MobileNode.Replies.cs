@@ -198,9 +198,16 @@ public sealed partial class MobileNode
         Report(
             effects, "registration.refused", EventSeverity.Warning,
             $"registration refused with code {reply.Code.Describe()}{(reason is null ? "" : ": " + reason)}", Registration, "RFC 5944 3.6.2.3", agent.ToString());
-        if (State is MobileNodeState.Deregistering)
+        if (State is MobileNodeState.Deregistering deregistering)
         {
-            // Nothing to repair: the binding ends with its lifetime at the latest.
+            // A stale challenge or a wrong clock must not keep the user's paths alive; this reply brought what was missing.
+            if (deregistering.Attempt < AttemptsBeforeNewKeys && _agents.ContainsKey(agent) && IsOutOfStep(reply.Code) && Repair(reply, agent, pending, now))
+            {
+                SendDeregistration(agent, deregistering.Attempt + 1, now, effects);
+                return;
+            }
+
+            // The binding ends with its lifetime at the latest.
             Detach(effects);
             State = new MobileNodeState.Stopped();
             return;
@@ -223,6 +230,9 @@ public sealed partial class MobileNode
         var until = _lastRequest + pause;
         State = new MobileNodeState.Pausing(agent, until > now ? until : now);
     }
+
+    private static bool IsOutOfStep(RegistrationReplyCode code) => code is
+        RegistrationReplyCode.ForeignUnknownChallenge or RegistrationReplyCode.ForeignStaleChallenge or RegistrationReplyCode.HomeIdentificationMismatch;
 
     /// <summary>Sets right what the code says is wrong; false when nothing can be.</summary>
     private bool Repair(RegistrationReply reply, IPAddress agent, PendingRequest pending, DateTimeOffset now)

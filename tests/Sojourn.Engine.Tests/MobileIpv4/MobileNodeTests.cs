@@ -367,6 +367,23 @@ public class MobileNodeTests
         Assert.Equal(1800, Request(mn.Tell(new RegisterNode())).Lifetime);
     }
 
+    // MN --RRQ lifetime 0, used challenge--> FA, MN <--RRP 106, new challenge-- FA, and once more with that one
+    [Fact]
+    [Trait("Row", "NV9.8")]
+    public void Deregistration_refused_for_its_challenge_is_sent_again_with_the_new_one()
+    {
+        var mn = new MobileNodeHarness();
+        mn.RegisterAt(Agent.Old);
+        var first = Request(mn.Tell(new DeregisterNode()));
+        var refused = mn.Answer(first, Agent.Old, RegistrationReplyCode.ForeignStaleChallenge);
+        var again = Request(mn.Deliver(refused, Agent.Old));
+        Assert.Equal(0, again.Lifetime);
+        Assert.Equal(refused.Extensions.Find<ChallengeExtension>()!.Challenge, again.Extensions.Find<ChallengeExtension>()!.Challenge);
+        mn.Deliver(mn.Answer(again, Agent.Old), Agent.Old);
+        Assert.IsType<MobileNodeState.Stopped>(mn.Node.State);
+        Assert.Equal(1, mn.Count("mn.deregistered"));
+    }
+
     [Fact]
     public void Deregistration_that_nobody_answers_still_ends()
     {
