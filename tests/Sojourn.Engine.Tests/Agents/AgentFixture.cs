@@ -42,16 +42,19 @@ internal sealed class AgentFixture
     private readonly Func<HomeAgentOptions, HomeAgentOptions> _homeAgent;
     private readonly Func<ForeignAgentOptions, ForeignAgentOptions> _foreignAgent;
     private readonly Func<MobileNodeOptions, MobileNodeOptions> _mobileNode;
+    private readonly Func<CorrespondentGatewayOptions, CorrespondentGatewayOptions> _gateway;
     private readonly HomeAaaOptions _homeAaa;
     private int _seed;
 
     public AgentFixture(
         Func<HomeAgentOptions, HomeAgentOptions>? homeAgent = null, Func<ForeignAgentOptions, ForeignAgentOptions>? foreignAgent = null,
-        Func<MobileNodeOptions, MobileNodeOptions>? mobileNode = null, HomeAaaOptions? homeAaa = null, int seed = 1)
+        Func<MobileNodeOptions, MobileNodeOptions>? mobileNode = null, HomeAaaOptions? homeAaa = null, int seed = 1,
+        Func<CorrespondentGatewayOptions, CorrespondentGatewayOptions>? gateway = null)
     {
         _homeAgent = homeAgent ?? (o => o);
         _foreignAgent = foreignAgent ?? (o => o);
         _mobileNode = mobileNode ?? (o => o);
+        _gateway = gateway ?? (o => o);
         _seed = seed * 1000;
         Directory.Subscribers[Alice] = new Subscriber(Alice, 0x200, AliceKey, AliceHome, null, true);
         Directory.Subscribers[Bob] = new Subscriber(Bob, 0x201, BobKey, BobHome, null, true);
@@ -164,12 +167,12 @@ internal sealed class AgentFixture
         AaaFixture.Node(name, "aaah"), Random());
 
     public CorrespondentGateway NewGateway(IPAddress address, string serves) => new(
-        new CorrespondentGatewayOptions
+        _gateway(new CorrespondentGatewayOptions
         {
             Gateway = address,
             Correspondents = [IPNetwork.Parse(serves)],
             Contracts = [new HomeAgentContract("home", Ha, [Homes], 500, ContractSecret(address))],
-        },
+        }),
         new VpnProfileAvps(DiameterDictionary.Default), Random());
 
     /// <summary>A user's VPN to the company: standing SGW tunnel, static (NV1).</summary>

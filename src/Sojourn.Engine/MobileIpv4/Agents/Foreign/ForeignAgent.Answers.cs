@@ -38,7 +38,7 @@ public sealed partial class ForeignAgent
 
         if (!ama.Reply.Code.IsAccepted())
         {
-            Relay(pending, ama.Reply, null, effects);
+            Relay(pending, ama.Reply, KnownAssociation(pending), effects);
             Refused(pending, ama.Reply, now, effects);
             return;
         }
@@ -82,13 +82,16 @@ public sealed partial class ForeignAgent
                 return;
             }
 
-            Relay(pending, reply, null, effects);
+            Relay(pending, reply, KnownAssociation(pending), effects);
             Refused(pending, reply, now, effects, ReasonOf(answer));
             return;
         }
 
         RefuseRequest(pending, new(RegistrationChecks.CodeOf(answer.ResultCode), "fa.rrq.refused", ReasonOf(answer) ?? DiameterResult.Name(answer.ResultCode), "NV9.7"), now, effects);
     }
+
+    /// <summary>A node that shares a key with this agent believes no refusal without it.</summary>
+    private MobilityAssociation? KnownAssociation(PendingRegistration pending) => _visitors.GetValueOrDefault(pending.Request.HomeAddress)?.MobileNode;
 
     private string? ReasonOf(DiameterMessage answer) =>
         answer.Avps.TryGetText(_vpn.VpnRefusalReason, out var reason) || answer.Avps.TryGetText(AvpKeys.ErrorMessage, out reason) ? reason : null;
@@ -145,9 +148,24 @@ public sealed partial class ForeignAgent
                 return;
             }
 
+            AskAaaNext(pending, now);
             Relay(pending, reply, allowed.MobileNode, effects);
             Refused(pending, reply, now, effects);
             return;
+        }
+
+        SettleEarlier(pending);
+        if (!pending.IsNewHere)
+        {
+            // What was known when the request went out may have changed while the home agent thought.
+            if (_visitors.GetValueOrDefault(allowed.HomeAddress) is not { } current || current.Session != allowed.Session)
+            {
+                _underWay.Remove(pending.Key);
+                effects.Count("fa.rrp.visitor_gone");
+                return;
+            }
+
+            allowed = current;
         }
 
         if (reply.Lifetime == 0)
@@ -242,6 +260,28 @@ public sealed partial class ForeignAgent
         }
 
         Terminate(pending.DiameterSession, allowed.Session, allowed.Nai, allowed.HomeRealm, TerminationCause.Administrative, now, effects);
+    }
+
+    /// <summary>The home agent does not renew: it may have lost the binding, or the key. The AAA servers find out with the next request.</summary>
+    private void AskAaaNext(PendingRegistration pending, DateTimeOffset now)
+    {
+        var superseded = _awaitingHomeAgent.Values.Any(p => p.Request.HomeAddress.Equals(pending.Request.HomeAddress)
+            && Identification.IsAfter(p.Request.Identification, pending.Request.Identification));
+        if (!superseded && !pending.IsNewHere && _visitors.TryGetValue(pending.Request.HomeAddress, out var visitor))
+        {
+            _visitors[visitor.HomeAddress] = visitor with { AuthorizedUntil = now };
+        }
+    }
+
+    /// <summary>Earlier requests of a node whose later one was granted need no answer any more.</summary>
+    private void SettleEarlier(PendingRegistration granted)
+    {
+        foreach (var (key, earlier) in _awaitingHomeAgent.Where(p => p.Key.Home.Equals(granted.Request.HomeAddress)
+            && Identification.IsAfter(granted.Request.Identification, p.Value.Request.Identification)).ToList())
+        {
+            _awaitingHomeAgent.Remove(key);
+            _underWay.Remove(earlier.Key);
+        }
     }
 
     private void Refused(PendingRegistration pending, RegistrationReply reply, DateTimeOffset now, EffectSink effects, string? reason = null)

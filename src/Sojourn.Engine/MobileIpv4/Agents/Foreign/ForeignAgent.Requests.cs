@@ -89,6 +89,7 @@ public sealed partial class ForeignAgent
         && mobileNode.IsValidAt(now) && homeAgent.IsValidAt(now)
         && visitor.Nai == pending.Nai && visitor.LinkAddress == pending.LinkAddress
         && !pending.Request.Extensions.HasServiceUpdateRequest(_options.EnterpriseNumber)
+        && pending.Request.Extensions.Find<KeyGenerationNonceRequestExtension>() is null
         && pending.Request.TryFindAuthentication(AuthenticationKind.MobileHome, out _, out _)
         && pending.Request.Check(pending.Octets.Span, AuthenticationKind.MobileForeign, mobileNode) == AuthenticationResult.Valid;
 
@@ -206,8 +207,7 @@ public sealed partial class ForeignAgent
             Identification = pending.Request.Identification,
             Extensions = MobileIpExtensions.Of(ProjectExtensions.RefusalReason(_options.EnterpriseNumber, refusal.Text)),
         };
-        var association = _visitors.GetValueOrDefault(pending.Request.HomeAddress)?.MobileNode;
-        ToMobileNode(pending, WithForeignPart(reply, pending, association), pending.Request.HomeAddress, effects);
+        ToMobileNode(pending, WithForeignPart(reply, pending, KnownAssociation(pending)), pending.Request.HomeAddress, effects);
         _ = now;
     }
 

@@ -214,12 +214,7 @@ public sealed partial class ForeignAgent : DiameterApplication
             _awaitingHomeAgent.Remove(key);
             effects.Count("fa.rrp.timeout");
             Abandon(pending, now, effects);
-            if (!pending.IsNewHere && _visitors.TryGetValue(pending.Request.HomeAddress, out var visitor))
-            {
-                // The home agent may have lost the binding, or the key; the AAA servers find out.
-                _visitors[visitor.HomeAddress] = visitor with { AuthorizedUntil = now };
-            }
-
+            AskAaaNext(pending, now);
             RefuseRequest(pending, new RequestRefusal(RegistrationReplyCode.ForeignRegistrationTimeout, "fa.rrq.refused", "the home agent did not answer", "RFC 5944 3.7.2.3"), now, effects);
         }
 

@@ -82,6 +82,12 @@ public sealed partial class HomeAgent
         }
 
         var lifetime = Granted(request);
+        if (avps.TryGetUnsigned32(AvpKeys.AuthorizationLifetime, out var authorized) && authorized < lifetime)
+        {
+            // RFC 4004 7.4: a binding never outlives its authorization.
+            lifetime = (ushort)authorized;
+        }
+
         Process(
             new Registration
             {

@@ -2,6 +2,9 @@
 // - R49: the BU of S215 and that of figure 21 are one and the same, sent once per dynamic profile.
 // - A retransmission is a new update with a later Identification: a gateway that has taken a later update of the same
 //   node, for another profile, could not accept the old one any more (docs/wire-extensions.md section 3).
+// - R42, NV9.6: a renewal refreshes the lifetime at dynamic gateways. A gateway that is silent then changes nothing, for it
+//   has the profile; one that refuses keys it took before has restarted, and the registration is refused with code 132, so
+//   that the foreign agent has new ones made (M3).
 // - NV9.9 on a move: a gateway that served the earlier place and took the new profile keeps it when the registration is
 //   refused after all. Its former keys must not come back (M3), and what it sends to the new place is lost, not clear;
 //   the node's next registration sets it right.
@@ -55,10 +58,9 @@ public sealed partial class HomeAgent
     /// <summary>Sends the updates a registration needs. False when it needs none and can be answered at once.</summary>
     private bool UpdateGateways(Registration registration, DateTimeOffset now, EffectSink effects)
     {
-        var (desired, before) = (registration.Desired, registration.Before);
+        var desired = registration.Desired;
         var wanted = desired.Profiles
             .Where(p => p.GatewayType == GatewayType.Dynamic && p.Trigger == ProfileTrigger.Registration)
-            .Where(p => before is null || !before.Profiles.Contains(p) || before.Unserved.Contains(p.ProfileNumber))
             .ToList();
         if (wanted.Count == 0)
         {
@@ -114,21 +116,24 @@ public sealed partial class HomeAgent
     private void Send(OutstandingUpdate outstanding, DateTimeOffset now, EffectSink effects)
     {
         var (binding, contract) = (outstanding.Binding, outstanding.Contract);
+
+        // The gateway's own copy: it sends towards the mobile node (view down).
+        var copy = outstanding.Profile is not { } profile ? null : (profile.View == ProfileView.Down ? profile : profile.Mirror()) with { Supplier = _options.Address };
         var update = new BindingUpdate
         {
             Flags = outstanding.Profile is null ? BindingUpdateFlags.AcknowledgementWanted | BindingUpdateFlags.Remove : BindingUpdateFlags.AcknowledgementWanted,
             Lifetime = outstanding.Lifetime,
             HomeAddress = binding.HomeAddress,
-            CareOfAddress = binding.CareOfAddress,
+
+            // For the gateway the node is where its tunnel ends: at the foreign agent, or here when the path goes via home (G2).
+            CareOfAddress = copy?.DestinationGateway ?? binding.CareOfAddress,
             Supplier = _options.Address,
             Identification = _identifications.Next(now),
             Extensions = MobileIpExtensions.Of(new NaiExtension(binding.Nai)),
         };
         var destination = outstanding.Gateway;
-        if (outstanding.Profile is { } profile)
+        if (copy is not null)
         {
-            // The gateway's own copy: it sends towards the mobile node (view down).
-            var copy = (profile.View == ProfileView.Down ? profile : profile.Mirror()) with { Supplier = _options.Address };
             var sealedProfile = contract.Seal(update.Header(), _profileAvps.Encode(copy, contract.WrappingKey), Random);
             update = update.With(ProjectExtensions.SealedVpnProfile(_options.EnterpriseNumber, sealedProfile));
 
@@ -197,7 +202,7 @@ public sealed partial class HomeAgent
         {
             effects.Count("ha.ba.refused");
             var reason = acknowledgement.Extensions.RefusalReason(_options.EnterpriseNumber);
-            Failed(update, $"correspondent gateway {update.Gateway} refused profile {update.Profile?.ProfileNumber}: {(byte)acknowledgement.Status} ({reason ?? acknowledgement.Status.ToString()})", now, effects);
+            Failed(update, isSilent: false, $"correspondent gateway {update.Gateway} refused profile {update.Profile?.ProfileNumber}: {(byte)acknowledgement.Status} ({reason ?? acknowledgement.Status.ToString()})", now, effects);
         }
     }
 
@@ -220,7 +225,7 @@ public sealed partial class HomeAgent
 
             Forget(update);
             effects.Count("ha.bu.unanswered");
-            Failed(update, $"correspondent gateway {update.Gateway} does not acknowledge {(update.Profile is { } profile ? $"profile {profile.ProfileNumber}" : "a removal")}", now, effects);
+            Failed(update, isSilent: true, $"correspondent gateway {update.Gateway} does not acknowledge {(update.Profile is { } profile ? $"profile {profile.ProfileNumber}" : "a removal")}", now, effects);
         }
     }
 
@@ -239,7 +244,7 @@ public sealed partial class HomeAgent
         }
     }
 
-    private void Failed(OutstandingUpdate update, string reason, DateTimeOffset now, EffectSink effects)
+    private void Failed(OutstandingUpdate update, bool isSilent, string reason, DateTimeOffset now, EffectSink effects)
     {
         effects.Emit(new Report(Event("bu.failed", EventSeverity.Warning, reason, update.Binding, "NV9.9") with { Peer = update.Gateway.ToString() }));
         if (update is not { Transaction: { } transaction, Profile: { } profile })
@@ -248,6 +253,13 @@ public sealed partial class HomeAgent
         }
 
         var registration = transaction.Registration;
+        var isRefresh = registration.Before is { } before && before.Profiles.Contains(profile) && !before.Unserved.Contains(profile.ProfileNumber);
+        if (isRefresh && isSilent)
+        {
+            Settled(update, now, effects);
+            return;
+        }
+
         if (_options.UnansweredUpdate == UnansweredUpdatePolicy.Degrade)
         {
             var unserved = registration.Desired.Unserved.Add(profile.ProfileNumber);
@@ -258,7 +270,8 @@ public sealed partial class HomeAgent
 
         Forget(transaction);
         Withdraw(registration, [], now, effects);
-        Refuse(registration, new(RegistrationReplyCode.HomeUnspecified, "ha.rrq.gateway_failed", reason, "NV9.9, R38"), now, effects);
+        var code = isRefresh ? RegistrationReplyCode.HomeForeignAgentFailedAuthentication : RegistrationReplyCode.HomeUnspecified;
+        Refuse(registration, new(code, "ha.rrq.gateway_failed", reason, "NV9.9, R38"), now, effects);
     }
 
     /// <summary>Takes back what gateways were told, or may have been, for a registration that does not come about.</summary>

@@ -117,7 +117,8 @@ public sealed partial class HomeAgent : DiameterApplication
             return;
         }
 
-        foreach (var binding in _bindings.Values.Where(b => b.Expires <= now).ToList())
+        // A registration under way decides by itself what becomes of the binding it is to renew.
+        foreach (var binding in _bindings.Values.Where(b => b.Expires <= now && !_transactions.ContainsKey(b.HomeAddress)).ToList())
         {
             effects.Emit(new Report(Event("binding.expired", EventSeverity.Information, "registration lifetime ended", binding, "NV9.8")));
             Remove(binding, TerminationCause.SessionTimeout, now, effects);
@@ -208,6 +209,14 @@ public sealed partial class HomeAgent : DiameterApplication
     /// <summary>Takes a binding and everything of it away, here and at its dynamic gateways (NV9.8).</summary>
     private void Remove(Binding binding, TerminationCause? cause, DateTimeOffset now, EffectSink effects)
     {
+        if (_transactions.TryGetValue(binding.HomeAddress, out var waiting))
+        {
+            // Ended while a registration of it asks the gateways: it must not come back when they agree.
+            Forget(waiting);
+            Withdraw(waiting.Registration, [], now, effects);
+            Refuse(waiting.Registration, new(RegistrationReplyCode.HomeUnspecified, "ha.rrq.session_ended", "the session has ended", "NV9.8"), now, effects);
+        }
+
         _bindings.Remove(binding.HomeAddress);
         Vpn.Remove(binding.Session, effects);
         RemoveAtGateways(binding, [], now, effects);
