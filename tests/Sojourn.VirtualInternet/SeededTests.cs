@@ -13,7 +13,7 @@ public sealed class SeededTests(ITestOutputHelper output)
 {
     private const int MostStories = 3;
 
-    [Fact(Skip = "the engine fixes that the seeded runs asked for are not merged with those of the agent tests yet; see docs/open.md")]
+    [Fact]
     [Trait("Row", "NV9.8")]
     [Trait("Row", "M3")]
     [Trait("Row", "M5")]
@@ -45,7 +45,7 @@ public sealed class SeededTests(ITestOutputHelper output)
     }
 
     /// <summary>Runs <c>SOJOURN_SEED</c> (default 1) and writes down every message.</summary>
-    [Fact(Skip = "the engine fixes that the seeded runs asked for are not merged with those of the agent tests yet; see docs/open.md")]
+    [Fact]
     public void Replay()
     {
         var (passed, story) = SeededRun.Replay(Setting("SOJOURN_SEED", 1));
@@ -53,7 +53,7 @@ public sealed class SeededTests(ITestOutputHelper output)
         Assert.True(passed, story);
     }
 
-    [Fact(Skip = "the engine fixes that the seeded runs asked for are not merged with those of the agent tests yet; see docs/open.md")]
+    [Fact]
     public void A_seed_runs_the_same_way_every_time() => Assert.Equal(SeededRun.Replay(12).Story, SeededRun.Replay(12).Story);
 
     private static int Setting(string name, int otherwise) =>
