@@ -190,6 +190,10 @@ public sealed partial class MobileNode
         State = new MobileNodeState.Registered(agent, _serviceUpdate ? _lastRequest.AddSeconds(1) : renewAt);
         effects.Count("mn.rrp.accepted");
         Report(effects, "registration.accepted", EventSeverity.Information, $"registered for {seconds} s", Registration, "NV1.13");
+        if (_leaving)
+        {
+            Leave(now, effects);
+        }
     }
 
     private void Refused(RegistrationReply reply, IPAddress agent, PendingRequest pending, string? reason, DateTimeOffset now, EffectSink effects)
@@ -210,6 +214,12 @@ public sealed partial class MobileNode
             // The binding ends with its lifetime at the latest.
             Detach(effects);
             State = new MobileNodeState.Stopped();
+            return;
+        }
+
+        if (_leaving)
+        {
+            Leave(now, effects);
             return;
         }
 

@@ -134,6 +134,12 @@ public sealed partial class MobileNode
     private void Retransmit(MobileNodeState.Registering state, DateTimeOffset now, EffectSink effects)
     {
         effects.Count("mn.rrq.unanswered");
+        if (_leaving)
+        {
+            Leave(now, effects);
+            return;
+        }
+
         if (state.Attempt == AttemptsBeforeNewKeys)
         {
             ForgetDerivedKeys(state.Agent);

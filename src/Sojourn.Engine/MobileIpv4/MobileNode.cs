@@ -2,6 +2,7 @@
 // - Requests always carry MN-AAA: the foreign agent puts it into its AMR (RFC 4004), also when MN-FA keys exist.
 // - A refusal in the home agent's name that no association can prove (the first registration failed before keys came)
 //   is believed only so far that the node pauses, and for code 133 moves its clock; a granted registration never is.
+// - A deregistration waits for the answer to a request that is out: with it may come the keys to sign with.
 // - Keys from AAA are forgotten after three requests without a valid answer: the agent may have lost them.
 using System.Net;
 using Sojourn.Wire.MobileIpv4;
@@ -30,6 +31,7 @@ public sealed partial class MobileNode : IEngine
     private ushort _lifetime;
     private int _refusals;
     private bool _serviceUpdate;
+    private bool _leaving;
     private DateTimeOffset _lastRequest = DateTimeOffset.MinValue;
 
     public MobileNode(MobileNodeOptions options, IRandomSource random)
@@ -74,6 +76,9 @@ public sealed partial class MobileNode : IEngine
             case EngineStarted or RegisterNode when State is MobileNodeState.Stopped:
                 Search(now, effects);
                 break;
+            case RegisterNode:
+                _leaving = false;
+                break;
             case EngineStopping:
                 Stop(now, effects);
                 break;
@@ -109,8 +114,10 @@ public sealed partial class MobileNode : IEngine
             return;
         }
 
-        if (State is MobileNodeState.Deregistering)
+        if (State is MobileNodeState.Deregistering || _leaving)
         {
+            _leaving = false;
+
             // Nobody is left to answer; the wish to be gone holds.
             Detach(effects);
             State = new MobileNodeState.Stopped();
@@ -211,6 +218,18 @@ public sealed partial class MobileNode : IEngine
 
     private void Deregister(DateTimeOffset now, EffectSink effects)
     {
+        if (State is MobileNodeState.Registering)
+        {
+            _leaving = true;
+            return;
+        }
+
+        Leave(now, effects);
+    }
+
+    private void Leave(DateTimeOffset now, EffectSink effects)
+    {
+        _leaving = false;
         if (Registration is { } registration && _agents.ContainsKey(registration.Agent) && State is not (MobileNodeState.Deregistering or MobileNodeState.Stopped))
         {
             SendDeregistration(registration.Agent, 1, now, effects);

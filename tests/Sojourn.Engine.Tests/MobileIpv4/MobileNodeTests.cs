@@ -384,6 +384,22 @@ public class MobileNodeTests
         Assert.Equal(1, mn.Count("mn.deregistered"));
     }
 
+    // MN --RRQ--> FA, the user leaves, MN <--RRP with keys-- FA, MN --RRQ lifetime 0, signed with them--> FA
+    [Fact]
+    [Trait("Row", "NV9.8")]
+    public void A_user_who_leaves_during_a_registration_deregisters_under_its_keys()
+    {
+        var mn = new MobileNodeHarness();
+        mn.Tell(new EngineStarted([]));
+        var request = Request(mn.Advertise(Agent.Old));
+        Assert.Empty(mn.Tell(new DeregisterNode()).OfType<SendDatagram>());
+        var leaving = Request(mn.Deliver(mn.Answer(request, Agent.Old), Agent.Old));
+        Assert.Equal(0, leaving.Lifetime);
+        Assert.Equal(AuthenticationResult.Valid, leaving.Check(leaving.ToArray(), AuthenticationKind.MobileHome, mn.HomeKey!));
+        mn.Deliver(mn.Answer(leaving, Agent.Old), Agent.Old);
+        Assert.IsType<MobileNodeState.Stopped>(mn.Node.State);
+    }
+
     [Fact]
     public void Deregistration_that_nobody_answers_still_ends()
     {
