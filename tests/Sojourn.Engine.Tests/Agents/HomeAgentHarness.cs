@@ -83,7 +83,7 @@ internal sealed class HomeAgentHarness
 
     public ulong Identification(TimeSpan clock = default) => Sojourn.Engine.MobileIpv4.Identification.FromTime(Net.Now + clock) + ++_tick;
 
-    public RegistrationRequest Request(IPAddress? careOf = null, ushort lifetime = 600, IPAddress? home = null, TimeSpan clock = default, MobilityAssociation? mnHa = null, bool wantsKeys = false)
+    public RegistrationRequest Request(IPAddress? careOf = null, ushort lifetime = 600, IPAddress? home = null, TimeSpan clock = default, MobilityAssociation? mnHa = null, bool wantsKeys = false, IPAddress? previous = null)
     {
         var request = new RegistrationRequest
         {
@@ -97,6 +97,11 @@ internal sealed class HomeAgentHarness
         if (wantsKeys)
         {
             request = request.With(new KeyGenerationNonceRequestExtension(NoncePeer.HomeAgent, 0x702)).With(new KeyGenerationNonceRequestExtension(NoncePeer.ForeignAgent, 0x703));
+        }
+
+        if (previous is not null)
+        {
+            request = request.With(ProjectExtensions.PreviousForeignAgent(ProjectExtensions.DefaultEnterprise, previous));
         }
 
         if (mnHa is not null)

@@ -205,11 +205,24 @@ public sealed class HomeAgentTests
     public void A_request_the_network_doubled_is_answered_once()
     {
         var haa = _h.Accepted(_h.Request(), Leg());
-        var octets = _h.Request(AgentFixture.Fa2, mnHa: NodesSide).Sign(AuthenticationKind.ForeignHome, AgentsSide(haa)).ToArray();
+        var octets = _h.Request(AgentFixture.Fa2, mnHa: NodesSide, previous: AgentFixture.Fa1).Sign(AuthenticationKind.ForeignHome, AgentsSide(haa)).ToArray();
         _h.Send("fa2", AgentFixture.Fa2, octets);
         _h.Send("fa2", AgentFixture.Fa2, octets);
         Assert.Single(_h.OtherAgent.Received);
         Assert.Equal(1, _h.Node.Counters["ha.rrq.duplicate"]);
+    }
+
+    // A node whose move was granted without its knowing takes its way back for a renewal, and so does the agent there.
+    [Fact]
+    [Trait("Row", "NV9.11")]
+    [Trait("Row", "M3")]
+    public void A_change_of_place_that_the_node_does_not_know_of_wants_new_keys()
+    {
+        var haa = _h.Accepted(_h.Request(), Leg());
+        _h.Send("fa2", AgentFixture.Fa2, _h.Request(AgentFixture.Fa2, mnHa: NodesSide).Sign(AuthenticationKind.ForeignHome, AgentsSide(haa)).ToArray());
+        Assert.Equal(RegistrationReplyCode.HomeForeignAgentFailedAuthentication, _h.OtherAgent.Last<RegistrationReply>().Code);
+        Assert.Equal(1, _h.Node.Counters["ha.rrq.unseen_move"]);
+        Assert.Equal(AgentFixture.Fa1, _h.Node.Sending.Single(p => p.Origin.ProfileNumber == 1).RemoteGateway);
     }
 
     [Fact]

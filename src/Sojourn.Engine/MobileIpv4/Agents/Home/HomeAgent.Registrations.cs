@@ -157,6 +157,14 @@ public sealed partial class HomeAgent
         }
 
         var moved = !before.CareOfAddress.Equals(request.CareOfAddress);
+        if (moved && request.Lifetime != 0 && !NamesPrevious(request, before.CareOfAddress))
+        {
+            // For the node, and so for the agent it is at, this is a renewal: it never learnt that its move was granted. Keys
+            // made for the move back would be known here only.
+            Refuse(registration, new(RegistrationReplyCode.HomeForeignAgentFailedAuthentication, "ha.rrq.unseen_move", "the node was elsewhere meanwhile and does not know it", "M3, NV9.11"), now, effects);
+            return;
+        }
+
         Process(
             registration with
             {
@@ -172,6 +180,10 @@ public sealed partial class HomeAgent
             },
             now, effects);
     }
+
+    private bool NamesPrevious(RegistrationRequest request, IPAddress careOf) =>
+        request.Extensions.FindProject(_options.EnterpriseNumber, ProjectExtensions.PreviousForeignAgentType) is { } extension
+        && extension.TryReadPreviousForeignAgent(out var previous, out _) && previous.Address.Equals(careOf);
 
     private ReplyRefusal? Check(RegistrationRequest request, ReadOnlySpan<byte> octets, Binding? before, bool hasFreshKey, DateTimeOffset now)
     {
