@@ -6,7 +6,7 @@ using Xunit.Abstractions;
 namespace Sojourn.VirtualInternet;
 
 /// <summary>
-/// Thousands of runs with faults from a seed each. <c>SOJOURN_SEEDS</c> says how many (2000), <c>SOJOURN_FIRST_SEED</c>
+/// Thousands of runs with faults from a seed each. <c>SOJOURN_SEEDS</c> says how many (5000), <c>SOJOURN_FIRST_SEED</c>
 /// where to begin (1). A seed that fails says how to run it again.
 /// </summary>
 public sealed class SeededTests(ITestOutputHelper output)
@@ -20,7 +20,7 @@ public sealed class SeededTests(ITestOutputHelper output)
     public void No_seed_breaks_an_invariant()
     {
         var first = Setting("SOJOURN_FIRST_SEED", 1);
-        var count = Setting("SOJOURN_SEEDS", 2000);
+        var count = Setting("SOJOURN_SEEDS", 5000);
         var failures = new ConcurrentBag<(int Seed, string Story)>();
         Parallel.ForEach(
             Partitioner.Create(Enumerable.Range(first, count), EnumerablePartitionerOptions.NoBuffering),
