@@ -10,7 +10,7 @@ namespace Sojourn.Storage;
 /// Subscribers, their VPN database instances, the CN-GW address table and roaming partners (spec network-vpn 3.1, 3.3,
 /// R48). Reads serve the AAAH, writes serve provisioning; every write leaves an audit entry in the same transaction.
 /// </summary>
-public sealed class SubscriberStore(Database database, TimeProvider time, string actor = "local") : ISubscriberDirectory
+public sealed partial class SubscriberStore(Database database, TimeProvider time, string actor = "local") : ISubscriberDirectory
 {
     private const string SubscriberColumns = "nai, mn_aaa_spi, mn_aaa_sealed, home_address, home_agent, enabled";
     private const string InstanceColumns = "profile_number, nai, user_specific, destination, up_class, down_class, up_spi, down_spi, security_type, algorithm, contract_algorithm, contract_sealed, route, trigger_on, enabled";
@@ -216,7 +216,11 @@ public sealed class SubscriberStore(Database database, TimeProvider time, string
         }
     }
 
-    private int Write(string action, string @object, string? detail, Func<SqliteConnection, SqliteTransaction, int> change)
+    private int Write(string action, string @object, string? detail, Func<SqliteConnection, SqliteTransaction, int> change) =>
+        Write(actor, action, @object, () => detail, change);
+
+    /// <param name="detail">Asked after the change.</param>
+    private int Write(string who, string action, string @object, Func<string?> detail, Func<SqliteConnection, SqliteTransaction, int> change)
     {
         lock (database.Gate)
         {
@@ -237,7 +241,7 @@ public sealed class SubscriberStore(Database database, TimeProvider time, string
             {
                 database.Connection.Execute(
                     "INSERT INTO audit (at, actor, action, object, detail) VALUES (@at, @actor, @action, @object, @detail)",
-                    new { at = time.GetUtcNow().ToString("O", CultureInfo.InvariantCulture), actor, action, @object, detail }, transaction);
+                    new { at = time.GetUtcNow().ToString("O", CultureInfo.InvariantCulture), actor = who, action, @object, detail = detail() }, transaction);
             }
 
             transaction.Commit();
@@ -246,11 +250,11 @@ public sealed class SubscriberStore(Database database, TimeProvider time, string
         }
     }
 
-    private IReadOnlyList<VpnInstance> Instances(string where, object? parameters)
+    private IReadOnlyList<VpnInstance> Instances(string where, object? parameters, SqliteTransaction? transaction = null)
     {
         lock (database.Gate)
         {
-            return [.. database.Connection.Query<InstanceRow>($"SELECT {InstanceColumns} FROM vpn_instance {where} ORDER BY profile_number", parameters).Select(Read)];
+            return [.. database.Connection.Query<InstanceRow>($"SELECT {InstanceColumns} FROM vpn_instance {where} ORDER BY profile_number", parameters, transaction).Select(Read)];
         }
     }
 

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text.Json;
 using Sojourn.Engine;
 using Sojourn.Storage;
+using Sojourn.Storage.Customers;
 using Sojourn.Storage.Provisioning;
 
 namespace Sojourn.Cli.Verbs;
@@ -58,13 +59,15 @@ internal static class ProvisioningVerbs
             }),
             Verb("list", "List subscribers", [], (parse, store, output) => List(
                 parse, output, "sojourn/users/1", store.Subscribers(),
-                u => new { nai = u.Nai, mnAaaSpi = Words.Spi(u.MnAaaSpi), homeAddress = u.HomeAddress?.ToString(), homeAgent = u.HomeAgent, enabled = u.Enabled },
+                u => Fields(u, store.FindCustomer(u.Nai)!),
                 u => $"{u.Nai,-32} {u.HomeAddress?.ToString() ?? "from pool",-16} {(u.Enabled ? "" : "disabled")}")),
             Verb("remove", "Remove a subscriber with all profiles", [nai], (parse, store, output) =>
             {
                 Require(store.RemoveSubscriber(parse.GetValue(nai)!), $"user {parse.GetValue(nai)} is not known");
                 output.WriteLine($"removed {parse.GetValue(nai)}");
-            }));
+            }),
+            CustomerVerbs.Password(nai),
+            CustomerVerbs.Allow(nai));
 
         UserEntry Entry(ParseResult parse) => new()
         {
@@ -188,6 +191,22 @@ internal static class ProvisioningVerbs
                 e => $"{e.At:yyyy-MM-dd HH:mm:ss}  {e.Actor,-16} {e.Action,-16} {e.Object}  {e.Detail}")));
     }
 
+    private static object Fields(Subscriber u, CustomerAccount customer) => new
+    {
+        nai = u.Nai,
+        mnAaaSpi = Words.Spi(u.MnAaaSpi),
+        homeAddress = u.HomeAddress?.ToString(),
+        homeAgent = u.HomeAgent,
+        enabled = u.Enabled,
+        customerPage = customer.PasswordHash is not null,
+        allowed = new
+        {
+            destinations = customer.Allowance.Destinations.Select(d => d.ToString()),
+            security = customer.Allowance.SecurityTypes.Select(Words.Name),
+            highestClass = customer.Allowance.HighestClass,
+        },
+    };
+
     private static object Fields(VpnInstance p) => new
     {
         profileNumber = p.ProfileNumber,
@@ -202,7 +221,7 @@ internal static class ProvisioningVerbs
         algorithm = Words.Name(p.Algorithm),
         contractAlgorithm = p.ContractAlgorithm is { } a ? Words.Name(a) : null,
         contractKeys = p.ContractKeys is not null,
-        route = p.Route == RoutePreference.ViaHome ? "home" : "direct",
+        route = Words.Name(p.Route),
         trigger = p.Trigger == ProfileTrigger.FirstPacket ? "first-packet" : "registration",
         enabled = p.Enabled,
     };
@@ -218,7 +237,7 @@ internal static class ProvisioningVerbs
         return group;
     }
 
-    private static Command Verb(string name, string description, IEnumerable<Symbol> symbols, Action<ParseResult, SubscriberStore, TextWriter> run)
+    internal static Command Verb(string name, string description, IEnumerable<Symbol> symbols, Action<ParseResult, SubscriberStore, TextWriter> run)
     {
         var command = new Command(name, description);
         foreach (var symbol in symbols)

@@ -25,7 +25,24 @@ public sealed class UserEntry
 
     public bool Enabled { get; set; } = true;
 
+    /// <summary>File with the hash of the customer page's password; absent = what is stored stays.</summary>
+    public string? PasswordHashFile { get; set; }
+
+    /// <summary>What the user may choose on the customer page; absent = what is stored stays.</summary>
+    public AllowedEntry? Allowed { get; set; }
+
     public List<ProfileEntry> Profiles { get; set; } = [];
+}
+
+/// <summary>What a subscriber may choose on the customer page.</summary>
+public sealed class AllowedEntry
+{
+    public List<string> Destinations { get; set; } = [];
+
+    /// <summary>Of <c>esp</c>, <c>ah</c>, <c>encapsulation</c>.</summary>
+    public List<string> Security { get; set; } = [];
+
+    public int HighestClass { get; set; }
 }
 
 /// <summary>One VPN database instance (spec network-vpn 3.1).</summary>

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using Sojourn.Storage.Customers;
 using YamlDotNet.Core;
 using YamlDotNet.Serialization;
 using YamlDotNet.Serialization.NamingConventions;
@@ -31,6 +32,8 @@ public static class ProvisioningFile
         var document = Parse(File.ReadAllText(path), path);
         var users = document.Users.Select((u, i) => User(u, $"{path}: users[{i}]", directory)).ToList();
         var profiles = document.Users.SelectMany((u, i) => u.Profiles.Select((p, j) => Profile(p, u.Nai, $"{path}: users[{i}].profiles[{j}]", directory))).ToList();
+        var allowances = document.Users.Select((u, i) => (u.Nai, Allowance: u.Allowed is { } a ? Allowance(a, $"{path}: users[{i}].allowed") : null)).Where(a => a.Allowance is not null).ToList();
+        var passwords = document.Users.Select((u, i) => (u.Nai, Hash: u.PasswordHashFile is { } f ? Hash(Path.Combine(directory, f), $"{path}: users[{i}].password-hash-file") : null)).Where(p => p.Hash is not null).ToList();
         var gateways = document.Gateways.Select((g, i) => Gateway(g, $"{path}: gateways[{i}]")).ToList();
         foreach (var number in profiles.GroupBy(p => p.ProfileNumber).Where(g => g.Count() > 1).Select(g => g.Key))
         {
@@ -38,6 +41,8 @@ public static class ProvisioningFile
         }
 
         users.ForEach(store.Put);
+        allowances.ForEach(a => store.PutAllowance(a.Nai, a.Allowance!));
+        passwords.ForEach(p => store.SetPasswordHash(p.Nai, p.Hash));
         profiles.ForEach(store.Put);
         gateways.ForEach(store.Put);
         document.Partners.ForEach(store.PutPartner);
@@ -65,9 +70,7 @@ public static class ProvisioningFile
             UpClass = entry.UpClass,
             DownClass = entry.DownClass,
             SecurityType = security,
-            Algorithm = entry.Algorithm is { } algorithm ? Words.Algorithm(algorithm, $"{where}.algorithm")
-                : security == SecurityType.Ah ? IpsecAlgorithm.HmacSha256
-                : IpsecAlgorithm.Aes128Gcm16,
+            Algorithm = entry.Algorithm is { } algorithm ? Words.Algorithm(algorithm, $"{where}.algorithm") : Words.DefaultAlgorithm(security),
             Route = Words.Route(entry.Route, $"{where}.route"),
             Trigger = Words.Trigger(entry.Trigger, $"{where}.trigger"),
             Enabled = entry.Enabled,
@@ -85,6 +88,11 @@ public static class ProvisioningFile
         Words.Address(entry.Gateway, $"{where}.gateway"),
         Words.Gateway(entry.Type, $"{where}.type"),
         entry.Name);
+
+    public static CustomerAllowance Allowance(AllowedEntry entry, string where) => new(
+        [.. entry.Destinations.Select(d => Words.Prefix(d, $"{where}.destinations"))],
+        [.. entry.Security.Select(s => Words.Security(s, $"{where}.security"))],
+        entry.HighestClass is >= 0 and <= 5 ? entry.HighestClass : throw new StorageException($"{where}.highest-class: {entry.HighestClass} is out of range; allowed: 0 to 5"));
 
     /// <summary>
     /// The whole database as YAML. With <paramref name="keysDirectory"/> the secrets are written as files of mode 0600
@@ -108,6 +116,8 @@ public static class ProvisioningFile
                 HomeAddress = u.HomeAddress?.ToString(),
                 HomeAgent = u.HomeAgent,
                 Enabled = u.Enabled,
+                PasswordHashFile = store.FindCustomer(u.Nai)?.PasswordHash is { } hash ? SecretFile(keysDirectory, $"{u.Nai}.password-hash", hash) : null,
+                Allowed = Entry(store.FindCustomer(u.Nai)!.Allowance),
                 Profiles = [.. profiles[u.Nai].Select(p => Entry(p, keysDirectory))],
             })],
             Gateways = [.. store.CorrespondentGateways.Select(g => new GatewayEntry
@@ -126,6 +136,14 @@ public static class ProvisioningFile
             .Serialize(document);
     }
 
+    private static AllowedEntry? Entry(CustomerAllowance allowance) =>
+        allowance is { Destinations.Count: 0, SecurityTypes.Count: 0, HighestClass: 0 } ? null : new AllowedEntry
+        {
+            Destinations = [.. allowance.Destinations.Select(d => d.ToString())],
+            Security = [.. allowance.SecurityTypes.Select(Words.Name)],
+            HighestClass = allowance.HighestClass,
+        };
+
     private static ProfileEntry Entry(VpnInstance p, string? keysDirectory)
     {
         var stem = string.Create(CultureInfo.InvariantCulture, $"profile-{p.ProfileNumber}");
@@ -138,7 +156,7 @@ public static class ProvisioningFile
             DownClass = p.DownClass,
             Security = Words.Name(p.SecurityType),
             Algorithm = Words.Name(p.Algorithm),
-            Route = p.Route == RoutePreference.ViaHome ? "home" : "direct",
+            Route = Words.Name(p.Route),
             Trigger = p.Trigger == ProfileTrigger.FirstPacket ? "first-packet" : "registration",
             Enabled = p.Enabled,
             Contract = p is { ContractKeys: { } keys, ContractAlgorithm: { } algorithm, UpSpi: { } up, DownSpi: { } down }
@@ -160,16 +178,30 @@ public static class ProvisioningFile
         encryption is null ? new KeyMaterial([]) : Words.Key(Path.Combine(directory, encryption), $"{where}-encryption-key-file"),
         authentication is null ? new KeyMaterial([]) : Words.Key(Path.Combine(directory, authentication), $"{where}-authentication-key-file"));
 
-    private static string? KeyFile(string? directory, string name, KeyMaterial key)
+    private static string Hash(string path, string where)
     {
-        if (directory is null || key.Length == 0)
+        if (!File.Exists(path))
+        {
+            throw new StorageException($"{where}: file {path} does not exist");
+        }
+
+        var hash = File.ReadAllText(path).Trim();
+        return CustomerPassword.IsHash(hash) ? hash : throw new StorageException($"{where}: {path} does not hold a password hash");
+    }
+
+    private static string? KeyFile(string? directory, string name, KeyMaterial key) =>
+        key.Length == 0 ? null : SecretFile(directory, name, Convert.ToHexStringLower(key.Octets));
+
+    private static string? SecretFile(string? directory, string name, string text)
+    {
+        if (directory is null)
         {
             return null;
         }
 
         var path = Path.Combine(directory, name);
         using var file = new FileStream(path, new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write, UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite });
-        file.Write(Encoding.ASCII.GetBytes(Convert.ToHexStringLower(key.Octets) + "\n"));
+        file.Write(Encoding.ASCII.GetBytes(text + "\n"));
         return path;
     }
 }

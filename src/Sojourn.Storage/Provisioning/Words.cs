@@ -30,6 +30,11 @@ public static class Words
         _ => "encapsulation",
     };
 
+    public static string Name(RoutePreference route) => route == RoutePreference.ViaHome ? "home" : "direct";
+
+    /// <summary>The suite of a profile that names none.</summary>
+    public static IpsecAlgorithm DefaultAlgorithm(SecurityType type) => type == SecurityType.Ah ? IpsecAlgorithm.HmacSha256 : IpsecAlgorithm.Aes128Gcm16;
+
     public static IpsecAlgorithm Algorithm(string text, string where) =>
         AlgorithmsByName.TryGetValue(text, out var algorithm) ? algorithm : throw Wrong(where, text, "algorithm", AlgorithmsByName.Keys);
 
