@@ -12,6 +12,7 @@ namespace Sojourn.Lab.Nodes;
 public sealed class RunDirectory : IDisposable
 {
     private static readonly string Root = Directory.Exists("/run") ? "/run/sojourn-lab" : Path.Combine(Path.GetTempPath(), "sojourn-lab");
+    private static int _runs;
     private const string OwnerFile = "owner", ProcessesFile = "processes";
     private readonly Lock _gate = new();
 
@@ -38,9 +39,10 @@ public sealed class RunDirectory : IDisposable
     public static RunDirectory Create()
     {
         Directory.CreateDirectory(Root, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-        for (var attempt = 0; ; attempt++)
+        while (true)
         {
-            var run = new RunDirectory(string.Create(CultureInfo.InvariantCulture, $"sjlab-{Environment.ProcessId}-{attempt}"));
+            // Several runs may begin in one process at the same time.
+            var run = new RunDirectory(string.Create(CultureInfo.InvariantCulture, $"sjlab-{Environment.ProcessId}-{Interlocked.Increment(ref _runs) - 1}"));
             if (Directory.Exists(run.Folder))
             {
                 continue;

@@ -26,6 +26,7 @@ public sealed class MobileNodeRole : Role
                 HomeAddress = _section.HomeAddress,
                 HomeAgent = _section.HomeAgent,
                 Lifetime = (ushort)_section.Lifetime.TotalSeconds,
+                FirstRetransmission = _section.FirstRetransmission,
                 LegacyAuthenticators = node.Interop.LegacyAuthenticators,
                 Enterprise = node.EnterpriseNumber,
             },
