@@ -32,6 +32,24 @@ public sealed class BindingAssociation
         WrappingKey = Derive([], "sojourn bu wrap v1"u8);
     }
 
+    /// <summary>
+    /// What the former and the present foreign agent of a user share: both hold the root of his profile, and nobody else
+    /// on the way does (spec M8). Null when the profile has no key of its own.
+    /// </summary>
+    public static BindingAssociation? OfProfile(VpnProfile profile)
+    {
+        if (profile.Keying is not ProfileKeying.Derived derived)
+        {
+            return null;
+        }
+
+        Span<byte> key = stackalloc byte[32];
+        HKDF.DeriveKey(HashAlgorithmName.SHA256, derived.Root.Octets, key, [], "sojourn hand-off v1"u8);
+        var association = new BindingAssociation(AuthenticationKind.ForeignForeign, MobileIpv4Limits.FirstUsableSpi + (profile.ProfileNumber & 0xFFFF), new KeyMaterial(key));
+        CryptographicOperations.ZeroMemory(key);
+        return association;
+    }
+
     public AuthenticationKind Kind { get; }
 
     public uint Spi => _authentication.OutboundSpi;

@@ -12,11 +12,12 @@ namespace Sojourn.Engine;
 /// pass it on in a binding update (NV4.5); anywhere else it is refused. Preset associations stay alive without any user,
 /// through a path that selects nothing, because their counters and windows must outlive every single user (M5, S234).
 /// </summary>
-public sealed class VpnControl
+public sealed partial class VpnControl
 {
     private const string PresetOwner = "preset";
     private const string StandingOwner = "standing";
     private const string ProtectedOwner = "protected";
+    private const string HandOffLeg = "hand-off";
 
     private static readonly IPNetwork Nothing = new(IPAddress.Any, 32);
     private static readonly IPNetwork Everything = new(IPAddress.Any, 0);
@@ -79,7 +80,7 @@ public sealed class VpnControl
 
         _sessions[session.Session] = session;
         _byHomeAddress[session.HomeAddress] = session.Session;
-        Replace([session.Session], desired, effects, keepInbound, now);
+        Replace([session.Session], desired, effects, keepInbound, now, keepRemoved: session.HandedOff);
         return null;
     }
 
@@ -94,6 +95,12 @@ public sealed class VpnControl
             if (Check(profile) is { } refusal)
             {
                 return (desired, refusal);
+            }
+
+            if (session.HandedOff && session.Waiting.Contains(profile.ProfileNumber))
+            {
+                desired.Add(HeldPath(profile, session));
+                continue;
             }
 
             if (!_options.Gateways.Contains(profile.SourceGateway))
@@ -145,6 +152,27 @@ public sealed class VpnControl
         State = PathState.Blocked,
         Origin = new PathOrigin(RoleName, "NV9.9", session.Session, session.Nai, session.HomeAddress, profile.ProfileNumber, profile.Revision),
     };
+
+    /// <summary>Accepts for a while what a gateway sends, beside the session's own paths: inbound halves only, nothing is sent (R33, NV2.10).</summary>
+    /// <param name="session">Whose they are.</param>
+    /// <param name="profiles">In this gateway's own view.</param>
+    /// <param name="tunnel">Plain tunnel to accept from; null = none.</param>
+    /// <param name="row">Spec row that asks for it.</param>
+    /// <param name="until">When the halves end by themselves.</param>
+    /// <returns>Null when done; otherwise why not, and nothing was changed.</returns>
+    public VpnRefusal? Expect(VpnSession session, IReadOnlyList<VpnProfile> profiles, BaseTunnel? tunnel, string row, DateTimeOffset until, EffectSink effects)
+    {
+        var (paths, refusal) = Plan(session with { Profiles = profiles, Base = tunnel, OutboundReady = false, Waiting = new HashSet<uint>() });
+        if (refusal is not null)
+        {
+            return refusal;
+        }
+
+        var halves = paths.ConvertAll(p => Linger(p with { Origin = p.Origin with { Row = row } }, until));
+        halves.ForEach(Remember);
+        effects.Emit(new ChangePaths(halves, []));
+        return null;
+    }
 
     /// <summary>Takes away everything of the session at once, lingering halves too (NV9.8).</summary>
     public bool Remove(string session, EffectSink effects)
@@ -247,7 +275,7 @@ public sealed class VpnControl
             }
         }
 
-        var leg = LegOf(profile, _options.Role);
+        var leg = session.HandedOff ? HandOffLeg : LegOf(profile, _options.Role);
         return (new VpnPath
         {
             Id = new PathId(session.Session, string.Create(CultureInfo.InvariantCulture, $"{profile.ProfileNumber}/{leg}")),
@@ -258,7 +286,7 @@ public sealed class VpnControl
             LocalGateway = profile.SourceGateway,
             RemoteGateway = profile.DestinationGateway,
             Outbound = outbound,
-            Inbound = inbound,
+            Inbound = session.HandedOff ? null : inbound,
             State = session.Waiting.Contains(profile.ProfileNumber) ? PathState.Blocked
                 : session.OutboundReady ? PathState.Active
                 : PathState.InboundOnly,
@@ -284,267 +312,21 @@ public sealed class VpnControl
         Lifetime = profile.KeyExpiry is { } expiry ? new SaLifetime(HardTime: expiry) : SaLifetime.Unlimited,
     };
 
-    // A gateway typed in by hand (a router, a kernel) seldom speaks extended sequence numbers, so preset and contract
-    // associations use 32 bits.
-    private (SaParameters Outbound, SaParameters Inbound) Associations(PresetAssociation preset) => (
-        Static(preset.OutboundSpi, preset.Local, preset.Peer, preset.Algorithm, preset.OutboundKeys),
-        Static(preset.InboundSpi, preset.Peer, preset.Local, preset.Algorithm, preset.InboundKeys));
-
-    private SaParameters Static(uint spi, IPAddress source, IPAddress destination, IpsecAlgorithm algorithm, AssociationKeys keys) => new()
-    {
-        Spi = spi,
-        Source = source,
-        Destination = destination,
-        Algorithm = algorithm,
-        Keys = keys,
-        StaticKeys = true,
-        ExtendedSequence = false,
-        ReplayWindow = _options.ReplayWindow,
-    };
-
-    private PresetAssociation? PresetFor(VpnProfile profile) => _options.Presets.FirstOrDefault(p =>
-        p.SecurityType == profile.SecurityType && p.Peer.Equals(profile.DestinationGateway) && p.Local.Equals(profile.SourceGateway));
-
     private VpnPath BasePath(VpnSession session, BaseTunnel tunnel)
     {
         var home = new IPNetwork(session.HomeAddress, 32);
-        var atHome = _options.Role == GatewayRole.HomeAgent;
+        var atHome = _options.Role == GatewayRole.HomeAgent || session.HandedOff;
         return new VpnPath
         {
-            Id = new PathId(session.Session, "base"),
+            Id = new PathId(session.Session, session.HandedOff ? "base/" + HandOffLeg : "base"),
             Source = atHome ? Everything : home,
             Destination = atHome ? home : Everything,
             SecurityType = SecurityType.EncapsulationOnly,
             LocalGateway = tunnel.Local,
             RemoteGateway = tunnel.Remote,
             State = session.OutboundReady ? PathState.Active : PathState.InboundOnly,
-            Origin = new PathOrigin(RoleName, "S236", session.Session, session.Nai, session.HomeAddress),
+            Origin = new PathOrigin(RoleName, session.HandedOff ? "NV2.11" : "S236", session.Session, session.Nai, session.HomeAddress),
         };
-    }
-
-    private List<VpnPath> StandingPaths(VpnControlOptions options)
-    {
-        var paths = new List<VpnPath>();
-        foreach (var preset in options.Presets)
-        {
-            var (outbound, inbound) = Associations(preset);
-            paths.Add(new VpnPath
-            {
-                Id = new PathId(PresetOwner, preset.Name),
-                Source = Nothing,
-                Destination = Nothing,
-                SecurityType = preset.SecurityType,
-                LocalGateway = preset.Local,
-                RemoteGateway = preset.Peer,
-                Outbound = outbound,
-                Inbound = inbound,
-                State = PathState.InboundOnly,
-                Origin = new PathOrigin(RoleName, "NV9.2"),
-            });
-        }
-
-        foreach (var tunnel in options.StandingTunnels)
-        {
-            paths.Add(StandingPath(tunnel, options));
-        }
-
-        foreach (var prefix in options.ProtectedDestinations)
-        {
-            paths.Add(new VpnPath
-            {
-                Id = new PathId(ProtectedOwner, prefix.ToString()),
-                Source = prefix.BaseAddress.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork ? Everything : EverythingV6,
-                Destination = prefix,
-                SecurityType = SecurityType.EncapsulationOnly,
-                LocalGateway = options.Gateways[0],
-                RemoteGateway = options.Gateways[0],
-                State = PathState.Blocked,
-                Origin = new PathOrigin(RoleName, "NV9.1"),
-            });
-        }
-
-        return paths;
-    }
-
-    private VpnPath StandingPath(StandingTunnel tunnel, VpnControlOptions options)
-    {
-        var type = SecurityType.EncapsulationOnly;
-        SaParameters? outbound = null;
-        SaParameters? inbound = null;
-        if (tunnel.Contract is { } contract)
-        {
-            type = contract.SecurityType;
-            outbound = Static(contract.OutboundSpi, tunnel.Local, tunnel.Remote, contract.Algorithm, contract.OutboundKeys);
-            inbound = Static(contract.InboundSpi, tunnel.Remote, tunnel.Local, contract.Algorithm, contract.InboundKeys);
-        }
-        else if (tunnel.Association is { } name)
-        {
-            var preset = options.Presets.FirstOrDefault(p => p.Name == name)
-                ?? throw new ArgumentException($"standing tunnel {tunnel.Name}: there is no association called {name}", nameof(options));
-            if (!preset.Local.Equals(tunnel.Local) || !preset.Peer.Equals(tunnel.Remote))
-            {
-                throw new ArgumentException($"standing tunnel {tunnel.Name}: association {name} joins {preset.Local} and {preset.Peer}, not {tunnel.Local} and {tunnel.Remote}", nameof(options));
-            }
-
-            type = preset.SecurityType;
-            (outbound, inbound) = Associations(preset);
-        }
-
-        return new VpnPath
-        {
-            Id = new PathId(StandingOwner, tunnel.Name),
-            Source = tunnel.Source,
-            Destination = tunnel.Destination,
-            MarkDscp = tunnel.Tos == 0 ? null : (byte)(tunnel.Tos >> 2),
-            SecurityType = type,
-            LocalGateway = tunnel.Local,
-            RemoteGateway = tunnel.Remote,
-            Outbound = outbound,
-            Inbound = inbound,
-            Origin = new PathOrigin(RoleName, "NV1.2"),
-        };
-    }
-
-    private VpnRefusal? ClashOf(string owner, List<VpnPath> desired)
-    {
-        foreach (var path in desired)
-        {
-            if (path.Inbound is { } inbound
-                && _inbound.TryGetValue(InboundKey.Of(path.SecurityType, inbound), out var use)
-                && !use.Keys.Equals(inbound.Keys) && use.Owners.Keys.Any(o => o != owner))
-            {
-                return new VpnRefusal(VpnRefusalKind.SpiClash, path.Origin.ProfileNumber ?? 0,
-                    string.Create(CultureInfo.InvariantCulture, $"SPI 0x{inbound.Spi:x8} from {inbound.Source} is in use by {use.Owners.Keys.First(o => o != owner)}"), "M13, NV-A21");
-            }
-        }
-
-        return null;
-    }
-
-    /// <summary>Makes the paths of <paramref name="owners"/> exactly <paramref name="desired"/>, emitting only the difference.</summary>
-    private void Replace(ReadOnlySpan<string> owners, List<VpnPath> desired, EffectSink effects, TimeSpan? keepInbound, DateTimeOffset now)
-    {
-        var install = new List<VpnPath>();
-        var remove = new HashSet<PathId>();
-        foreach (var owner in owners)
-        {
-            if (_pathsOf.TryGetValue(owner, out var ids))
-            {
-                remove.UnionWith(ids);
-            }
-        }
-
-        foreach (var path in desired)
-        {
-            remove.Remove(path.Id);
-            var stands = _paths.GetValueOrDefault(path.Id);
-            if (path == stands)
-            {
-                continue;
-            }
-
-            if (stands is not null && keepInbound is { } keep && !SameInbound(stands, path))
-            {
-                install.Add(Linger(stands, now + keep));
-            }
-
-            install.Add(path);
-        }
-
-        if (keepInbound is not null)
-        {
-            // Halves that already linger run out by their own time.
-            remove.RemoveWhere(id => IsLingering(id));
-        }
-
-        foreach (var id in remove)
-        {
-            Forget(id);
-        }
-
-        foreach (var path in install)
-        {
-            Forget(path.Id);
-            Remember(path);
-        }
-
-        if (install.Count > 0 || remove.Count > 0)
-        {
-            effects.Emit(new ChangePaths(install, [.. remove]));
-        }
-    }
-
-    private VpnPath Linger(VpnPath replaced, DateTimeOffset until)
-    {
-        var half = replaced with
-        {
-            Id = replaced.Id with { Leg = string.Create(CultureInfo.InvariantCulture, $"{replaced.Id.Leg}/old-{++_lingeringSerial}") },
-            State = PathState.InboundOnly,
-            Outbound = null,
-            MarkDscp = null,
-        };
-        _lingering.Enqueue(half.Id, until);
-        return half;
-    }
-
-    private static bool IsLingering(PathId id) => id.Leg.Contains("/old-", StringComparison.Ordinal);
-
-    private static bool SameInbound(VpnPath left, VpnPath right) =>
-        left.SecurityType == right.SecurityType && left.Inbound == right.Inbound
-        && left.RemoteGateway.Equals(right.RemoteGateway) && left.LocalGateway.Equals(right.LocalGateway);
-
-    private void Remember(VpnPath path)
-    {
-        _paths[path.Id] = path;
-        if (!_pathsOf.TryGetValue(path.Id.Owner, out var ids))
-        {
-            _pathsOf[path.Id.Owner] = ids = [];
-        }
-
-        ids.Add(path.Id);
-        if (path.Inbound is { } inbound)
-        {
-            var key = InboundKey.Of(path.SecurityType, inbound);
-            if (!_inbound.TryGetValue(key, out var use))
-            {
-                _inbound[key] = use = new SaUse(inbound.Keys);
-            }
-
-            use.Keys = inbound.Keys;
-            use.Owners[path.Id.Owner] = use.Owners.GetValueOrDefault(path.Id.Owner) + 1;
-        }
-    }
-
-    private bool Forget(PathId id)
-    {
-        if (!_paths.Remove(id, out var path))
-        {
-            return false;
-        }
-
-        var ids = _pathsOf[id.Owner];
-        ids.Remove(id);
-        if (ids.Count == 0)
-        {
-            _pathsOf.Remove(id.Owner);
-        }
-
-        if (path.Inbound is { } inbound)
-        {
-            var key = InboundKey.Of(path.SecurityType, inbound);
-            var use = _inbound[key];
-            if (--use.Owners[id.Owner] == 0)
-            {
-                use.Owners.Remove(id.Owner);
-            }
-
-            if (use.Owners.Count == 0)
-            {
-                _inbound.Remove(key);
-            }
-        }
-
-        return true;
     }
 
     private string RoleName => _options.Role switch
@@ -556,6 +338,7 @@ public sealed class VpnControl
 
     private string RowOf(string leg) => (_options.Role, leg) switch
     {
+        (GatewayRole.ForeignAgent, HandOffLeg) => "NV2.11",
         (GatewayRole.ForeignAgent, "fa-ha") => "NV1.12",
         (GatewayRole.ForeignAgent, _) => "NV4.11",
         (GatewayRole.HomeAgent, _) => "NV1.8",
@@ -566,16 +349,4 @@ public sealed class VpnControl
 
     private static VpnRefusal Refuse(VpnRefusalKind kind, VpnProfile profile, string text, string rule) =>
         new(kind, profile.ProfileNumber, string.Create(CultureInfo.InvariantCulture, $"profile {profile.ProfileNumber}: {text}"), rule);
-
-    private readonly record struct InboundKey(SecurityType Protocol, uint Spi, IPAddress Source, IPAddress Destination)
-    {
-        public static InboundKey Of(SecurityType protocol, SaParameters association) => new(protocol, association.Spi, association.Source, association.Destination);
-    }
-
-    private sealed class SaUse(AssociationKeys keys)
-    {
-        public AssociationKeys Keys { get; set; } = keys;
-
-        public Dictionary<string, int> Owners { get; } = [];
-    }
 }

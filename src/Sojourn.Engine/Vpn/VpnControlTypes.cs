@@ -72,6 +72,12 @@ public sealed record VpnSession
     /// <summary>False until the home agent's authenticated reply: inbound state stands, nothing is sent (M10).</summary>
     public bool OutboundReady { get; init; } = true;
 
+    /// <summary>
+    /// The user has gone to another foreign agent (NV2.11): profiles and base tunnel lead there, for what still arrives
+    /// here. Waiting profiles are those that agent has not asked for yet.
+    /// </summary>
+    public bool HandedOff { get; init; }
+
     /// <summary>Profiles that wait for their first packet (NV8): what matches them is held, not sent.</summary>
     public IReadOnlySet<uint> Waiting { get; init; } = new HashSet<uint>();
 }

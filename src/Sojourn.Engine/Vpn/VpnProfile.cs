@@ -100,6 +100,22 @@ public sealed record VpnProfile
     }
 }
 
+/// <summary>Copies for the tunnel between two foreign agents.</summary>
+public static class HandOffProfiles
+{
+    /// <summary>
+    /// What the old agent is to send with towards the new one (NV2.10, M3): correspondents' packets for the mobile node,
+    /// from <paramref name="oldAgent"/> to the holder. Another SPI of the profile's block than the leg it was copied from.
+    /// </summary>
+    public static VpnProfile ForHandOff(this VpnProfile held, IPAddress oldAgent)
+    {
+        var copy = held.Mirror() with { SourceGateway = oldAgent, DestinationGateway = held.SourceGateway, Supplier = held.SourceGateway, Trigger = ProfileTrigger.Registration };
+        return held.Keying is ProfileKeying.Derived ? copy with { UpSpi = Another(held.UpSpi), DownSpi = Another(held.DownSpi) } : copy;
+    }
+
+    private static uint Another(uint spi) => (spi & 0xFFFFFF00) | (byte)(spi + 128);
+}
+
 /// <summary>Where the keys of a profile's associations come from.</summary>
 public abstract record ProfileKeying
 {

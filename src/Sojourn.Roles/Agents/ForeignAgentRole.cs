@@ -1,9 +1,11 @@
 using System.Net;
 using Sojourn.DataPath.Interception;
 using Sojourn.Engine;
+using Sojourn.Engine.MobileIpv4;
 using Sojourn.Engine.MobileIpv4.Agents;
 using Sojourn.Roles.Configuration;
 using Sojourn.Roles.Hosting;
+using Sojourn.Wire.MobileIpv4;
 
 namespace Sojourn.Roles.Agents;
 
@@ -28,6 +30,9 @@ public sealed class ForeignAgentRole : Role
                 RegistrationLifetime = _section.RegistrationLifetime,
                 KeyWrap = EngineOptions.KeyWrap(node),
                 MaximumVisitors = _section.MaximumVisitors,
+                OldAgentWait = _section.OldAgentWait,
+                HandOffTime = _section.HandoffTunnelTime,
+                Neighbours = _section.Neighbours.ToDictionary(n => n.Agent, n => new BindingAssociation(AuthenticationKind.ForeignForeign, n.Spi.Value, SecretFile.Read(n.KeyFile))),
                 MaximumPending = _section.MaximumPending,
                 LegacyAuthenticators = node.Interop.LegacyAuthenticators,
                 PlainSessionKeys = node.Interop.PlainSessionKeys,

@@ -25,9 +25,6 @@ public sealed class ForeignAgentSection : OptionSection
     [Option("Foreign agents of the same operator and the secret shared with each, for hand-offs of users without individual keys (spec M8).", Unique = nameof(AgentSecretOptions.Agent))]
     public List<AgentSecretOptions> Neighbours { get; set; } = [];
 
-    [Option("How far a binding update's timestamp may be off this node's clock.", Minimum = "1s", Maximum = "5m")]
-    public TimeSpan TimestampTolerance { get; set; } = TimeSpan.FromSeconds(7);
-
     [Option("Most registrations awaiting an answer at one time; more are refused with code 66 (insufficient resources).", Minimum = "1", Maximum = "1000000")]
     public int MaximumPending { get; set; } = 1024;
 
@@ -237,6 +234,9 @@ public sealed class MobileNodeSection : OptionSection
 
     [Option("Lifetime asked for.", Minimum = "10s", Maximum = "65534s")]
     public TimeSpan Lifetime { get; set; } = TimeSpan.FromMinutes(10);
+
+    [Option("Wait for the first answer before the request is sent again; doubles every time (RFC 5944 3.6.3).", Minimum = "1s", Maximum = "32s")]
+    public TimeSpan FirstRetransmission { get; set; } = TimeSpan.FromSeconds(1);
 }
 
 public sealed class MnAaaOptions : OptionSection

@@ -30,6 +30,7 @@ public sealed partial class ForeignAgent
             return;
         }
 
+        pending = pending with { PreviousAgent = ama.PreviousAgent };
         if (ama.Reply is null)
         {
             FromVisitedCache(pending, ama, now, effects);
@@ -110,7 +111,9 @@ public sealed partial class ForeignAgent
         // before the home agent's own authenticated reply (M10). A visitor that stands here keeps what it has until
         // then: the cache's answer proves nothing, and whoever asked must not stop its packets.
         var session = SessionOf(ama.Visitor, ama.Profiles, outboundReady: false);
-        var refusal = _visitors.ContainsKey(ama.Visitor.HomeAddress) ? Vpn.Check(session) : Vpn.Set(session, now, effects);
+        var refusal = Vpn.Find(session.Session) is null
+            ? Vpn.Set(session, now, effects)
+            : Vpn.Check(session) ?? Vpn.Expect(session, session.Profiles, session.Base, "NV2.4", now + _options.ReplyTimeout, effects);
         if (refusal is not null)
         {
             RefuseProfile(pending, ama.Visitor, refusal, now, effects);
@@ -175,7 +178,7 @@ public sealed partial class ForeignAgent
             return;
         }
 
-        var visitor = allowed with { Expires = now + TimeSpan.FromSeconds(reply.Lifetime), LinkAddress = pending.LinkAddress, Interface = pending.Advertiser.Link.Interface };
+        var visitor = allowed with { Expires = now + TimeSpan.FromSeconds(reply.Lifetime), Registered = pending.Request.Identification, LinkAddress = pending.LinkAddress, Interface = pending.Advertiser.Link.Interface };
         if (pending.Profiles is { } profiles)
         {
             Admit(pending, visitor, profiles, reply, now, effects);
@@ -212,6 +215,12 @@ public sealed partial class ForeignAgent
             return;
         }
 
+        // A node that comes back is here, whatever was handed to another agent before (NV9.11).
+        if (_handedOff.Remove(visitor.HomeAddress, out var away) && away.Visitor.Session != visitor.Session)
+        {
+            Vpn.Remove(away.Visitor.Session, effects);
+        }
+
         if (_visitors.TryGetValue(visitor.HomeAddress, out var earlier) && earlier.Session != visitor.Session)
         {
             // The same home address under a new session: the AAAH lost the old one, which therefore has no owner any more.
@@ -235,7 +244,11 @@ public sealed partial class ForeignAgent
         _visitors[visitor.HomeAddress] = visitor;
         _nextSweep ??= now + ExpirySweep;
         effects.Emit(new AddVisitor(visitor.HomeAddress, visitor.Interface, visitor.LinkAddress));
-        Relay(pending, reply, visitor.MobileNode, effects);
+        if (!FetchFromOldAgent(pending, visitor, profiles, reply, now, effects))
+        {
+            Relay(pending, reply, visitor.MobileNode, effects);
+        }
+
         effects.Count("fa.registrations");
         effects.Emit(new Report(Event("registration.accepted", EventSeverity.Information, $"visitor on {visitor.Interface} for {reply.Lifetime} s with {profiles.Count} VPN profile(s)", visitor.Session, visitor.Nai, visitor.HomeAddress, "NV1.13")));
     }
@@ -254,7 +267,7 @@ public sealed partial class ForeignAgent
             return;
         }
 
-        if (!_visitors.ContainsKey(allowed.HomeAddress))
+        if (!_visitors.ContainsKey(allowed.HomeAddress) && !_handedOff.ContainsKey(allowed.HomeAddress))
         {
             Vpn.Remove(allowed.Session, effects);
         }
@@ -309,7 +322,7 @@ public sealed partial class ForeignAgent
         Waiting = profiles.Where(p => p.Trigger == ProfileTrigger.FirstPacket).Select(p => p.ProfileNumber).ToHashSet(),
     };
 
-    private sealed record Ama(Visitor Visitor, IReadOnlyList<VpnProfile> Profiles, RegistrationReply? Reply);
+    private sealed record Ama(Visitor Visitor, IReadOnlyList<VpnProfile> Profiles, RegistrationReply? Reply, IPAddress? PreviousAgent);
 
     private Ama? Read(DiameterMessage answer, PendingRegistration pending, DateTimeOffset now, out RequestRefusal? problem)
     {
@@ -355,11 +368,13 @@ public sealed partial class ForeignAgent
                 Expires = now + TimeSpan.FromSeconds(reply?.Lifetime ?? 0),
                 AuthorizedUntil = now + TimeSpan.FromSeconds(authorized),
                 HomeRealm = RealmOf(pending.Nai),
+                Registered = pending.Request.Identification,
                 MobileNode = mobileNode is null ? null : mobileNode with { Expires = keysUntil },
                 HomeAgentAssociation = foreignHome is null ? null : foreignHome with { Expires = keysUntil },
             },
             profiles,
-            reply);
+            reply,
+            avps.TryGetAddress(_vpn.PreviousFaAddress, out var previous) && !previous.Equals(_options.CareOfAddress) ? previous : null);
     }
 
     /// <summary>Opens profiles and keys with whichever configured wrapping key fits: the answer does not say which agent wrapped last.</summary>

@@ -67,6 +67,11 @@ public sealed partial class ForeignAgent : DiameterApplication
             }
 
             DateTimeOffset? next = Vpn.NextDeadline;
+            if (_handOffTimes.TryPeek(out _, out var handOff) && (next is null || handOff < next))
+            {
+                next = handOff;
+            }
+
             foreach (var advertiser in _advertisers.Values)
             {
                 next = next is null || advertiser.Next < next ? advertiser.Next : next;
@@ -92,6 +97,11 @@ public sealed partial class ForeignAgent : DiameterApplication
                     Leave(visitor, terminationCause: null, now, effects);
                 }
 
+                foreach (var away in _handedOff.Values.ToList())
+                {
+                    EndHandOff(away, null, now, effects);
+                }
+
                 _running = false;
                 break;
             case IcmpReceived icmp when icmp.Interface is { } name && _advertisers.TryGetValue(name, out var advertiser):
@@ -106,6 +116,11 @@ public sealed partial class ForeignAgent : DiameterApplication
                     Leave(visitor, TerminationCause.Administrative, now, effects);
                 }
 
+                foreach (var away in _handedOff.Values.Where(a => clear.Matches(a.Visitor.Session, a.Visitor.Nai, a.Visitor.HomeAddress)).ToList())
+                {
+                    EndHandOff(away, TerminationCause.Administrative, now, effects);
+                }
+
                 break;
         }
     }
@@ -118,6 +133,7 @@ public sealed partial class ForeignAgent : DiameterApplication
         }
 
         Vpn.Expire(now, effects);
+        TendHandOffs(now, effects);
         if (_nextSweep <= now)
         {
             Sweep(now, effects);
@@ -192,6 +208,12 @@ public sealed partial class ForeignAgent : DiameterApplication
             case RegistrationReply reply:
                 Replied(reply, datagram, now, effects);
                 break;
+            case BindingUpdate update:
+                AskedByNewAgent(update, datagram, now, effects);
+                break;
+            case BindingAcknowledgement acknowledgement:
+                AnsweredByOldAgent(acknowledgement, datagram, now, effects);
+                break;
             default:
                 effects.Count("fa.mip4.unexpected_message");
                 break;
@@ -228,6 +250,7 @@ public sealed partial class ForeignAgent : DiameterApplication
     private void Leave(Visitor visitor, TerminationCause? terminationCause, DateTimeOffset now, EffectSink effects)
     {
         _visitors.Remove(visitor.HomeAddress);
+        ForgetHandOff(visitor.HomeAddress);
         Vpn.Remove(visitor.Session, effects);
         effects.Emit(new RemoveVisitor(visitor.HomeAddress));
         effects.Emit(new Report(Event("visitor.left", EventSeverity.Information, "visitor removed with all its paths", visitor.Session, visitor.Nai, visitor.HomeAddress, "NV9.8")));

@@ -53,5 +53,19 @@ public sealed record ForeignAgentOptions
     /// <summary>Takes MIP-Session-Key in clear from an AAA server that shares no wrapping key (spec M2).</summary>
     public bool PlainSessionKeys { get; init; }
 
+    /// <summary>How long the reply to a node that came from another agent waits for that agent (R38).</summary>
+    public TimeSpan OldAgentWait { get; init; } = TimeSpan.FromMilliseconds(500);
+
+    /// <summary>How long a tunnel to the agent a visitor went to stands (R27).</summary>
+    public TimeSpan HandOffTime { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>Agents that share a secret with this one, by address: for users whose profiles have no key of their own (M8).</summary>
+    public IReadOnlyDictionary<IPAddress, BindingAssociation> Neighbours { get; init; } = new Dictionary<IPAddress, BindingAssociation>();
+
+    /// <summary>Binding updates to the old agent: how often at most, and how far apart (R38).</summary>
+    public int UpdateTries { get; init; } = 3;
+
+    public TimeSpan UpdateInterval { get; init; } = TimeSpan.FromSeconds(1);
+
     public uint EnterpriseNumber { get; init; } = ProjectExtensions.DefaultEnterprise;
 }

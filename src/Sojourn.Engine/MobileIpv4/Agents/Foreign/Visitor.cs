@@ -29,6 +29,9 @@ public sealed record Visitor
     /// <summary>AAAH's realm, where STR goes.</summary>
     public required string HomeRealm { get; init; }
 
+    /// <summary>Identification of the last request granted here: what is older than it is stale (NV9.11).</summary>
+    public ulong Registered { get; init; }
+
     public MobilityAssociation? MobileNode { get; init; }
 
     public MobilityAssociation? HomeAgentAssociation { get; init; }
@@ -62,6 +65,9 @@ internal sealed record PendingRegistration
 
     /// <summary>The AMA's profiles wait for the reply; false for a renewal that no AAA server was asked about.</summary>
     public bool IsNewHere => Profiles is not null;
+
+    /// <summary>The agent the node comes from, as the AMA names it (NV3.10).</summary>
+    public IPAddress? PreviousAgent { get; init; }
 
     /// <summary>The home agent wanted new keys, and the AAA servers have been asked for them.</summary>
     public bool Anew { get; init; }
