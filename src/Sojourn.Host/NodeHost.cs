@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Net.Sockets;
 using System.Reflection;
+using System.Security.Cryptography;
 using Sojourn.Engine;
 using Sojourn.Host.Configuration;
 using Sojourn.Host.Control;
@@ -8,6 +9,7 @@ using Sojourn.Host.Observation;
 using Sojourn.Roles.Configuration;
 using Sojourn.Roles.Hosting;
 using Sojourn.Storage;
+using Sojourn.WebConsole;
 
 namespace Sojourn.Host;
 
@@ -28,6 +30,7 @@ public sealed class NodeHost : IAsyncDisposable
     private readonly CancellationTokenSource _ended = new();
     private readonly string _file;
     private ControlServer? _control;
+    private ConsoleServer? _console;
     private Task _watching = Task.CompletedTask;
     private NodeOptions _loaded;
 
@@ -87,9 +90,10 @@ public sealed class NodeHost : IAsyncDisposable
             host.Tables = new NodeTables(host.Node, host.Metrics);
             host.Node.Start();
             host._control = new ControlServer(host);
-            await host._control.StartAsync().ConfigureAwait(false);
+            host._console = options.Console is null ? null : new ConsoleServer(options, services);
+            await Task.WhenAll(host._control.StartAsync(), host._console?.StartAsync() ?? Task.CompletedTask).ConfigureAwait(false);
         }
-        catch (Exception e) when (e is IOException or SocketException or StorageException or InvalidDataException or UnauthorizedAccessException or ArgumentException)
+        catch (Exception e) when (e is IOException or SocketException or StorageException or InvalidDataException or UnauthorizedAccessException or ArgumentException or CryptographicException)
         {
             if (host is not null)
             {
@@ -185,6 +189,11 @@ public sealed class NodeHost : IAsyncDisposable
             await Task.Run(Node.Dispose).ConfigureAwait(false);
         }
 
+        if (_console is not null)
+        {
+            await _console.DisposeAsync().ConfigureAwait(false);
+        }
+
         if (_control is not null)
         {
             await _control.DisposeAsync().ConfigureAwait(false);
@@ -204,7 +213,7 @@ public sealed class NodeHost : IAsyncDisposable
 
     private void Started()
     {
-        Report(new EngineEvent("node.started", EventSeverity.Information, $"{OptionTypes.NameOf(_loaded.Role.ToString())} {_loaded.Node}, version {Version}, control socket {SocketPath}"));
+        Report(new EngineEvent("node.started", EventSeverity.Information, $"{OptionTypes.NameOf(_loaded.Role.ToString())} {_loaded.Node}, version {Version}, control socket {SocketPath}{(_console is null ? "" : $", web console {_console.Address}")}"));
         ReportKeyExport();
         _watching = WatchAsync(_ended.Token);
     }

@@ -6,7 +6,11 @@ namespace Sojourn.Storage;
 /// <param name="Actor">Who: <c>cli:USER</c>, <c>console:NAI</c>, <c>api</c>, <c>reload</c>.</param>
 /// <param name="Action">What, dotted: <c>user.add</c>.</param>
 /// <param name="Detail">Never a secret.</param>
-public sealed record AuditEntry(long Id, DateTimeOffset At, string Actor, string Action, string Object, string? Detail);
+public sealed record AuditEntry(long Id, DateTimeOffset At, string Actor, string Action, string Object, string? Detail)
+{
+    /// <summary>Which trail <see cref="Id"/> counts in: <c>node</c>, or <c>subscribers</c> for the subscriber database.</summary>
+    public string Trail { get; init; } = "node";
+}
 
 /// <summary>The append-only trail of changes; the database refuses updates and deletions.</summary>
 public sealed class AuditTrail(Database database, TimeProvider time)

@@ -7,7 +7,7 @@ using Sojourn.Roles.Configuration;
 namespace Sojourn.Host.Configuration;
 
 /// <summary>What options must hold together: sections and role, references, clashes, keys that fit their suite.</summary>
-internal sealed class ConfigurationRules
+internal sealed partial class ConfigurationRules
 {
     private readonly NodeOptions _node;
     private readonly List<Finding> _findings;
@@ -31,6 +31,7 @@ internal sealed class ConfigurationRules
         rules.HomeAgent();
         rules.Gateway();
         rules.Aaa();
+        rules.Console();
         rules.MobileNode();
     }
 
@@ -40,7 +41,7 @@ internal sealed class ConfigurationRules
         NodeRole.ForeignAgent => ([nameof(NodeOptions.ForeignAgent), nameof(NodeOptions.Diameter)], [nameof(NodeOptions.KeyWrap), .. Gatewaying]),
         NodeRole.HomeAgent => ([nameof(NodeOptions.HomeAgent), nameof(NodeOptions.Diameter)], [nameof(NodeOptions.KeyWrap), .. Gatewaying]),
         NodeRole.Gateway => ([nameof(NodeOptions.Gateway)], Gatewaying),
-        NodeRole.Aaa => ([nameof(NodeOptions.Aaa), nameof(NodeOptions.Diameter)], [nameof(NodeOptions.KeyWrap)]),
+        NodeRole.Aaa => ([nameof(NodeOptions.Aaa), nameof(NodeOptions.Diameter)], [nameof(NodeOptions.KeyWrap), nameof(NodeOptions.Console)]),
         NodeRole.MobileNode => ([nameof(NodeOptions.MobileNode)], []),
         _ => ([nameof(NodeOptions.Diameter)], []),
     };
@@ -51,7 +52,7 @@ internal sealed class ConfigurationRules
     private static readonly string[] RoleSections =
     [
         nameof(NodeOptions.Diameter), nameof(NodeOptions.KeyWrap), .. Gatewaying, nameof(NodeOptions.ForeignAgent), nameof(NodeOptions.HomeAgent),
-        nameof(NodeOptions.Gateway), nameof(NodeOptions.Aaa), nameof(NodeOptions.MobileNode),
+        nameof(NodeOptions.Gateway), nameof(NodeOptions.Aaa), nameof(NodeOptions.Console), nameof(NodeOptions.MobileNode),
     ];
 
     private void Sections()
@@ -151,24 +152,7 @@ internal sealed class ConfigurationRules
 
     private void Tls(TlsOptions tls, string identity)
     {
-        try
-        {
-            using var certificate = X509Certificate2.CreateFromPemFile(tls.CertificateFile.FullPath, tls.KeyFile.FullPath);
-            if (certificate.NotAfter < DateTime.Now)
-            {
-                Error(tls.MarkOf(nameof(TlsOptions.CertificateFile)), $"the certificate ran out on {certificate.NotAfter:yyyy-MM-dd}", "a valid certificate");
-            }
-
-            if (!certificate.MatchesHostname(identity, allowWildcards: false, allowCommonName: false))
-            {
-                Error(tls.MarkOf(nameof(TlsOptions.CertificateFile)), $"the certificate does not name '{identity}', so peers will refuse it", $"a certificate with DNS name {identity}");
-            }
-        }
-        catch (Exception e) when (e is CryptographicException or ArgumentException or IOException or UnauthorizedAccessException)
-        {
-            Error(tls.MarkOf(nameof(TlsOptions.CertificateFile)), "certificate-file and key-file are not a PEM certificate and its private key", "a matching pair");
-        }
-
+        Certificate(tls, nameof(TlsOptions.CertificateFile), tls.CertificateFile, tls.KeyFile, identity);
         try
         {
             var authorities = new X509Certificate2Collection();
@@ -181,6 +165,28 @@ internal sealed class ConfigurationRules
         catch (Exception e) when (e is CryptographicException or IOException or UnauthorizedAccessException)
         {
             Error(tls.MarkOf(nameof(TlsOptions.CaFile)), "ca-file holds no PEM certificate", "one certificate or more");
+        }
+    }
+
+    /// <param name="name">DNS name the certificate must carry; null = any.</param>
+    private void Certificate(OptionSection section, string property, FileReference certificateFile, FileReference keyFile, string? name)
+    {
+        try
+        {
+            using var certificate = X509Certificate2.CreateFromPemFile(certificateFile.FullPath, keyFile.FullPath);
+            if (certificate.NotAfter < DateTime.Now)
+            {
+                Error(section.MarkOf(property), $"the certificate ran out on {certificate.NotAfter:yyyy-MM-dd}", "a valid certificate");
+            }
+
+            if (name is not null && !certificate.MatchesHostname(name, allowWildcards: false, allowCommonName: false))
+            {
+                Error(section.MarkOf(property), $"the certificate does not name '{name}', so peers will refuse it", $"a certificate with DNS name {name}");
+            }
+        }
+        catch (Exception e) when (e is CryptographicException or ArgumentException or IOException or UnauthorizedAccessException)
+        {
+            Error(section.MarkOf(property), "certificate-file and key-file are not a PEM certificate and its private key", "a matching pair");
         }
     }
 
@@ -396,52 +402,6 @@ internal sealed class ConfigurationRules
             Error(c.MarkOf(nameof(GatewayContractOptions.Spi)), $"SPI {c.Spi} also names the secret shared with {first.HomeAgent}", "an SPI of its own"));
         Pairwise(gateway.Contracts.SelectMany(c => c.HomePrefixes.Select(prefix => (Contract: c, Prefix: prefix))), pair => pair.Prefix, (pair, first) =>
             Error(pair.Contract.MarkOf(nameof(GatewayContractOptions.HomePrefixes)), $"home prefix {pair.Prefix} is also in the contract with {first.Contract.HomeAgent}", "one home agent per prefix"));
-    }
-
-    private void Aaa()
-    {
-        if (_node.Aaa is not { } aaa)
-        {
-            return;
-        }
-
-        if (aaa.Serves == AaaSide.Visited)
-        {
-            string[] homeOnly = [nameof(aaa.Database), nameof(aaa.DatabaseKeyFile), nameof(aaa.HomeAgents), nameof(aaa.SpiRange), nameof(aaa.ClassDscp), nameof(aaa.UnlistedCorrespondents)];
-            foreach (var option in homeOnly.Where(aaa.Has))
-            {
-                Error(aaa.MarkOf(option), $"'{OptionTypes.NameOf(option)}' is for the home side", "serves, foreign-agents, answer-moves-from-cache, authorization-lifetime");
-            }
-
-            if (aaa.ForeignAgents.Count == 0)
-            {
-                Error(aaa.Mark, "the visited side needs 'foreign-agents'", "at least one");
-            }
-
-            return;
-        }
-
-        if (aaa.Database is null)
-        {
-            Error(aaa.Mark, "the home side needs a 'database'", "a subscriber database (sojourn user add …)");
-        }
-
-        if (aaa.HomeAgents.Count == 0)
-        {
-            Error(aaa.Mark, "the home side needs 'home-agents'", "at least one");
-        }
-
-        if (aaa.ClassDscp.Count != 6)
-        {
-            Error(aaa.MarkOf(nameof(aaa.ClassDscp)), $"'class-dscp' has {aaa.ClassDscp.Count} values", "six, for classes 0 to 5");
-        }
-
-        Pairwise(aaa.HomeAgents, agent => agent.Address, (agent, first) =>
-            Error(agent.MarkOf(nameof(AaaHomeAgentOptions.Address)), $"{agent.Address} is also the address of '{first.Identity}'", "an address per home agent"));
-        foreach (var option in new[] { nameof(aaa.ForeignAgents), nameof(aaa.AnswerMovesFromCache) }.Where(aaa.Has))
-        {
-            Error(aaa.MarkOf(option), $"'{OptionTypes.NameOf(option)}' is for the visited side", "leave it out");
-        }
     }
 
     private void MobileNode()

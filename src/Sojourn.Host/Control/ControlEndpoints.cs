@@ -43,7 +43,7 @@ internal sealed class ControlEndpoints(NodeHost host)
             [.. EventParameters, new Parameter("follow", "true = keep sending")]),
         new("GET", "explain", "Why something was refused, newest first: the rule, what it says, where.", null, typeof(ExplainDocument), Explain,
             [new("nai", "User"), new("home-address", "Home address"), new("session", "Mobility session"), new("count", "How many (1)")]),
-        new("GET", "audit", "What operators did to this node, newest first.", null, typeof(AuditDocument), Audited, [new("count", "How many (100)")]),
+        new("GET", "audit", "What was done to this node, and at a home AAA server to its subscribers, newest first.", null, typeof(AuditDocument), Audited, [new("count", "How many (100)")]),
         new("POST", "clear", "Ends sessions: by session, nai, home address, or all.", typeof(ClearRequest), typeof(ClearedDocument), Clear, []),
         new("POST", "reload", "Reads the configuration file again; with dryRun only tells what would change.", typeof(ReloadRequest), typeof(ReloadDocument), Reload, []),
         new("POST", "stop", "Stops the node in an orderly way.", null, typeof(StoppingDocument), Stop, []),
@@ -61,6 +61,7 @@ internal sealed class ControlEndpoints(NodeHost host)
             .. interop.LegacyAuthenticators ? ["interop.legacy-authenticators"] : Array.Empty<string>(),
             .. interop.PlainSessionKeys ? ["interop.plain-session-keys"] : Array.Empty<string>(),
             .. options.Diameter is { AllowPlainTcp: true } ? ["diameter.allow-plain-tcp"] : Array.Empty<string>(),
+            .. options.Console is { PlainHttp: true } ? ["console.plain-http"] : Array.Empty<string>(),
         ];
         return new StatusDocument(
             Node, options.Role, NodeHost.Version, Environment.ProcessId, host.Node.Started, (long)(DateTimeOffset.UtcNow - host.Node.Started).TotalSeconds,
@@ -135,7 +136,7 @@ internal sealed class ControlEndpoints(NodeHost host)
             return;
         }
 
-        await Answer(context, new AuditDocument(Node, host.Node.Audit.Latest(count))).ConfigureAwait(false);
+        await Answer(context, new AuditDocument(Node, host.Node.AuditEntries(count))).ConfigureAwait(false);
     }
 
     private async Task Clear(HttpContext context)

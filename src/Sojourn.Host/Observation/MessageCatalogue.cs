@@ -95,6 +95,10 @@ public static class MessageCatalogue
         new("diameter.connection.silent", "SJ2314", "A connection did not say who it is in time.", "One is a scanner; many may be an attack."),
         new("diameter.connection.too_many", "SJ2315", "Too many connections that have not said who they are.", "Find out who connects; it may be an attack."),
         new("diameter.connection.broken", "SJ2316", "A connection was closed because of what came on it.", "Check what the peer is."),
+        new("console.login", "SJ2401", "A subscriber logged in to the customer page.", Nothing),
+        new("console.login_refused", "SJ2402", "A login to the customer page was refused; at most one a second is logged, the counter `console.login.refused` has all.", "One is a slip; many are guessing, which is slowed down."),
+        new("console.profile_changed", "SJ2403", "A subscriber changed a profile on the customer page.", "None; it counts from the next registration, or a service update, on."),
+        new("console.fault", "SJ2404", "A fault while answering a request of the web console; nothing was changed.", "Free disk space; check the subscriber database."),
     ];
 
     private static readonly Dictionary<string, CatalogueEntry> ByKind = Entries.ToDictionary(entry => entry.Kind);

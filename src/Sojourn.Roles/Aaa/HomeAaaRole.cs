@@ -58,6 +58,8 @@ public sealed class HomeAaaRole : Role
 
     public override IReadOnlyList<CorrespondentGatewayRow> CorrespondentGateways() => _server.CorrespondentGateways;
 
+    public override IReadOnlyList<AuditEntry> Audit(int count) => [.. _subscribers.Audit(count).Select(entry => entry with { Trail = "subscribers" })];
+
     public override IReadOnlyList<EngineCommand> Clear(string? session, string? nai, IPAddress? homeAddress) =>
         [.. AaaSessions.Matching(_server.Sessions, session, nai, homeAddress).Select(s => new AbortMobilitySession(s.Session))];
 

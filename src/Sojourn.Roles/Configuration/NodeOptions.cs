@@ -66,6 +66,9 @@ public sealed class NodeOptions : OptionSection
     [Option("Section of role aaa.")]
     public AaaSection? Aaa { get; set; }
 
+    [Option("Web server of a home AAA server: the page on which subscribers see and change their own profiles.", Otherwise = "no web server")]
+    public ConsoleSection? Console { get; set; }
+
     [Option("Section of role mobile-node.")]
     public MobileNodeSection? MobileNode { get; set; }
 

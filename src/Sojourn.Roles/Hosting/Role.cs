@@ -3,6 +3,7 @@ using Sojourn.DataPath.Interception;
 using Sojourn.Engine;
 using Sojourn.Engine.Diameter;
 using Sojourn.Roles.Configuration;
+using Sojourn.Storage;
 
 namespace Sojourn.Roles.Hosting;
 
@@ -35,6 +36,9 @@ public abstract class Role : IDisposable
 
     /// <summary>The CN-GW address table (spec 3.3), at the home AAA server.</summary>
     public virtual IReadOnlyList<CorrespondentGatewayRow> CorrespondentGateways() => [];
+
+    /// <summary>What was done to the role's own database, newest first. Any thread may ask.</summary>
+    public virtual IReadOnlyList<AuditEntry> Audit(int count) => [];
 
     /// <summary>The command that ends what matches; null when this role holds no sessions. All null = everything.</summary>
     public virtual IReadOnlyList<EngineCommand> Clear(string? session, string? nai, IPAddress? homeAddress) => [];

@@ -89,6 +89,10 @@ public sealed class RunningNode : IDisposable
     /// <summary>What operators did to this node.</summary>
     public AuditTrail Audit { get; }
 
+    /// <summary>What was done to this node and to the database of its role, newest first.</summary>
+    public IReadOnlyList<AuditEntry> AuditEntries(int count) =>
+        [.. Audit.Latest(count).Concat(Role.Audit(count)).OrderByDescending(entry => entry.At).Take(count)];
+
     /// <summary>Where keys are exported to; null = nowhere.</summary>
     public string? KeyExportPath => _keyExport?.Path;
 
