@@ -78,7 +78,12 @@ internal sealed record HomeSessionRecord(
         }
 
         var agent = homeAgents.FirstOrDefault(a => a.Identity == record?.HomeAgent);
-        if (record is not { Version: CurrentVersion } || agent is null
+        if (record is not
+            {
+                Version: CurrentVersion, Id: not null, Nai: not null, AccessSession: not null, AccessHost: not null, AccessRealm: not null, HomeAgentSession: not null,
+                SupersededSessions: not null, Legs: not null,
+            }
+            || agent is null
             || !IPAddress.TryParse(record.HomeAddress, out var home) || !IPAddress.TryParse(record.CareOfAddress, out var careOf))
         {
             return null;
@@ -87,7 +92,7 @@ internal sealed record HomeSessionRecord(
         var legs = new List<PathLeg>();
         foreach (var leg in record.Legs)
         {
-            if (!avps.TryDecodeFromStore(leg.Profile, out var profile, out _))
+            if (leg is not { Profile: not null } || !avps.TryDecodeFromStore(leg.Profile, out var profile, out _))
             {
                 return null;
             }

@@ -116,7 +116,8 @@ internal static class BindingRecord
                     return false;
                 }
 
-                if (!encoding.TryDecode(reader.ReadBytes(reader.ReadInt32()), key, out var profile, out _))
+                var length = reader.ReadInt32();
+                if (length < 0 || length > reader.BaseStream.Length - reader.BaseStream.Position || !encoding.TryDecode(reader.ReadBytes(length), key, out var profile, out _))
                 {
                     return false;
                 }

@@ -94,6 +94,13 @@ public readonly ref struct IPv4Header
         }
 
         value = new IPv4Header(octets[..totalLength]);
+        if (value.FragmentOffset + value.Payload.Length > ushort.MaxValue - MinimumLength)
+        {
+            value = default;
+            error = new WireError("Fragment Offset", 6, "the fragment reaches beyond the longest packet", "RFC 791 3.2");
+            return false;
+        }
+
         error = default;
         return true;
     }

@@ -180,4 +180,18 @@ public class IpHeaderTests
         payload.CopyTo(packet.AsSpan(40));
         return packet;
     }
+
+    [Fact]
+    public void A_fragment_that_reaches_beyond_the_longest_packet_is_refused()
+    {
+        var packet = new byte[60];
+        packet[0] = 0x45;
+        packet[3] = 60;
+        packet[6] = 0x1F;
+        packet[7] = 0xFF;
+        Assert.False(IPv4Header.TryParse(packet, out _, out var error));
+        Assert.Equal("Fragment Offset", error.Field);
+        packet[7] = 0xF0;
+        Assert.True(IPv4Header.TryParse(packet, out _, out _));
+    }
 }

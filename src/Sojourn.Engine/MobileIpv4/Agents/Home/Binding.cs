@@ -60,7 +60,12 @@ internal static class BindingRecord
         binding = null;
         try
         {
-            var fields = JsonSerializer.Deserialize(octets.Span, BindingJson.Default.Fields)!;
+            if (JsonSerializer.Deserialize(octets.Span, BindingJson.Default.Fields) is not { Session: not null, Nai: not null, HomeAddress: not null, CareOfAddress: not null, Profiles: not null } fields)
+            {
+                reason = "the record lacks a field";
+                return false;
+            }
+
             var profiles = new List<VpnProfile>();
             foreach (var stored in fields.Profiles)
             {
@@ -90,7 +95,7 @@ internal static class BindingRecord
             reason = "";
             return true;
         }
-        catch (Exception e) when (e is JsonException or FormatException)
+        catch (Exception e) when (e is JsonException or FormatException or ArgumentException)
         {
             reason = e.Message;
             return false;

@@ -1,0 +1,4 @@
+using Xunit;
+
+// Every target runs on all processors by itself.
+[assembly: CollectionBehavior(DisableTestParallelization = true)]
