@@ -202,6 +202,7 @@ public sealed partial class NetworkVpn1 : Scenario
 
         await Task.Delay(500, cancellation);
         await _tables.TakeAsync(run, "noise", cancellation);
+        _ = await run.PingAsync("alice", Host.ToString(), new PingOptions(2), cancellation);
         _afterNoise = await run.PingAsync("alice", Host.ToString(), new PingOptions(5), cancellation);
     }
 
