@@ -1,0 +1,166 @@
+using System.Diagnostics;
+using System.Net.Http.Json;
+using System.Net.Sockets;
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+
+namespace Sojourn.WebConsole.Tests;
+
+/// <summary>A headless Chromium, driven by chromedriver over the WebDriver protocol (W3C). With a profile directory of its own.</summary>
+internal sealed class Chromium : IAsyncDisposable
+{
+    private const string Driver = "/usr/bin/chromedriver";
+    private const string Program = "/usr/bin/chromium";
+    private const string ElementKey = "element-6066-11e4-a52e-4f735466cecf";
+
+    private readonly DirectoryInfo _profile = Directory.CreateTempSubdirectory("sojourn-chromium-");
+    private readonly Process _driver;
+    private readonly HttpClient _http;
+    private string _session = "";
+
+    private Chromium(int port)
+    {
+        _driver = Process.Start(new ProcessStartInfo(Driver, [$"--port={port}", "--allowed-ips=127.0.0.1", "--silent"]) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+        _driver.BeginOutputReadLine();
+        _driver.BeginErrorReadLine();
+        _http = new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{port}/"), Timeout = TimeSpan.FromMinutes(2) };
+    }
+
+    /// <summary>Null when both programs are installed, else why the test is skipped.</summary>
+    public static string? Missing => File.Exists(Driver) && File.Exists(Program) ? null : "chromium and chromium-driver are not installed";
+
+    public static async Task<Chromium> StartAsync()
+    {
+        using var free = new TcpListener(System.Net.IPAddress.Loopback, 0);
+        free.Start();
+        var port = ((System.Net.IPEndPoint)free.LocalEndpoint).Port;
+        free.Stop();
+        var chromium = new Chromium(port);
+        try
+        {
+            await chromium.OpenAsync();
+            return chromium;
+        }
+        catch
+        {
+            await chromium.DisposeAsync();
+            throw;
+        }
+    }
+
+    public Task Go(Uri address) => Send(HttpMethod.Post, "url", new JsonObject { ["url"] = address.ToString() });
+
+    public async Task<string> Text(string selector) => (await Send(HttpMethod.Get, $"element/{await Find(selector)}/text"))!.GetValue<string>();
+
+    public async Task Type(string selector, string text)
+    {
+        var element = await Find(selector);
+        await Send(HttpMethod.Post, $"element/{element}/clear", []);
+        await Send(HttpMethod.Post, $"element/{element}/value", new JsonObject { ["text"] = text });
+    }
+
+    public async Task Click(string selector) => await Send(HttpMethod.Post, $"element/{await Find(selector)}/click", []);
+
+    public async Task<byte[]> Screenshot() => Convert.FromBase64String((await Send(HttpMethod.Get, "screenshot"))!.GetValue<string>());
+
+    /// <summary>What the browser complained about, such as something the content security policy forbids.</summary>
+    public async Task<string> Complaints() => (await Send(HttpMethod.Post, "se/log", new JsonObject { ["type"] = "browser" }))!.ToJsonString();
+
+    public async ValueTask DisposeAsync()
+    {
+        try
+        {
+            if (_session.Length > 0)
+            {
+                using var answer = await _http.DeleteAsync($"session/{_session}");
+            }
+        }
+        catch (HttpRequestException)
+        {
+            // The driver is gone; its browser goes with the process below.
+        }
+
+        _http.Dispose();
+        _driver.Kill(entireProcessTree: true);
+        await _driver.WaitForExitAsync();
+        _driver.Dispose();
+        for (var attempt = 0; ; attempt++)
+        {
+            try
+            {
+                _profile.Delete(recursive: true);
+                return;
+            }
+            catch (IOException) when (attempt < 50)
+            {
+                await Task.Delay(100);
+            }
+        }
+    }
+
+    private async Task OpenAsync()
+    {
+        var watch = Stopwatch.StartNew();
+        while (true)
+        {
+            try
+            {
+                using var ready = await _http.GetAsync("status");
+                break;
+            }
+            catch (HttpRequestException) when (watch.Elapsed < TimeSpan.FromSeconds(30))
+            {
+                await Task.Delay(50);
+            }
+        }
+
+        string[] arguments =
+        [
+            "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+            "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--window-size=1100,900", $"--user-data-dir={_profile.FullName}",
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        ];
+        var answer = await Post("session", new JsonObject
+        {
+            ["capabilities"] = new JsonObject
+            {
+                ["alwaysMatch"] = new JsonObject
+                {
+                    ["browserName"] = "chrome",
+                    ["acceptInsecureCerts"] = true,
+                    ["goog:loggingPrefs"] = new JsonObject { ["browser"] = "ALL" },
+                    ["goog:chromeOptions"] = new JsonObject { ["binary"] = Program, ["args"] = new JsonArray([.. arguments.Select(a => (JsonNode)a)]) },
+                },
+            },
+        });
+        _session = answer!["sessionId"]!.GetValue<string>();
+        await Send(HttpMethod.Post, "timeouts", new JsonObject { ["implicit"] = 20_000 });
+    }
+
+    private async Task<string> Find(string selector) =>
+        (await Send(HttpMethod.Post, "element", new JsonObject { ["using"] = "css selector", ["value"] = selector }))![ElementKey]!.GetValue<string>();
+
+    private Task<JsonNode?> Send(HttpMethod method, string command, JsonObject? body = null) =>
+        method == HttpMethod.Get ? Get($"session/{_session}/{command}") : Post($"session/{_session}/{command}", body!);
+
+    private async Task<JsonNode?> Get(string path)
+    {
+        using var answer = await _http.GetAsync(path);
+        return await Value(answer);
+    }
+
+    private async Task<JsonNode?> Post(string path, JsonObject body)
+    {
+        // With a length: the driver closes the connection on a chunked body.
+        using var content = new StringContent(body.ToJsonString(), Encoding.UTF8, "application/json");
+        using var answer = await _http.PostAsync(path, content);
+        return await Value(answer);
+    }
+
+    private static async Task<JsonNode?> Value(HttpResponseMessage answer)
+    {
+        var value = (await answer.Content.ReadFromJsonAsync<JsonObject>())!["value"];
+        return answer.IsSuccessStatusCode ? value : throw new JsonException($"{value?["error"]}: {value?["message"]}");
+    }
+}
