@@ -74,13 +74,21 @@ internal sealed class SeededRun
     {
         Network.Faults = _choice.Next(4) == 0
             ? Faults.None
-            : new Faults(_choice.NextDouble() * 0.15, _choice.NextDouble() * 0.1, _choice.NextDouble() * 0.2);
+            : new Faults(_choice.NextDouble() * 0.15, _choice.NextDouble() * 0.1, _choice.NextDouble() * 0.2, _choice.NextDouble() * 30);
         _world.StartInfrastructure();
         foreach (var user in _world.Users)
         {
             var agent = _choice.Next(2) == 0 ? "fa1" : "fa2";
             Network.Simulation.After(Seconds(0, 3), () => _world.StartMobile(user, agent));
             Traffic(user);
+        }
+
+        if (_choice.Next(3) == 0)
+        {
+            // Stays to the end: rest and departure have to come about in spite of him.
+            var victim = _world.Users[_choice.Next(_world.Users.Count)];
+            var where = _choice.Next(2) == 0 ? "fa1" : "fa2";
+            Network.Simulation.After(Seconds(0, 40), () => _world.StartIntruder(victim, where));
         }
 
         for (var left = _choice.Next(2, 9); left > 0; left--)
@@ -186,7 +194,7 @@ internal sealed class SeededRun
                 return () => Restart(machine, off);
             case 2 or 3:
                 // In the middle of what a node is doing: after so many of its effects from then on.
-                var victim = Network[Machines[_choice.Next(Machines.Length)]];
+                var victim = Network[AnyNode()];
                 var count = _choice.Next(1, 40);
                 var pause = Seconds(0.05, 4);
                 return () => Network.CrashAfter = (node, _) =>
@@ -224,6 +232,12 @@ internal sealed class SeededRun
                 var asleep = Seconds(0.05, 6);
                 return () => Restart(mobile, asleep);
         }
+    }
+
+    private string AnyNode()
+    {
+        var index = _choice.Next(Machines.Length + _world.Users.Count);
+        return index < Machines.Length ? Machines[index] : _world.Users[index - Machines.Length].Name;
     }
 
     private void Restart(VirtualNode node, TimeSpan off)

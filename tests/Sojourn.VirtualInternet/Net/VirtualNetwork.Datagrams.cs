@@ -22,11 +22,12 @@ internal sealed partial class VirtualNetwork
         public DateTimeOffset LastArrival { get; set; }
     }
 
-    /// <summary>A few milliseconds, the same for two nodes all the time, more on a whim when reordering.</summary>
+    /// <summary>A few milliseconds, the same for two nodes all the time, and jitter; much more on a whim when reordering.</summary>
     private TimeSpan Delay(VirtualNode from, VirtualNode to)
     {
         var nominal = 1 + ((from.Name.Length * 7 + to.Name.Length * 5 + from.Name[^1] + to.Name[^1]) % 9);
-        return TimeSpan.FromMilliseconds(nominal + (Simulation.Chance(Faults.Reordering) ? Simulation.Random.Next(400) : 0));
+        var jitter = Faults.JitterMilliseconds > 0 ? Simulation.Random.NextDouble() * Faults.JitterMilliseconds : 0;
+        return TimeSpan.FromMilliseconds(nominal + jitter + (Simulation.Chance(Faults.Reordering) ? Simulation.Random.Next(400) : 0));
     }
 
     /// <summary>Carries one datagram: lost, once or twice.</summary>

@@ -200,6 +200,11 @@ internal sealed partial class VirtualNetwork
                 Change(node, change);
                 break;
             case AddVisitor visitor:
+                if (_nodes.Values.FirstOrDefault(n => n.IsIntruder && n.LinkAddress == visitor.LinkAddress) is { } intruder)
+                {
+                    throw Violation($"{node} takes {intruder}, who proved nothing, as visitor {visitor.Address}");
+                }
+
                 node.Visitors[visitor.Address] = visitor.LinkAddress;
                 break;
             case RemoveVisitor visitor:
@@ -211,6 +216,8 @@ internal sealed partial class VirtualNetwork
             case ReleaseHomeAddress release:
                 node.Attracted.Remove(release.Address);
                 break;
+            case AttachHome when node.IsIntruder:
+                throw Violation($"{node} was granted a registration without the user's key");
             case AttachHome attach:
                 node.HomeAddress = attach.HomeAddress;
                 break;
@@ -223,6 +230,8 @@ internal sealed partial class VirtualNetwork
             case DropState drop:
                 node.State.Remove(drop.Key);
                 break;
+            case CountEvent { Amount: < 0 } negative:
+                throw Violation($"{node} counts {negative.Counter} backwards, by {negative.Amount}");
             case CountEvent count:
                 Counters[count.Counter] = Counters.GetValueOrDefault(count.Counter) + count.Amount;
                 break;
@@ -303,8 +312,9 @@ internal sealed partial class VirtualNetwork
     }
 }
 
-/// <summary>What the network does to datagrams and packets. Streams only break.</summary>
-internal sealed record Faults(double Loss, double Duplication, double Reordering)
+/// <summary>What the network does to datagrams and packets, as probabilities. Streams only break and are late.</summary>
+/// <param name="JitterMilliseconds">Most that a delay differs from the nominal one.</param>
+internal sealed record Faults(double Loss, double Duplication, double Reordering, double JitterMilliseconds)
 {
-    public static readonly Faults None = new(0, 0, 0);
+    public static readonly Faults None = new(0, 0, 0, 0);
 }

@@ -31,6 +31,9 @@ internal sealed class VirtualNode(string name, string? identity, IReadOnlyList<I
 
     public LinkAddress LinkAddress { get; init; }
 
+    /// <summary>A mobile node that claims to be somebody whose key it does not have.</summary>
+    public bool IsIntruder { get; init; }
+
     public VirtualNode? AttachedTo { get; set; }
 
     public IEngine? Engine { get; set; }

@@ -30,6 +30,7 @@ internal sealed class World
 
     private const string Access = "access0";
     private const string Roaming = "wlan0";
+    private const string Intruder = "mallory";
     private const uint ContractSpi = 0x400;
 
     private static readonly Dictionary<string, (string Realm, IPAddress Address)> Hosts = new()
@@ -90,6 +91,11 @@ internal sealed class World
 
             if (node.Engine is MobileNode mobile && what.Kind == "registration.accepted")
             {
+                if (node.IsIntruder)
+                {
+                    throw Network.Violation($"{node} believes that it is registered, without the user's key");
+                }
+
                 AssertKept(node, mobile);
             }
         };
@@ -141,6 +147,24 @@ internal sealed class World
         Network[user.Name].AttachedTo = Network[agent];
         Network.Start(Network[user.Name]);
     }
+
+    /// <summary>Somebody without the key of <paramref name="victim"/> who registers in his name, at an agent and from then on.</summary>
+    /// <param name="key">What he signs with; null for a guess.</param>
+    public void StartIntruder(User victim, string agent, KeyMaterial? key = null)
+    {
+        var node = new VirtualNode(Intruder, null, [], random => NewMobileNode(victim, random, key ?? Secret("a guess")))
+        {
+            RoamingInterface = Roaming,
+            LinkAddress = new LinkAddress([2, 0, 0, 0, 3, 0]),
+            IsIntruder = true,
+        };
+        Network.Add(node);
+        node.AttachedTo = Network[agent];
+        Network.Start(node);
+    }
+
+    /// <summary>What a user shares with his home AAA server.</summary>
+    public static KeyMaterial KeyOf(User user) => Secret($"mn-aaa {user.Nai}");
 
     private void Protect(User user, IPAddress home)
     {
@@ -315,13 +339,13 @@ internal sealed class World
         });
     }
 
-    private static MobileNode NewMobileNode(User user, IRandomSource random) => new(
+    private static MobileNode NewMobileNode(User user, IRandomSource random, KeyMaterial? key = null) => new(
         new MobileNodeOptions
         {
             Interface = Roaming,
             Nai = user.Nai,
             MnAaaSpi = 0x200,
-            MnAaaKey = Secret($"mn-aaa {user.Nai}"),
+            MnAaaKey = key ?? KeyOf(user),
             HomeAddress = user.HomeAddress,
             HomeAgent = user.HomeAddress is null ? null : Address("ha"),
             LongestPause = TimeSpan.FromSeconds(8),
@@ -340,7 +364,7 @@ internal sealed class World
         public long Version => 1;
 
         public Subscriber? FindSubscriber(string nai) => users.FirstOrDefault(u => u.Nai == nai) is { } user
-            ? new Subscriber(nai, 0x200, Secret($"mn-aaa {nai}"), user.HomeAddress, null, true)
+            ? new Subscriber(nai, 0x200, KeyOf(user), user.HomeAddress, null, true)
             : null;
 
         public IReadOnlyList<VpnInstance> FindVpns(string nai) => [.. users.First(u => u.Nai == nai).Vpns.Where(v => v.Enabled)];
