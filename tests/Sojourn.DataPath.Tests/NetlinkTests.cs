@@ -229,6 +229,42 @@ public class NetlinkTests
         Assert.Equal([true, false, true, false], seen.Where(entry => entry.Item1 == "left").Select(entry => entry.Item2));
     }
 
+    /// <summary>Two ends with the same index: the kernel holds its notices back and tells of a short loss only that the carrier is there.</summary>
+    [Fact]
+    public void A_carrier_that_was_away_for_a_moment_is_reported_lost_and_back()
+    {
+        using var network = new TestNetwork();
+        NetworkNamespace a = network.Host("a"), b = network.Host("b");
+        using var far = Rtnetlink.Open(b);
+        using var near = Rtnetlink.Open(a);
+        near.CreateVeth("left", "right", peerNetwork: b, index: 77);
+        near.SetUp("left");
+        far.SetUp("right");
+        Assert.Equal(77, near.Link("left").Index);
+        far.DeleteLink("right");
+        far.CreateVeth("right", "left", peerNetwork: a, index: near.Links().Max(l => l.Index) + 1);
+        Assert.Equal(far.Link("right").Index, near.Link("left").Index);
+        near.SetUp("left");
+        far.SetUp("right");
+        var seen = new System.Collections.Concurrent.ConcurrentQueue<bool>();
+        using (a.Run(() => new LinkMonitor((link, usable) =>
+        {
+            if (link.Name == "left")
+            {
+                seen.Enqueue(usable);
+            }
+        })))
+        {
+            TestNetwork.WaitFor(() => seen.LastOrDefault(), "the first report");
+            for (var i = 1; i <= 3; i++)
+            {
+                far.SetUp("right", false);
+                far.SetUp("right");
+                TestNetwork.WaitFor(() => seen.Count(usable => !usable) == i && seen.Last(), "the carrier lost and back");
+            }
+        }
+    }
+
     [Fact]
     public void Kernel_parameters_are_those_of_the_namespace()
     {

@@ -31,6 +31,23 @@ public sealed class NetworkVpn1Tests(ITestOutputHelper output) : ScenarioTests(o
         HoldsAsync("network-vpn/1", security, userSpecific, delay: 20, GatewayPeer.Linux);
 }
 
+public sealed class NetworkVpn2Tests(ITestOutputHelper output) : ScenarioTests(output)
+{
+    [Theory]
+    [ScenarioRows("network-vpn/2")]
+    [InlineData(SecurityType.Esp, true, 0)]
+    [InlineData(SecurityType.Ah, true, 0)]
+    public Task Every_row_holds(SecurityType security, bool userSpecific, int delay) => HoldsAsync("network-vpn/2", security, userSpecific, delay);
+}
+
+public sealed class NetworkVpn3Tests(ITestOutputHelper output) : ScenarioTests(output)
+{
+    [Theory]
+    [ScenarioRows("network-vpn/3")]
+    [InlineData(SecurityType.Esp, true, 0)]
+    public Task Every_row_holds(SecurityType security, bool userSpecific, int delay) => HoldsAsync("network-vpn/3", security, userSpecific, delay);
+}
+
 public sealed class NetworkVpn4Tests(ITestOutputHelper output) : ScenarioTests(output)
 {
     [Theory]
@@ -132,6 +149,16 @@ internal static class RowsOf
         [
             "NV1.1", "NV1.2", "NV1.3", "NV1.4", "NV1.5", "NV1.6", "NV1.7", "NV1.8", "NV1.9", "NV1.10", "NV1.11", "NV1.12", "NV1.13", "NV1.14", "NV1.15",
             "NV-A1", "NV-A2", "NV-A3", "NV-A4", "NV-A17", "NV-A19", "NV-A21", "NV-A22", "NV-A24", "NV-A27", "NV-A32", "NV-A33", "NV-A34",
+        ],
+        ["network-vpn/2"] =
+        [
+            "NV2.1", "NV2.2", "NV2.3", "NV2.4", "NV2.5", "NV2.6", "NV2.7", "NV2.8", "NV2.9", "NV2.10", "NV2.11", "NV2.12", "NV2.13", "NV2.14", "NV2.15",
+            "NV-A5", "NV-A6", "NV-A7", "NV-A31", "NV-A32",
+        ],
+        ["network-vpn/3"] =
+        [
+            "NV3.1", "NV3.2", "NV3.3", "NV3.4", "NV3.5", "NV3.6", "NV3.7", "NV3.8", "NV3.9", "NV3.10", "NV3.11", "NV3.12", "NV3.13", "NV3.14",
+            "NV-A8", "NV-A31", "NV-A32",
         ],
         ["network-vpn/4"] =
         [

@@ -4,7 +4,8 @@ namespace Sojourn.DataPath.Netlink;
 
 /// <summary>
 /// Watches interfaces come, go, and gain or lose their carrier, in the namespace of the thread that made it. The first
-/// calls report what is; later ones only changes. Calls come one at a time from the monitor's own thread.
+/// calls report what is; later ones only changes. A carrier that was lost and is back again, of which the kernel may tell
+/// only the end, is reported as both: the cable may be in another socket now. Calls come one at a time from the monitor's own thread.
 /// </summary>
 public sealed unsafe class LinkMonitor : IDisposable
 {
@@ -101,7 +102,12 @@ public sealed unsafe class LinkMonitor : IDisposable
             _known[link.Index] = link;
             if (before is not null && before.Name == link.Name && (before is { Up: true, Carrier: true }) == usable)
             {
-                return;
+                if (!usable || before.CarrierLosses == link.CarrierLosses)
+                {
+                    return;
+                }
+
+                _changed(link with { Carrier = false }, false);
             }
         }
 

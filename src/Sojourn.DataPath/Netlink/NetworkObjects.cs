@@ -9,7 +9,8 @@ namespace Sojourn.DataPath.Netlink;
 /// <param name="Carrier">The link below works.</param>
 /// <param name="Mtu">Octets.</param>
 /// <param name="Master">Index of the bridge this is a port of; 0 = none.</param>
-public sealed record LinkState(int Index, string Name, string? Kind, bool Up, bool Carrier, int Mtu, LinkAddress? Address, int Master);
+/// <param name="CarrierLosses">How often the carrier was lost so far.</param>
+public sealed record LinkState(int Index, string Name, string? Kind, bool Up, bool Carrier, int Mtu, LinkAddress? Address, int Master, uint CarrierLosses = 0);
 
 /// <summary>An address of an interface.</summary>
 /// <param name="Owner">Who set it (IFA_PROTO); 0 = not said.</param>

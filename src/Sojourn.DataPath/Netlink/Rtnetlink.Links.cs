@@ -12,7 +12,7 @@ namespace Sojourn.DataPath.Netlink;
 public sealed partial class Rtnetlink : IDisposable
 {
     private const ushort NewLink = 16, DeleteLinkType = 17, GetLink = 18;
-    private const ushort AttributeHardwareAddress = 1, AttributeName = 3, AttributeMtu = 4, AttributeMaster = 10, AttributeInfo = 18, AttributeNamespaceFd = 28;
+    private const ushort AttributeHardwareAddress = 1, AttributeName = 3, AttributeMtu = 4, AttributeMaster = 10, AttributeInfo = 18, AttributeNamespaceFd = 28, AttributeCarrierDownCount = 48;
     private const uint FlagUp = 0x1, FlagLowerUp = 0x10000;
 
     private readonly NetlinkSocket _socket = new();
@@ -65,10 +65,14 @@ public sealed partial class Rtnetlink : IDisposable
     /// <summary>The interface of that name; it must exist.</summary>
     public LinkState Link(string name) => FindLink(name) ?? throw new NetlinkException($"find link {name}", Libc.ENODEV);
 
-    /// <summary>Creates a veth pair, each end in its namespace (null = this one). Both ends are down.</summary>
-    public void CreateVeth(string name, string peer, NetworkNamespace? network = null, NetworkNamespace? peerNetwork = null)
+    /// <summary>
+    /// Creates a veth pair, each end in its namespace (null = this one). Both ends are down. <paramref name="index"/> is that
+    /// of the first end (0 = the kernel's choice). Ends with equal indices in different namespaces hear of their carrier up to a
+    /// second late, since the kernel then takes them for interfaces without a peer.
+    /// </summary>
+    public void CreateVeth(string name, string peer, NetworkNamespace? network = null, NetworkNamespace? peerNetwork = null, int index = 0)
     {
-        var request = Create("veth", name, network, out var info);
+        var request = Create("veth", name, network, out var info, index);
         var data = request.Begin(2);
         var end = request.Begin(1);
         request.Header(16);
@@ -136,7 +140,7 @@ public sealed partial class Rtnetlink : IDisposable
 
         var flags = MemoryMarshal.Read<uint>(body[8..]);
         string name = "", kind = "";
-        int mtu = 0, master = 0;
+        int mtu = 0, master = 0, carrierLosses = 0;
         LinkAddress? address = null;
         var attributes = new AttributeReader(body[16..]);
         while (attributes.Next())
@@ -155,6 +159,9 @@ public sealed partial class Rtnetlink : IDisposable
                 case AttributeMaster:
                     master = attributes.Int32;
                     break;
+                case AttributeCarrierDownCount:
+                    carrierLosses = attributes.Int32;
+                    break;
                 case AttributeInfo:
                     var info = new AttributeReader(attributes.Value);
                     while (info.Next())
@@ -168,13 +175,13 @@ public sealed partial class Rtnetlink : IDisposable
 
         var present = type == NewLink;
         return new LinkState(MemoryMarshal.Read<int>(body[4..]), name, kind.Length == 0 ? null : kind, present && (flags & FlagUp) != 0,
-            present && (flags & FlagLowerUp) != 0, mtu, address, master);
+            present && (flags & FlagLowerUp) != 0, mtu, address, master, (uint)carrierLosses);
     }
 
-    private static NetlinkRequest Create(string kind, string name, NetworkNamespace? network, out int info)
+    private static NetlinkRequest Create(string kind, string name, NetworkNamespace? network, out int info, int index = 0)
     {
         var request = new NetlinkRequest(NewLink, NetlinkRequest.Acknowledge | NetlinkRequest.Create | NetlinkRequest.Exclusive);
-        request.Header(16);
+        MemoryMarshal.Write(request.Header(16)[4..], index);
         request.Attribute(AttributeName, name);
         if (network is not null)
         {

@@ -35,7 +35,7 @@ public sealed partial class HomeAaaServer
             (MnToHa is null ? 0 : MipFeatures.MnHaKeyWanted) | (MnToFa is null ? 0 : MipFeatures.MnFaKeyWanted) | (HaToFa is null ? 0 : MipFeatures.FaHaKeyWanted);
     }
 
-    private Refusal? Prepare(DiameterRequest request, AccessRequest access, Subscriber subscriber, DateTimeOffset now, out PendingRegistration? pending)
+    private Refusal? Prepare(DiameterRequest request, AccessRequest access, Subscriber subscriber, DateTimeOffset now, EffectSink effects, out PendingRegistration? pending)
     {
         pending = null;
         var nai = Nai.Normalise(access.Nai);
@@ -80,7 +80,7 @@ public sealed partial class HomeAaaServer
             candidate = candidate with { SupersededSessions = [.. live.SupersededSessions.TakeLast(SupersededSessionsKept - 1), live.AccessSession] };
         }
 
-        refusal = access.IsDeregistration ? null : DecideLegs(access, live, now, lifetime, ref candidate);
+        refusal = access.IsDeregistration ? null : DecideLegs(access, live, now, lifetime, ref candidate, effects);
         var keys = RegistrationKeys.None;
         refusal ??= access.IsDeregistration ? null : MakeKeys(access, subscriber, ref candidate, out keys);
         var profiles = access.IsDeregistration ? [] : candidate.Legs;
@@ -158,7 +158,7 @@ public sealed partial class HomeAaaServer
         : live is null && _cache.Count >= _options.MaximumSessions ? new Refusal(RefusalKind.OutOfResources, "limit", $"{_cache.Count} sessions are held")
         : null;
 
-    private Refusal? DecideLegs(AccessRequest access, HomeSession? live, DateTimeOffset now, TimeSpan lifetime, ref HomeSession candidate)
+    private Refusal? DecideLegs(AccessRequest access, HomeSession? live, DateTimeOffset now, TimeSpan lifetime, ref HomeSession candidate, EffectSink effects)
     {
         var moved = live is null ? [] : Renew(live, access);
         if (live is not null && !access.ServiceUpdate)
@@ -167,6 +167,8 @@ public sealed partial class HomeAaaServer
             candidate = candidate with { Legs = ReplaceOldRoots(moved, access.Registration.Identification, now, lifetime) };
             return null;
         }
+
+        Count(effects, "vpn_db.searched");
 
         // S105; a service update searches again though the session is cached (NV7.4).
         var request = new PathRequest(

@@ -135,7 +135,7 @@ public sealed partial class HomeAaaServer : AaaServer
 
         Subscriber? subscriber = null;
         PendingRegistration? pending = null;
-        refusal = CheckOrigin(access) ?? Authenticate(access, out subscriber) ?? Prepare(request, access, subscriber!, now, out pending);
+        refusal = CheckOrigin(access) ?? Authenticate(access, out subscriber) ?? Prepare(request, access, subscriber!, now, effects, out pending);
         if (refusal is not null)
         {
             Answer(request, Refused(request, access, null, refusal, effects), now, effects);

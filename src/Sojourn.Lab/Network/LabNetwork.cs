@@ -8,13 +8,18 @@ namespace Sojourn.Lab.Network;
 /// <summary>
 /// The topology as network namespaces. Every link is two veth pairs whose inner ends sit in a namespace of the lab's own and
 /// are joined by a <see cref="LinkWire"/>, so nothing passes from node to node unseen. All names begin with the run's
-/// prefix; removing everything with that prefix removes the run.
+/// prefix; removing everything with that prefix removes the run. An interface at which several links end is a
+/// <see cref="Radio"/>.
 /// </summary>
 public sealed class LabNetwork : IDisposable
 {
+    /// <summary>Beyond the indices of the nodes' interfaces, so that carriers are told of at once (<see cref="Rtnetlink.CreateVeth"/>).</summary>
+    private const int FirstInnerIndex = 1000;
+
     private readonly string _prefix;
     private readonly Dictionary<string, NetworkNamespace> _namespaces = [];
     private readonly Dictionary<string, LinkWire> _wires = [];
+    private readonly Dictionary<LinkEndName, Radio> _radios = [];
     private readonly List<Recording> _recordings = [];
     private bool _stopped;
 
@@ -46,6 +51,10 @@ public sealed class LabNetwork : IDisposable
     public NetworkNamespace Namespace(string node) => _namespaces[node];
 
     public LinkWire Wire(string link) => _wires.TryGetValue(link, out var wire) ? wire : throw new ScenarioException($"there is no link '{link}'; links: {string.Join(", ", _wires.Keys)}");
+
+    /// <summary>An interface of a node at which several links end.</summary>
+    public Radio Radio(string node, string name) =>
+        _radios.TryGetValue(new LinkEndName(node, name), out var radio) ? radio : throw new ScenarioException($"at {node}/{name} there are not several links");
 
     /// <summary>Stops the wires once everything sent has been recorded, and closes the captures.</summary>
     public void StopRecording()
@@ -110,14 +119,22 @@ public sealed class LabNetwork : IDisposable
             });
         }
 
+        var inside = new Dictionary<LinkEndName, string>();
+        var shared = Topology.Links.SelectMany(l => l.Ends).GroupBy(e => new LinkEndName(e.Node, e.Interface)).Where(g => g.Count() > 1).Select(g => g.Key).ToHashSet();
         using var wires = Rtnetlink.Open(_namespaces[WireSpace]);
         foreach (var (link, number) in Topology.Links.Select((l, i) => (l, i)))
         {
             foreach (var (end, side) in link.Ends.Zip("ab"))
             {
                 var inner = string.Create(CultureInfo.InvariantCulture, $"w{number}{side}");
+                if (!inside.TryAdd(new LinkEndName(end.Node, end.Interface), inner))
+                {
+                    // The interface is there: one more link that it can be in reach of.
+                    continue;
+                }
+
                 var space = _namespaces[end.Node];
-                wires.CreateVeth(inner, end.Interface, network: null, peerNetwork: space);
+                wires.CreateVeth(inner, end.Interface, network: null, peerNetwork: space, FirstInnerIndex + inside.Count);
                 using var node = Rtnetlink.Open(space);
                 if (end.Address is not null)
                 {
@@ -132,11 +149,22 @@ public sealed class LabNetwork : IDisposable
 
             var recording = new Recording(link.Name, (link.First.ToString(), link.Second.ToString()), captures is null ? null : Path.Combine(captures, link.Name + ".pcapng"));
             _recordings.Add(recording);
-            _wires.Add(link.Name, _namespaces[WireSpace].Run(() => new LinkWire(
-                link.Name,
-                (string.Create(CultureInfo.InvariantCulture, $"w{number}a"), string.Create(CultureInfo.InvariantCulture, $"w{number}b")),
-                link.Character,
-                recording)));
+            var (first, second) = (new LinkEndName(link.First.Node, link.First.Interface), new LinkEndName(link.Second.Node, link.Second.Interface));
+            var wire = _namespaces[WireSpace].Run(() => new LinkWire(link.Name, (inside[first], inside[second]), link.Character, recording)
+            {
+                // A shared medium: what another link's station is to get does not go here.
+                Stations = (shared.Contains(first) ? StationOf(second) : null, shared.Contains(second) ? StationOf(first) : null),
+            });
+            _wires.Add(link.Name, wire);
+            foreach (var end in ((LinkEndName[])[first, second]).Where(shared.Contains))
+            {
+                if (!_radios.TryGetValue(end, out var radio))
+                {
+                    _radios.Add(end, radio = new Radio(_namespaces[WireSpace], inside[end]));
+                }
+
+                radio.Add(wire);
+            }
         }
 
         foreach (var node in Topology.Nodes)
@@ -158,4 +186,12 @@ public sealed class LabNetwork : IDisposable
             }
         }
     }
+
+    private byte[]? StationOf(LinkEndName end)
+    {
+        using var node = Rtnetlink.Open(_namespaces[end.Node]);
+        return node.Link(end.Interface).Address?.ToArray();
+    }
+
+    private sealed record LinkEndName(string Node, string Interface);
 }

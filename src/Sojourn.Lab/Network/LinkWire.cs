@@ -103,6 +103,12 @@ public sealed class LinkWire : IDisposable
         set => _cut = value;
     }
 
+    /// <summary>
+    /// Where an interface belongs to several wires: the station at the far end of this one, for frames from end 0 and from
+    /// end 1, by their link addresses. Frames to other stations are no business of this wire. Null = every frame.
+    /// </summary>
+    public (byte[]? Of0, byte[]? Of1) Stations { get; init; }
+
     /// <summary>Frames that got lost without the scenario asking for it. Anything but 0 fails the run.</summary>
     public long Dropped => Interlocked.Read(ref _dropped);
 
@@ -191,6 +197,11 @@ public sealed class LinkWire : IDisposable
         // A bounded batch, so that a flood from one side cannot starve the other or the clock.
         for (var i = 0; i < 256 && _sockets[from].TryReceive(out var frame, out var time); i++)
         {
+            if ((from == 0 ? Stations.Of0 : Stations.Of1) is { } station && (frame[0] & 1) == 0 && !frame[..6].SequenceEqual(station))
+            {
+                continue;
+            }
+
             Enter(from, frame.ToArray(), time == 0 ? Now() : time, null);
         }
     }

@@ -112,7 +112,7 @@ internal sealed unsafe partial class PacketSocket : IDisposable
         }
     }
 
-    /// <summary>False when the kernel had no room for it or the interface is down.</summary>
+    /// <summary>False when the kernel had no room for it. What is sent to an interface that a <see cref="Radio"/> has switched off is gone with it.</summary>
     public bool TrySend(ReadOnlySpan<byte> frame)
     {
         fixed (byte* data = frame)
@@ -124,8 +124,12 @@ internal sealed unsafe partial class PacketSocket : IDisposable
             }
             while (sent < 0 && Marshal.GetLastPInvokeError() == Interrupted);
 
-            return sent == frame.Length
-                || (Marshal.GetLastPInvokeError() is Again or NoBuffers or NetworkDown ? false : throw Failure("send frame"));
+            return sent == frame.Length || Marshal.GetLastPInvokeError() switch
+            {
+                NetworkDown => true,
+                Again or NoBuffers => false,
+                _ => throw Failure("send frame"),
+            };
         }
     }
 

@@ -26,6 +26,8 @@ public abstract class Scenario
     public static IReadOnlyDictionary<string, Func<Scenario>> All { get; } = new Dictionary<string, Func<Scenario>>
     {
         ["network-vpn/1"] = () => new NetworkVpn1(),
+        ["network-vpn/2"] = () => new NetworkVpn2(),
+        ["network-vpn/3"] = () => new NetworkVpn3(),
         ["network-vpn/4"] = () => new NetworkVpn4(),
     };
 }

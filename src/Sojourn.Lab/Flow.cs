@@ -1,0 +1,127 @@
+using System.Buffers.Binary;
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using Sojourn.DataPath.Netlink;
+using Sojourn.Lab.Network;
+
+namespace Sojourn.Lab;
+
+/// <summary>
+/// A steady flow of numbered datagrams from one node to another, sent and taken by the lab through plain sockets of the
+/// two hosts: what an application there would send and get.
+/// </summary>
+public sealed class Flow : IDisposable
+{
+    /// <summary>Discard (RFC 863): no Sojourn node listens there.</summary>
+    public const ushort Port = 9;
+
+    private readonly Socket _sending, _taking;
+    private readonly IPEndPoint _destination;
+    private readonly TimeSpan _interval;
+    private readonly Thread _sender, _taker;
+    private readonly Dictionary<uint, int> _taken = [];
+    private volatile bool _stopping, _closing;
+    private uint _sent;
+
+    /// <param name="from">Namespace of the sending host.</param>
+    /// <param name="to">Namespace of the host that takes the datagrams.</param>
+    /// <param name="destination">Address it is known by.</param>
+    /// <param name="interval">Time from one datagram to the next.</param>
+    public Flow(NetworkNamespace from, NetworkNamespace to, IPAddress destination, TimeSpan interval)
+    {
+        _destination = new IPEndPoint(destination, Port);
+        _interval = interval;
+        _taking = to.Run(() => Udp(Port));
+        _sending = from.Run(() => Udp(0));
+        _taking.ReceiveTimeout = 200;
+        _taker = new Thread(Take) { IsBackground = true, Name = "flow, taking" };
+        _sender = new Thread(Send) { IsBackground = true, Name = "flow, sending", Priority = ThreadPriority.AboveNormal };
+        _taker.Start();
+        _sender.Start();
+    }
+
+    /// <summary>Datagrams that left the sending host; their numbers begin with 0.</summary>
+    public uint Sent => _sent;
+
+    /// <summary>How often each number arrived. Complete once the flow has been stopped.</summary>
+    public IReadOnlyDictionary<uint, int> Taken => _taken;
+
+    /// <summary>The number in a datagram; null when it is none of a flow.</summary>
+    public static uint? NumberOf(Capture.Ipv4Packet packet) =>
+        packet.IsUdp && packet.DestinationPort == Port && packet.UdpData.Length >= 4 ? BinaryPrimitives.ReadUInt32BigEndian(packet.UdpData.Span) : null;
+
+    /// <summary>Ends the sending, and the taking when what was under way has had its time to arrive.</summary>
+    public async Task StopAsync(TimeSpan patience, CancellationToken cancellation)
+    {
+        _stopping = true;
+        _sender.Join();
+        await Task.Delay(patience, cancellation);
+        _closing = true;
+        _taker.Join();
+    }
+
+    public void Dispose()
+    {
+        _stopping = _closing = true;
+        _sender.Join();
+        _taker.Join();
+        _sending.Dispose();
+        _taking.Dispose();
+    }
+
+    private static Socket Udp(int port)
+    {
+        var socket = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp) { ReceiveBufferSize = 1 << 20 };
+        socket.Bind(new IPEndPoint(IPAddress.Any, port));
+        return socket;
+    }
+
+    private void Send()
+    {
+        PreciseWait.SharpenThread();
+        Span<byte> datagram = stackalloc byte[64];
+        var start = Stopwatch.GetTimestamp();
+        while (!_stopping)
+        {
+            for (var due = (uint)(Stopwatch.GetElapsedTime(start) / _interval) + 1; _sent < due; _sent++)
+            {
+                BinaryPrimitives.WriteUInt32BigEndian(datagram, _sent);
+                try
+                {
+                    _sending.SendTo(datagram, _destination);
+                }
+                catch (SocketException)
+                {
+                    // A host without a way out for the moment: the number is used up, as when the packet is lost later.
+                }
+            }
+
+            var wait = (_interval * _sent) - Stopwatch.GetElapsedTime(start);
+            if (wait > TimeSpan.Zero)
+            {
+                Thread.Sleep(wait);
+            }
+        }
+    }
+
+    private void Take()
+    {
+        Span<byte> datagram = stackalloc byte[2048];
+        while (!_closing)
+        {
+            try
+            {
+                if (_taking.Receive(datagram) >= 4)
+                {
+                    var number = BinaryPrimitives.ReadUInt32BigEndian(datagram);
+                    _taken[number] = _taken.GetValueOrDefault(number) + 1;
+                }
+            }
+            catch (SocketException)
+            {
+                // Nothing for a while.
+            }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+using System.Buffers.Binary;
+using System.Globalization;
+using System.Net;
+using Sojourn.Lab.Capture;
+using Sojourn.Lab.Topology;
+using static Sojourn.Lab.Scenarios.TableQuestions;
+
+namespace Sojourn.Lab.Scenarios;
+
+public abstract partial class MoveScenario
+{
+    private static readonly TimeSpan Allowance = TimeSpan.FromMilliseconds(100);
+
+    /// <summary>The rows of the specification that are the same at every move.</summary>
+    private protected sealed record HandOffRows(string Update, string OldAgent, string Acknowledgement, string Reply, string During, string Afterwards, string Gap, string Forwarding);
+
+    private protected abstract HandOffRows Rows { get; }
+
+    /// <summary>Round trips that the specification allows the downlink to be without packets, beside <see cref="Allowance"/>.</summary>
+    private protected abstract IReadOnlyList<(string From, string To)> RoundTrips { get; }
+
+    /// <summary>The gateway of the correspondent, as the trace of a packet names it.</summary>
+    private protected abstract IReadOnlyList<string> Hops(string agent);
+
+    /// <summary>The steps of the signalling, which differ from one kind of move to another.</summary>
+    private protected abstract void Steps(LabRun run, CaptureSet captures, RowBook rows);
+
+    public override void Judge(LabRun run, CaptureSet captures, RowBook rows)
+    {
+        var want = run.Definition.Options.Security.Seen();
+        var flow = captures.Packets.Where(p => !p.Frame.Lost && p.ReceiverNode == "alice" && Flow.NumberOf(p.Packet) is not null).ToList();
+        rows.Part("Steps", () => Steps(run, captures, rows));
+        rows.Part("HandOff", () => HandOff(captures, rows));
+        rows.Part("During", () => During(captures, rows, want));
+        rows.Part("Overlap", () => Overlap(rows));
+        rows.Part("Afterwards", () => Afterwards(captures, rows, want));
+        rows.Part("Gap", () => Gap(run, captures, rows, flow));
+        rows.Part("Series", () => Series(captures, rows));
+    }
+
+    private protected IPAddress AddressOf(LabTopology topology, string node) =>
+        topology.LinksOf(node).Where(l => l.Link.Kind == LinkKind.Core).Select(l => l.Link.Ends[l.End].Address!).First();
+
+    /// <summary>First message of the move that is looked at closely.</summary>
+    private protected Signal? Of(CaptureSet captures, string name, string from, string to) =>
+        First!.Signals(captures).FirstOrDefault(s => s.Name == name && s.From == from && s.To == to);
+
+    /// <summary>What the home agent says once it has switched.</summary>
+    private protected Signal? Switched(CaptureSet captures) => First!.Signals(captures).FirstOrDefault(s => s.From == "ha" && s.Name is "RRP" or "HAA");
+
+    private protected bool HasOut(string moment, string node, IPAddress local, IPAddress remote) => Tables.Legs(moment, node, local, remote).Out;
+
+    private protected string Out(string moment, string node) =>
+        string.Join("; ", Tables.Rows(moment, node, "paths").Where(p => Mentions(p, Nai)).Select(p => $"{Text(p, "state")} {PathText(p)}")) is { Length: > 0 } paths ? paths : "none";
+
+    private void HandOff(CaptureSet captures, RowBook rows)
+    {
+        var (old, next) = (AddressOf(captures.Topology, First!.Old.Node), AddressOf(captures.Topology, First.New.Node));
+        var update = Of(captures, "BU", First.New.Node, First.Old.Node);
+        var acknowledgement = Of(captures, "BA", First.Old.Node, First.New.Node);
+        var reply = Of(captures, "RRP", First.New.Node, "alice");
+        var switched = Switched(captures);
+        rows.Check(Rows.Update, "nFA > oFA: BU with the copied profile, once the home agent has switched; what the old agent will send is awaited already",
+            update?.MobileIp is { } sent && update.Way[0].Packet.Source.Equals(next) && update.Way[0].Packet.Destination.Equals(old) && next.Equals(sent.CareOfAddress)
+                && sent.Extensions.Any(e => e.Type == 38) && update.Time > switched?.Time && Tables.Legs("after", First.New.Node, next, old).In,
+            update is null ? "no BU" : $"BU to {update.Way[0].Packet.Destination}, care-of {update.MobileIp!.CareOfAddress}, {(update.Time - switched?.Time) / 1e6:F2} ms after the home agent's answer; paths of nFA: {Out("after", First.New.Node)}");
+        rows.Check(Rows.OldAgent, "oFA: no tunnel to the HA any more, tunnel (3) to nFA instead",
+            !HasOut("after", First.Old.Node, old, Home) && HasOut("after", First.Old.Node, old, next), $"paths of oFA: {Out("after", First.Old.Node)}");
+        rows.Check(Rows.Acknowledgement, "oFA > nFA: BA, accepted", acknowledgement?.MobileIp!.Code == 0 && acknowledgement.Time > update?.Time,
+            acknowledgement is null ? "no BA" : $"status {acknowledgement.MobileIp!.Code}, {(acknowledgement.Time - update?.Time) / 1e6:F2} ms after the BU left nFA");
+        rows.Check(Rows.Reply, "nFA > MN: RRP", First.Registration.Accepted && reply is not null, reply is null ? "no RRP" : $"code {reply.MobileIp!.Code}, {(reply.Time - switched?.Time) / 1e6:F2} ms after the home agent's answer");
+        rows.Check(Rows.Forwarding, "the reply to the mobile node follows the BA", reply?.Time > acknowledgement?.Time, acknowledgement is null || reply is null ? "one of them is missing" : $"{(reply.Time - acknowledgement.Time) / 1e6:F2} ms after it");
+    }
+
+    /// <summary>Packets that reach the old agent after the hand-off go on to the new one and to the node, once.</summary>
+    private void During(CaptureSet captures, RowBook rows, SeenProtection want)
+    {
+        var traffic = _traffic.Single(t => t.Name == "delayed");
+        var move = Delayed!;
+        var (old, next) = (AddressOf(captures.Topology, move.Old.Node), AddressOf(captures.Topology, move.New.Node));
+        var link = captures.On(move.Old.Core).Where(p => p.Time >= _heldFrom && p.Time <= traffic.To).ToList();
+        var held = link.Where(p => p.Time <= _released && p.Between(Home, old)).Select(p => Number(p)).OfType<uint>().ToHashSet();
+        var forwarded = link.Where(p => p.SenderNode == move.Old.Node && p.Between(old, next) && p.Protection == want && Number(p) is not null).ToList();
+        var missing = held.Except(forwarded.Select(p => Number(p)!.Value)).Count();
+        rows.Check(Rows.During, $"every packet for the node that reaches oFA after the hand-off goes on as {want.Name()} oFA > nFA", held.Count > 0 && missing == 0,
+            string.Create(CultureInfo.InvariantCulture, $"{held.Count} packets were under way to oFA; {forwarded.Count} forwarded, {missing} not"));
+        rows.Check(Rows.Forwarding, "each of them reaches the node once", held.Count > 0 && held.All(n => traffic.Taken.GetValueOrDefault(n) == 1),
+            string.Create(CultureInfo.InvariantCulture, $"{held.Count(n => traffic.Taken.ContainsKey(n))} of {held.Count} arrived, {held.Count(n => traffic.Taken.GetValueOrDefault(n) > 1)} of them more than once"));
+        var clear = captures.On(LinkKind.Core).Where(p => p.Protection == SeenProtection.None && p.Packet.IsUdp && Flow.NumberOf(p.Packet) is not null).ToList();
+        rows.Check(Rows.Forwarding, "none is ever clear on the core", clear.Count == 0, clear.Count("clear packets"));
+        var handOff = forwarded.Select(p => p.Spi).OfType<uint>().ToHashSet();
+        var former = link.Where(p => p.Between(Home, old)).Select(p => p.Spi).OfType<uint>().ToHashSet();
+        var keys = captures.EspKeys.All.ToLookup(k => k.Spi, k => Convert.ToHexString(k.CipherKey) + Convert.ToHexString(k.AuthenticationKey));
+        rows.Check(Rows.Forwarding, "SPI and key of (3) differ from those between HA and FA",
+            want == SeenProtection.Encapsulation ? forwarded.Count > 0 : handOff.Count > 0 && !handOff.Intersect(former).Any() && !handOff.SelectMany(s => keys[s]).Intersect(former.SelectMany(s => keys[s])).Any(),
+            $"(3): {Hex(handOff)}; HA > oFA: {Hex(former)}");
+        var doubled = _traffic.Sum(t => t.Taken.Values.Count(n => n > 1));
+        rows.Check(Rows.During, "no packet of the whole scenario reaches the node twice", doubled == 0 && _traffic.Sum(t => t.Taken.Count) > 0,
+            string.Create(CultureInfo.InvariantCulture, $"{_traffic.Sum(t => t.Sent)} sent, {_traffic.Sum(t => t.Taken.Count)} arrived, {doubled} more than once"));
+    }
+
+    private void Overlap(RowBook rows)
+    {
+        foreach (var (name, move) in ((string, Move?)[])[("overlap-there", There), ("overlap-back", Back)])
+        {
+            var traffic = _traffic.Single(t => t.Name == name);
+            var lost = traffic.Sent - traffic.Taken.Count;
+            rows.Check(Rows.During, $"make before break, {move!.Old.Node} to {move.New.Node}: no packet down and no ping is lost", move.Registration.Accepted && lost == 0 && traffic.Up.AllArrived && traffic.Down.AllArrived,
+                string.Create(CultureInfo.InvariantCulture, $"{traffic.Sent} sent, {lost} lost; up {traffic.Up.Summary}; down {traffic.Down.Summary}"));
+        }
+    }
+
+    private void Afterwards(CaptureSet captures, RowBook rows, SeenProtection want)
+    {
+        var (old, next) = (AddressOf(captures.Topology, First!.Old.Node), AddressOf(captures.Topology, First.New.Node));
+        var word = want == SeenProtection.Encapsulation ? "ENCAPSULATION" : want.ToString().ToUpperInvariant();
+        string Way(IEnumerable<string> nodes)
+        {
+            var way = nodes.ToList();
+            return string.Join(", ", way.Zip(way.Skip(1)).Select((hop, i) => $"{hop.First} -{(i == 0 || i == way.Count - 2 ? "clear" : word)}-> {hop.Second}"));
+        }
+
+        var (up, down) = (captures.Trace(_settled!, Alice, Correspondent.Address, 8), captures.Trace(_settled!, Correspondent.Address, Alice, 0));
+        rows.Check(Rows.Afterwards, "afterwards up and down go through nFA, clear only at both ends", up == Way(Hops(First.New.Node)) && down == Way(Hops(First.New.Node).Reverse()), $"up: {up}; down: {down}");
+        rows.Check(Rows.Afterwards, "the HA sends nothing towards oFA any more", !HasOut("after", "ha", Home, old) && !Tables.Legs("settled", "ha", Home, old).In, $"right after the move: {Out("after", "ha")}; later: {Out("settled", "ha")}");
+        var left = Tables.Paths("settled", First.Old.Node, Nai).Concat(Tables.Paths("settled", First.Old.Node, Alice.ToString())).Distinct().ToList();
+        var cached = Tables.Profiles("settled", First.Old.Node, Nai).Count;
+        rows.Check(Rows.Afterwards, "after the hand-off tunnel time oFA has no cache, route or tunnel of the node", left.Count == 0 && cached == 0 && _routesLeft.Count == 0,
+            string.Create(CultureInfo.InvariantCulture, $"{left.Count} paths{string.Concat(left.Select(l => $" ({l})"))}, {cached} profiles, {_routesLeft.Count} routes{string.Concat(_routesLeft.Select(r => $" ({r})"))}"));
+        rows.Check(Rows.Afterwards, "at the beginning and at the end the user's packets get through", _start!.AllArrived && _end!.AllArrived, $"{_start.Summary}; {_end!.Summary}");
+    }
+
+    /// <summary>The interruption: what the specification allows, and what it consists of.</summary>
+    private void Gap(LabRun run, CaptureSet captures, RowBook rows, IReadOnlyList<Sighting> flow)
+    {
+        var trips = RoundTrips.Select(t => (t.From, t.To, Time: RoundTrip(run.Topology, t.From, t.To))).ToList();
+        var limit = trips.Sum(t => t.Time) + Allowance.TotalMilliseconds;
+        var allowed = string.Create(CultureInfo.InvariantCulture, $"{string.Join(" + ", trips.Select(t => $"{t.Time:F0} ms ({t.From}-{t.To})"))} + {Allowance.TotalMilliseconds} ms = {limit:F0} ms");
+        var first = First!.Phases(captures, flow);
+        rows.Check(Rows.Gap, "the downlink is interrupted no longer than the round trips of the signalling and 100 ms", first.Gap <= limit, $"{Told(first)}; allowed {allowed}");
+        var series = _series.Select(m => m.Phases(captures, flow)).ToList();
+        var gaps = Sorted(series.Select(p => p.Gap));
+        rows.Check(Rows.Gap, "so it is in the median of twenty moves, and each is accepted", _series.All(m => m.Registration.Accepted) && gaps.Count == SeriesLength && Median(gaps) <= limit,
+            string.Create(CultureInfo.InvariantCulture, $"{_series.Count(m => m.Registration.Accepted)} accepted; gap median {Median(gaps):F1} ms, worst {gaps[^1]:F1} ms"));
+        foreach (var (name, part) in ((string, Func<Phases, double>)[])
+            [
+                ("gap of the downlink", p => p.Gap), ("detect: break to request", p => p.Detect), ("register: request to the home agent's answer", p => p.Register),
+                ("path set-up: home agent's answer to first packet", p => p.Path), ("request to reply on the access link", p => p.Reply),
+            ])
+        {
+            var values = Sorted(series.Select(part));
+            rows.Measure($"{SeriesLength} moves, {name}, median", Median(values), "ms");
+            rows.Measure($"{SeriesLength} moves, {name}, worst", values.Count == 0 ? double.NaN : values[^1], "ms");
+        }
+
+        foreach (var traffic in _traffic)
+        {
+            rows.Measure($"{traffic.Name}: downlink sent", traffic.Sent, "packets");
+            rows.Measure($"{traffic.Name}: downlink lost", traffic.Sent - traffic.Taken.Count, "packets");
+            rows.Measure($"{traffic.Name}: pings up lost", traffic.Up.Sent - traffic.Up.Received, "packets");
+            rows.Measure($"{traffic.Name}: pings down lost", traffic.Down.Sent - traffic.Down.Received, "packets");
+        }
+    }
+
+    /// <summary>NV-A31.</summary>
+    private void Series(CaptureSet captures, RowBook rows)
+    {
+        var last = AddressOf(captures.Topology, _series[^1].New.Node);
+        var former = AddressOf(captures.Topology, _series[^1].Old.Node);
+        rows.Check("NV-A31", "after twenty moves, one per second, the last location holds", HasOut("series", "ha", Home, last) && !Tables.Legs("series", "ha", Home, former).In, $"paths of the HA: {Out("series", "ha")}");
+        var expired = captures.Packets.Where(p => (p.Host ?? p.Packet).IcmpType == 11).ToList();
+        rows.Check("NV-A31", "no packet went round in circles", expired.Count == 0, expired.Count("TTL-expired messages"));
+
+        // A packet is on several links: one count at its sender's own. Only SPIs that had one key in the run are compared.
+        var single = captures.EspKeys.All.GroupBy(k => k.Spi).Where(g => g.Count() == 1).Select(g => g.Key).ToHashSet();
+        var sent = captures.On(LinkKind.Core).Where(p => p.Protection == SeenProtection.Esp && single.Contains(p.Spi!.Value) && p.Frame.Comment is null && p.Packet.Source.Equals(OwnAddress(captures.Topology, p)))
+            .Select(p => (p.Spi, p.Packet.Destination, Iv: BinaryPrimitives.ReadUInt64BigEndian(p.Packet.Payload.Span[8..]))).ToList();
+        var repeated = sent.Count - sent.Distinct().Count();
+        rows.Check("NV-A31", "no SPI, key and IV was used twice", repeated == 0, string.Create(CultureInfo.InvariantCulture, $"{sent.Count} ESP packets under {single.Count} SPIs, {repeated} repetitions"));
+    }
+
+    private static IPAddress? OwnAddress(LabTopology topology, Sighting packet) =>
+        topology.Link(packet.Link).Ends.FirstOrDefault(e => e.Node == packet.SenderNode)?.Address;
+
+    private static uint? Number(Sighting packet) => packet.Host is { } host ? Flow.NumberOf(host) : null;
+
+    /// <summary>Milliseconds there and back by the delays of the links, over the core.</summary>
+    private static double RoundTrip(LabTopology topology, string from, string to) =>
+        2 * ((string[])[from, to]).Sum(n => topology.LinksOf(n).First(l => l.Link.Kind == LinkKind.Core).Link.Character.Delay.TotalMilliseconds);
+
+    private static List<double> Sorted(IEnumerable<double> values) => [.. values.Where(double.IsFinite).Order()];
+
+    private static double Median(List<double> sorted) => sorted.Count == 0 ? double.NaN : sorted[sorted.Count / 2];
+
+    private static string Told(Phases phases) => string.Create(
+        CultureInfo.InvariantCulture, $"gap {phases.Gap:F1} ms: detect {phases.Detect:F1} ms, register {phases.Register:F1} ms, path set-up {phases.Path:F1} ms; uplink after {phases.Reply:F1} ms");
+}

@@ -1,0 +1,61 @@
+using System.Buffers.Binary;
+using System.Globalization;
+using System.Net;
+using Sojourn.Lab.Capture;
+using static Sojourn.Lab.Scenarios.TableQuestions;
+
+namespace Sojourn.Lab.Scenarios;
+
+/// <summary>Steps that several kinds of move have.</summary>
+public abstract partial class MoveScenario
+{
+    /// <summary>The old agent named in a request (docs/wire-extensions.md section 2) or a Diameter message (section 1); null when none is.</summary>
+    private protected static IPAddress? PreviousAgent(Signal? message)
+    {
+        if (message?.Diameter is { } diameter)
+        {
+            return diameter.Find(4, DiameterView.SojournVendor)?.Address;
+        }
+
+        // RFC 3115: two octets reserved, vendor, type 3 of that vendor, address.
+        return message?.MobileIp?.Extensions
+            .Where(e => e.Type == 134 && e.Data.Length >= 12 && BinaryPrimitives.ReadUInt32BigEndian(e.Data.Span[2..]) == DiameterView.SojournVendor && BinaryPrimitives.ReadUInt16BigEndian(e.Data.Span[6..]) == 3)
+            .Select(e => new IPAddress(e.Data.Span.Slice(8, 4))).FirstOrDefault();
+    }
+
+    /// <summary>The home agent's part.</summary>
+    private protected void HomeAgentTurns(RowBook rows, (string Cache, string Tunnels) ids, IPAddress old, IPAddress next, IPAddress company)
+    {
+        var profiles = Tables.Profiles("after", "ha", Nai);
+        rows.Check(ids.Cache, "the HA's profile towards the FA names nFA and no longer oFA", profiles.Any(p => Mentions(p, next.ToString())) && !profiles.Any(p => Mentions(p, old.ToString())),
+            string.Join("; ", profiles.Select(p => $"{Text(p, "sourceGateway")} > {Text(p, "destinationGateway")}")));
+        var turned = Tables.Path("after", "ha", Home, next, Nai);
+        rows.Check(ids.Tunnels, "HA: the tunnel to oFA is gone, one to nFA stands, and what comes from nFA is taken", !HasOut("after", "ha", Home, old) && Tables.Legs("after", "ha", Home, next) == (true, true), $"paths of the HA: {Out("after", "ha")}");
+        var (before, after) = (PathText(Tables.Path("before", "ha", Home, company, Nai)), PathText(Tables.Path("after", "ha", Home, company, Nai)));
+        rows.Check(ids.Tunnels, "the tunnels to and from the company's gateway are untouched", before == after && turned.ValueKind == System.Text.Json.JsonValueKind.Object, $"before: {before}; after: {after}");
+    }
+
+    /// <summary>The new agent's tunnel to the home agent.</summary>
+    private protected void NewAgentSends(CaptureSet captures, RowBook rows, string id, string node, string core, IPAddress next, SeenProtection want)
+    {
+        var sent = captures.On(core).Where(p => p.SenderNode == node && p.Between(next, Home) && p.Protection == want && p.Time >= First!.Began && p.Time <= First.Registration.Replied + 2_000_000_000L).ToList();
+        rows.Check(id, "nFA: marks by DiffServ, sets its tunnel to the HA, takes what comes from it",
+            Tables.Legs("after", node, next, Home) == (true, true) && sent.Count > 0 && sent.All(p => p.Packet.Dscp == 46),
+            $"{sent.Count} {want.Name()} nFA > HA, outer DSCP {string.Join("/", sent.Select(p => p.Packet.Dscp).Distinct())}; paths of nFA: {Out("after", node)}");
+    }
+
+    /// <summary>The node that sends the downlink turns from the old agent to the new one at one instant.</summary>
+    private protected void DestinationTurns(CaptureSet captures, RowBook rows, string id, string link, string node, IPAddress source, IPAddress old, IPAddress next, SeenProtection want)
+    {
+        var end = _traffic.Single(t => t.Name == "move").To;
+        var sent = captures.On(link).Where(p => p.SenderNode == node && p.Protection == want && p.Time >= First!.Began - 500_000_000 && p.Time <= end).ToList();
+        var (toOld, toNew) = (sent.Where(p => p.Between(source, old)).ToList(), sent.Where(p => p.Between(source, next)).ToList());
+        rows.Check(id, $"the {want.Name()} destination of {node} turns from oFA to nFA", toOld.Count > 0 && toNew.Count > 0 && toOld[^1].Time <= toNew[0].Time,
+            string.Create(CultureInfo.InvariantCulture, $"{toOld.Count} packets to oFA, then {toNew.Count} to nFA"));
+        rows.Check(id, $"{node} has no row towards oFA once the hand-off time is over", !Tables.Legs("settled", node, source, old).In, $"paths of {node}: {Out("settled", node)}");
+    }
+
+    /// <summary>SPIs of the user's packets between two gateways on a link.</summary>
+    private protected static HashSet<uint> SpisOf(IEnumerable<Sighting> packets, IPAddress one, IPAddress other) =>
+        [.. packets.Where(p => p.Spi is not null && (p.Between(one, other) || p.Between(other, one))).Select(p => p.Spi!.Value)];
+}
