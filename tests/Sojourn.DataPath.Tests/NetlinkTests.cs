@@ -265,6 +265,19 @@ public class NetlinkTests
         }
     }
 
+    /// <summary>A packet out of a tunnel for a node that is not here must not go on in clear.</summary>
+    [Fact]
+    public void On_a_foreign_agent_what_comes_out_of_the_tunnels_goes_to_visitors_or_nowhere()
+    {
+        using var network = new TestNetwork();
+        NetworkNamespace agent = network.Host("agent"), other = network.Host("other");
+        TestNetwork.Join(agent, "tun-of-test", null, other, "far", null);
+        using var routing = agent.Run(() => new PacketPath.NodeRouting(new PacketPath.NodeRoutingOptions { VisitorsOnly = true }, "tun-of-test"));
+        using var route = Rtnetlink.Open(agent);
+        var rules = route.Rules().Where(rule => rule.InboundInterface == "tun-of-test" && !rule.IPv6).OrderBy(rule => rule.Priority).ToList();
+        Assert.Equal([(RuleAction.Lookup, 4341u), (RuleAction.Blackhole, 0u)], rules.Select(rule => (rule.Action, rule.Table)));
+    }
+
     [Fact]
     public void Kernel_parameters_are_those_of_the_namespace()
     {

@@ -24,6 +24,12 @@ public sealed record NodeRoutingOptions
 
     /// <summary>False for a host that forwards nothing (a mobile node).</summary>
     public bool Forwarding { get; init; } = true;
+
+    /// <summary>
+    /// True on a foreign agent, whose tunnels carry nothing but visitors' packets: one that comes out for a node that is not
+    /// (or not yet, or no longer) here is dropped without a word. By the main table it would go on in clear.
+    /// </summary>
+    public bool VisitorsOnly { get; init; }
 }
 
 /// <summary>
@@ -32,7 +38,8 @@ public sealed record NodeRoutingOptions
 /// priority         rule                                      table
 /// first            fwmark OUTER                              main, then unreachable: outer packets never enter the path
 /// first + 4        to PREFIX ipproto udp dport PORT          interception: everything is local
-/// first + 8        iif TUN                                   visitors, guard, main, then unreachable: what comes out never goes back in
+/// first + 8        iif TUN                                   visitors, guard, main, then unreachable: what comes out never goes back in;
+///                                                            on a foreign agent visitors, then blackhole
 /// first + 12       iif lo                                    visitors
 /// first + 16       from HOME-ADDRESS iif ACCESS              path: everything of a visitor
 /// first + 20       from SOURCE to DESTINATION                path: one rule per selector
@@ -229,9 +236,17 @@ public sealed partial class NodeRouting : IDisposable
         AddRule(main with { Mark = _options.Mark });
         AddRule(main with { Priority = first + 1, Mark = _options.Mark, Table = 0, Action = RuleAction.Unreachable });
         AddRule(main with { Priority = first + 8, InboundInterface = tun, Table = VisitorTable });
-        AddRule(main with { Priority = first + 9, InboundInterface = tun, Table = GuardTable });
-        AddRule(main with { Priority = first + 10, InboundInterface = tun });
-        AddRule(main with { Priority = first + 11, InboundInterface = tun, Table = 0, Action = RuleAction.Unreachable });
+        if (_options.VisitorsOnly)
+        {
+            AddRule(main with { Priority = first + 9, InboundInterface = tun, Table = 0, Action = RuleAction.Blackhole });
+        }
+        else
+        {
+            AddRule(main with { Priority = first + 9, InboundInterface = tun, Table = GuardTable });
+            AddRule(main with { Priority = first + 10, InboundInterface = tun });
+            AddRule(main with { Priority = first + 11, InboundInterface = tun, Table = 0, Action = RuleAction.Unreachable });
+        }
+
         AddRule(main with { Priority = first + 12, InboundInterface = "lo", Table = VisitorTable });
         AddRule(main with { Priority = first + 24, Table = HomeTable });
         var path = new Route { Destination = Everything(ipv6), Table = PathTableNumber, Interface = tun, Protocol = _options.Owner };

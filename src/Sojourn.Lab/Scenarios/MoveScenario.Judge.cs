@@ -105,8 +105,8 @@ public abstract partial class MoveScenario
         {
             var traffic = _traffic.Single(t => t.Name == name);
             var lost = traffic.Sent - traffic.Taken.Count;
-            rows.Check(Rows.During, $"make before break, {move!.Old.Node} to {move.New.Node}: no packet down and no ping is lost", move.Registration.Accepted && lost == 0 && traffic.Up.AllArrived && traffic.Down.AllArrived,
-                string.Create(CultureInfo.InvariantCulture, $"{traffic.Sent} sent, {lost} lost; up {traffic.Up.Summary}; down {traffic.Down.Summary}"));
+            rows.Check(Rows.During, "make before break: no packet down is lost", move!.Registration.Accepted && traffic.Sent > 0 && lost == 0,
+                string.Create(CultureInfo.InvariantCulture, $"{move.Old.Node} to {move.New.Node}: {traffic.Sent} sent, {lost} lost; up {traffic.Up.Summary}; down {traffic.Down.Summary}"));
         }
     }
 

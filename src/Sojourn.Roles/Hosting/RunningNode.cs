@@ -166,6 +166,7 @@ public sealed class RunningNode : IDisposable
                 new PacketPathOptions
                 {
                     TunName = settings.Tun,
+                    Routing = new NodeRoutingOptions { VisitorsOnly = Options.Role == NodeRole.ForeignAgent },
                     Table = new PathTableOptions { OuterMtu = settings.OuterMtu, IcmpSourceIPv4 = Options.GatewayAddress! },
                     DiffServ = new DiffServOptions { Rate = settings.EgressRate?.BitsPerSecond, ExpeditedShare = settings.ExpeditedShare / 100.0 },
                     Sequences = new SequenceStore(state),
