@@ -31,23 +31,6 @@ public sealed class NetworkVpn1Tests(ITestOutputHelper output) : ScenarioTests(o
         HoldsAsync("network-vpn/1", security, userSpecific, delay: 20, GatewayPeer.Linux);
 }
 
-public sealed class NetworkVpn2Tests(ITestOutputHelper output) : ScenarioTests(output)
-{
-    [Theory]
-    [ScenarioRows("network-vpn/2")]
-    [InlineData(SecurityType.Esp, true, 0)]
-    [InlineData(SecurityType.Ah, true, 0)]
-    public Task Every_row_holds(SecurityType security, bool userSpecific, int delay) => HoldsAsync("network-vpn/2", security, userSpecific, delay);
-}
-
-public sealed class NetworkVpn3Tests(ITestOutputHelper output) : ScenarioTests(output)
-{
-    [Theory]
-    [ScenarioRows("network-vpn/3")]
-    [InlineData(SecurityType.Esp, true, 0)]
-    public Task Every_row_holds(SecurityType security, bool userSpecific, int delay) => HoldsAsync("network-vpn/3", security, userSpecific, delay);
-}
-
 public sealed class NetworkVpn4Tests(ITestOutputHelper output) : ScenarioTests(output)
 {
     [Theory]
