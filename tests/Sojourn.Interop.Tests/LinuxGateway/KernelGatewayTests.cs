@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using Sojourn.DataPath.PacketPath;
 using Sojourn.Engine;
+using Sojourn.Lab;
 using Sojourn.Lab.Capture;
 using Sojourn.Lab.Network;
 using Xunit;
@@ -67,7 +68,7 @@ public sealed class KernelGatewayTests(KernelGateway rig) : IClassFixture<Kernel
     public async Task A_changed_octet_is_dropped_by_whoever_receives_it(SecurityType type, IpsecAlgorithm algorithm)
     {
         using var own = await rig.ConnectAsync(rig.NewPath(type, algorithm, extended: false), align4: true);
-        Assert.Equal(2, (await rig.PingAsync("host", KernelGateway.Company, 2)).Received);
+        Assert.Equal(2, (await rig.AnswersAsync("host", KernelGateway.Company, 2)).Answered);
         var wire = rig.Network.Wire("core");
         var lan = rig.Network.Wire("lan").Recording;
         try
@@ -82,10 +83,10 @@ public sealed class KernelGatewayTests(KernelGateway rig) : IClassFixture<Kernel
 
             // Towards us: the requests arrive at the company, their answers end at our gateway.
             var home = rig.Network.Wire("home").Recording.Count;
-            var failed = Failures(own);
+            var failed = Counter(own, "ipsec.bad_icv");
             wire.Tap = frame => frame.Sender == 1 ? Change(frame) : WireVerdict.Pass;
             Assert.Equal(0, (await rig.PingAsync("host", KernelGateway.Company, 3)).Received);
-            Assert.Equal(failed + 3, Failures(own));
+            Assert.Equal(failed + 3, Counter(own, "ipsec.bad_icv"));
             Assert.DoesNotContain(rig.Network.Wire("home").Recording.Frames(home), f => Ipv4Packet.Of(f) is { IcmpType: 0 });
         }
         finally
@@ -93,15 +94,46 @@ public sealed class KernelGatewayTests(KernelGateway rig) : IClassFixture<Kernel
             wire.Tap = null;
         }
 
-        Assert.Equal(2, (await rig.PingAsync("host", KernelGateway.Company, 2)).Received);
+        Assert.Equal(2, (await rig.AnswersAsync("host", KernelGateway.Company, 2)).Answered);
+    }
+
+    [KernelTheory]
+    [InlineData(SecurityType.Esp, IpsecAlgorithm.Aes128CbcHmacSha256, false)]
+    [InlineData(SecurityType.Esp, IpsecAlgorithm.Aes256Gcm16, true)]
+    [InlineData(SecurityType.Ah, IpsecAlgorithm.HmacSha256, false)]
+    [InlineData(SecurityType.Ah, IpsecAlgorithm.HmacSha256, true)]
+    [Trait("Row", "NV1.2")]
+    public async Task A_packet_sent_twice_is_taken_once_by_either_side(SecurityType type, IpsecAlgorithm algorithm, bool extended)
+    {
+        using var own = await rig.ConnectAsync(rig.NewPath(type, algorithm, extended), align4: true);
+        var wire = rig.Network.Wire("core");
+        var first = wire.Recording.Count;
+        Assert.Equal(2, (await rig.AnswersAsync("host", KernelGateway.Company, 2)).Answered);
+        var frames = wire.Recording.Frames(first).Where(f => Ipv4Packet.Of(f) is { Protocol: 50 or 51 }).ToList();
+        var (toKernel, toUs) = (frames.Count(f => f.Sender == 0), frames.Count(f => f.Sender == 1));
+        Assert.True(toKernel >= 2 && toUs >= 2, $"{toKernel} packets to the kernel, {toUs} to us");
+        var before = await rig.KernelCounterAsync("XfrmInStateSeqError");
+        var (home, lan) = (rig.Network.Wire("home").Recording, rig.Network.Wire("lan").Recording);
+        var (atHome, atCompany) = (home.Count, lan.Count);
+        foreach (var frame in frames)
+        {
+            wire.Inject(frame.Sender, frame.Data, "sent again by the test");
+        }
+
+        var counted = (Us: 0L, Kernel: 0L);
+        await LabRun.UntilAsync(
+            async () => (counted = (Counter(own, "ipsec.replay"), await rig.KernelCounterAsync("XfrmInStateSeqError") - before)) == (toUs, toKernel), TimeSpan.FromSeconds(10), CancellationToken.None);
+        Assert.Equal((toUs, toKernel), counted);
+        Assert.DoesNotContain(home.Frames(atHome).Concat(lan.Frames(atCompany)), f => Ipv4Packet.Of(f) is { IcmpType: 0 or 8 });
+        Assert.Equal(2, (await rig.AnswersAsync("company", KernelGateway.Host, 2)).Answered);
     }
 
     private async Task CarriesAsync(UserPacketPath own)
     {
         foreach (var (from, to, size) in new[] { ("host", KernelGateway.Company, 56), ("company", KernelGateway.Host, 56), ("host", KernelGateway.Company, 1472), ("company", KernelGateway.Host, 1472) })
         {
-            var (sent, received, output) = await rig.PingAsync(from, to, 3, size);
-            Assert.True(sent == received, output + await rig.Machine.ExecuteAsync("cat /proc/net/xfrm_stat; ip -s link", CancellationToken.None) + string.Join(' ', own.Report().Counters.Where(c => c.Value != 0)));
+            var (answered, output) = await rig.AnswersAsync(from, to, 3, size);
+            Assert.True(answered == 3, output + await rig.Machine.ExecuteAsync("cat /proc/net/xfrm_stat; ip -s link", CancellationToken.None) + string.Join(' ', own.Report().Counters.Where(c => c.Value != 0)));
         }
 
         var data = RandomNumberGenerator.GetBytes(TransferLength);
@@ -120,7 +152,7 @@ public sealed class KernelGatewayTests(KernelGateway rig) : IClassFixture<Kernel
         Assert.Equal(0, rig.Network.Dropped);
     }
 
-    private static long Failures(UserPacketPath path) => path.Report().Counters.GetValueOrDefault("ipsec.bad_icv");
+    private static long Counter(UserPacketPath path, string name) => path.Report().Counters.GetValueOrDefault(name);
 
     /// <summary>Flips one bit in the middle of what is protected.</summary>
     private static WireVerdict Change(CapturedFrame frame)
