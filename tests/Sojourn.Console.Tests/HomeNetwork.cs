@@ -152,12 +152,13 @@ internal sealed class HomeNetwork : IAsyncDisposable
     }
 }
 
-/// <summary>The system's time, ahead by as much as a test says.</summary>
+/// <summary>Stands still until a test moves it, however slow the machine is.</summary>
 internal sealed class MovedTime : TimeProvider
 {
+    private readonly DateTimeOffset _start = DateTimeOffset.UtcNow;
     private long _ahead;
 
     public void Move(TimeSpan by) => Interlocked.Add(ref _ahead, by.Ticks);
 
-    public override DateTimeOffset GetUtcNow() => base.GetUtcNow() + TimeSpan.FromTicks(Interlocked.Read(ref _ahead));
+    public override DateTimeOffset GetUtcNow() => _start + TimeSpan.FromTicks(Interlocked.Read(ref _ahead));
 }
