@@ -181,6 +181,7 @@ internal static class FuzzTargets
                 }
             }
 
+            _ = message.Extensions.ProfileNumbers(ProjectExtensions.DefaultEnterprise);
             _ = message.TryFindAuthentication(AuthenticationKind.MobileHome, out _, out _);
             return true;
         })

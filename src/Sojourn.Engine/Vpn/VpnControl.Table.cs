@@ -45,7 +45,7 @@ public sealed partial class VpnControl
                 continue;
             }
 
-            if (stands is not null && keepInbound is { } keep && !SameInbound(stands, path))
+            if (stands is not null && keepInbound is { } keep && Receives(stands) && !SameInbound(stands, path))
             {
                 install.Add(Linger(stands, now + keep));
             }
@@ -61,7 +61,7 @@ public sealed partial class VpnControl
 
         if (keepInbound is { } time && keepRemoved)
         {
-            install.AddRange(remove.Where(id => !id.Leg.EndsWith(HandOffLeg, StringComparison.Ordinal) && _paths[id].State != PathState.Blocked).Select(id => Linger(_paths[id], now + time)));
+            install.AddRange(remove.Where(id => !id.Leg.EndsWith(HandOffLeg, StringComparison.Ordinal) && Receives(_paths[id])).Select(id => Linger(_paths[id], now + time)));
         }
 
         foreach (var id in remove)
@@ -94,7 +94,10 @@ public sealed partial class VpnControl
         return half;
     }
 
-    private static bool IsLingering(PathId id) => id.Leg.Contains("/old-", StringComparison.Ordinal);
+    /// <summary>Whether a path is what is left of one that was replaced: an inbound half of an earlier place or key.</summary>
+    internal static bool IsLingering(PathId id) => id.Leg.Contains("/old-", StringComparison.Ordinal);
+
+    private static bool Receives(VpnPath path) => path.State != PathState.Blocked && (path.Inbound is not null || path.SecurityType == SecurityType.EncapsulationOnly);
 
     private static bool SameInbound(VpnPath left, VpnPath right) =>
         left.SecurityType == right.SecurityType && left.Inbound == right.Inbound

@@ -11,6 +11,9 @@ namespace Sojourn.Engine;
 /// Readings: a profile whose source gateway is not ours is kept but installs nothing at a home agent, which holds it to
 /// pass it on in a binding update (NV4.5); anywhere else it is refused. Preset associations stay alive without any user,
 /// through a path that selects nothing, because their counters and windows must outlive every single user (M5, S234).
+/// A profile that waits (NV8, NV9.9) keeps its inbound half, and a path of its own holds what would leave by it. What waits
+/// for its first packet has one more leg, from the home agent to the foreign agent only: what reached the home network before the
+/// gateway knew goes on by it, under a key derived for these two ends.
 /// </summary>
 public sealed partial class VpnControl
 {
@@ -42,6 +45,8 @@ public sealed partial class VpnControl
 
     /// <summary>When <see cref="Expire"/> has to be called next.</summary>
     public DateTimeOffset? NextDeadline => _lingering.TryPeek(out _, out var at) ? at : null;
+
+    public VpnPath? FindPath(PathId id) => _paths.GetValueOrDefault(id);
 
     public VpnSession? Find(string session) => _sessions.GetValueOrDefault(session);
 
@@ -110,9 +115,9 @@ public sealed partial class VpnControl
                     return (desired, Refuse(VpnRefusalKind.NotOurGateway, profile, $"source gateway {profile.SourceGateway} is not this gateway", "S226"));
                 }
 
-                if (session.Waiting.Contains(profile.ProfileNumber))
+                if (HomeLeg(profile, session) is { } leg)
                 {
-                    desired.Add(HeldPath(profile, session));
+                    desired.Add(leg);
                 }
 
                 continue;
@@ -125,6 +130,15 @@ public sealed partial class VpnControl
             }
 
             desired.Add(path!);
+            if (session.Waiting.Contains(profile.ProfileNumber))
+            {
+                desired.Add(HeldPath(profile, session) with { Id = path!.Id with { Leg = path.Id.Leg + "/held" } });
+            }
+
+            if (FromHomeAgent(profile, session) is { } half)
+            {
+                desired.Add(half);
+            }
         }
 
         if (ClashOf(session.Session, desired) is { } clash)
@@ -150,8 +164,39 @@ public sealed partial class VpnControl
         LocalGateway = _options.Gateways[0],
         RemoteGateway = _options.Gateways[0],
         State = PathState.Blocked,
-        Origin = new PathOrigin(RoleName, "NV9.9", session.Session, session.Nai, session.HomeAddress, profile.ProfileNumber, profile.Revision),
+        Origin = new PathOrigin(RoleName, profile.WaitsForPacket ? "NV8.3" : "NV9.9", session.Session, session.Nai, session.HomeAddress, profile.ProfileNumber, profile.Revision),
     };
+
+    /// <summary>
+    /// Home agent: what it does itself with a correspondent's packets for a direct profile. Held while the gateway has not been
+    /// told; then, when the profile waited for a packet, sent to the foreign agent like the profile, never plainly (NV8.3).
+    /// </summary>
+    private VpnPath? HomeLeg(VpnProfile profile, VpnSession session)
+    {
+        var waits = session.Waiting.Contains(profile.ProfileNumber);
+        if (!profile.WaitsForPacket || session.Base is not { } tunnel)
+        {
+            return waits ? HeldPath(profile, session) : null;
+        }
+
+        return !waits && session.OutboundReady && PathOf(profile with { SourceGateway = tunnel.Local }, session).Path is { } path
+            ? path with { Inbound = null, Origin = path.Origin with { Row = "NV8.3" } }
+            : HeldPath(profile, session);
+    }
+
+    /// <summary>Foreign agent: the other end of <see cref="HomeLeg"/>. Null when the profile needs none, or no association is preset for it.</summary>
+    private VpnPath? FromHomeAgent(VpnProfile profile, VpnSession session) =>
+        _options.Role == GatewayRole.ForeignAgent && !session.HandedOff && profile.WaitsForPacket && session.Base is { } tunnel
+        && PathOf(profile with { DestinationGateway = tunnel.Remote }, session).Path is { } path
+            ? path with
+            {
+                Id = path.Id with { Leg = string.Create(CultureInfo.InvariantCulture, $"{profile.ProfileNumber}/fa-ha") },
+                Outbound = null,
+                MarkDscp = null,
+                State = PathState.InboundOnly,
+                Origin = path.Origin with { Row = "NV8.3" },
+            }
+            : null;
 
     /// <summary>Accepts for a while what a gateway sends, beside the session's own paths: inbound halves only, nothing is sent (R33, NV2.10).</summary>
     /// <param name="session">Whose they are.</param>
@@ -287,9 +332,7 @@ public sealed partial class VpnControl
             RemoteGateway = profile.DestinationGateway,
             Outbound = outbound,
             Inbound = session.HandedOff ? null : inbound,
-            State = session.Waiting.Contains(profile.ProfileNumber) ? PathState.Blocked
-                : session.OutboundReady ? PathState.Active
-                : PathState.InboundOnly,
+            State = session.OutboundReady && !session.Waiting.Contains(profile.ProfileNumber) ? PathState.Active : PathState.InboundOnly,
             Origin = new PathOrigin(RoleName, RowOf(leg), session.Session, session.Nai, session.HomeAddress, profile.ProfileNumber, profile.Revision),
         }, null);
     }

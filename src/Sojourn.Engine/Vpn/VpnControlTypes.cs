@@ -78,7 +78,7 @@ public sealed record VpnSession
     /// </summary>
     public bool HandedOff { get; init; }
 
-    /// <summary>Profiles that wait for their first packet (NV8): what matches them is held, not sent.</summary>
+    /// <summary>Profiles that wait for their first packet (NV8) or that a gateway did not take (NV9.9): received, but what matches outwards is held, not sent.</summary>
     public IReadOnlySet<uint> Waiting { get; init; } = new HashSet<uint>();
 }
 

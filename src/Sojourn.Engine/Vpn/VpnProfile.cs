@@ -54,6 +54,12 @@ public sealed record VpnProfile
 
     public ProfileTrigger Trigger { get; init; }
 
+    /// <summary>
+    /// Whether there is something to distribute on the first packet: only a dynamic gateway is told anything, so the trigger
+    /// of a static leg means nothing (NV8.1).
+    /// </summary>
+    public bool WaitsForPacket => Trigger == ProfileTrigger.FirstPacket && GatewayType == GatewayType.Dynamic;
+
     /// <summary>TOS octet this copy's holder writes into matching packets.</summary>
     public byte Tos => View == ProfileView.Up ? UpTos : DownTos;
 

@@ -33,6 +33,7 @@ public sealed class HomeAgentRole : Role
                     contract => contract.Gateway,
                     contract => new BindingAssociation(AuthenticationKind.HomeCorrespondent, contract.Spi.Value, SecretFile.Read(contract.KeyFile))),
                 UnansweredUpdate = section.UnansweredUpdate,
+                TriggerFromMobileNode = section.TriggerFromMobileNode,
                 HandoffTime = section.HandoffTunnelTime,
                 MaximumBindings = section.MaximumBindings,
                 LegacyAuthenticators = node.Interop.LegacyAuthenticators,

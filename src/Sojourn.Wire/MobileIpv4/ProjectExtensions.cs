@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Net;
 using System.Text;
 
@@ -13,6 +14,10 @@ public static class ProjectExtensions
     public const ushort ServiceUpdateRequestType = 2;
     public const ushort PreviousForeignAgentType = 3;
     public const ushort RefusalReasonType = 4;
+    public const ushort ProfileNumbersType = 5;
+
+    /// <summary>Numbers that fit one extension.</summary>
+    public const int MostProfileNumbers = MobileIpv4Limits.NormalVendorValue / 4;
 
     private static readonly UTF8Encoding StrictUtf8 = new(false, throwOnInvalidBytes: true);
 
@@ -44,6 +49,17 @@ public static class ProjectExtensions
 
         return VendorExtension.InNormal(enterprise, RefusalReasonType, Encoding.UTF8.GetBytes(text));
     }
+
+    /// <summary>Profiles that wait for a first packet and are asked for, or have been distributed (spec network-vpn NV8); at most <see cref="MostProfileNumbers"/>.</summary>
+    public static VendorExtension ProfileNumbers(uint enterprise, IReadOnlyCollection<uint> numbers) =>
+        VendorExtension.InNormal(enterprise, ProfileNumbersType, OctetString.Create(4 * numbers.Count, octets =>
+        {
+            foreach (var number in numbers)
+            {
+                BinaryPrimitives.WriteUInt32BigEndian(octets, number);
+                octets = octets[4..];
+            }
+        }));
 
     /// <summary>The first project extension of a type, in the form (critical or normal) that type has.</summary>
     public static VendorExtension? FindProject(this MobileIpExtensions extensions, uint enterprise, ushort vendorType) =>
@@ -77,6 +93,21 @@ public static class ProjectExtensions
         agent = new PreviousForeignAgent(AddressOctets.Read(value), name.IsEmpty ? null : StrictUtf8.GetString(name));
         error = default;
         return true;
+    }
+
+    /// <summary>Numbers of every such extension of a message; octets that make no whole number are passed over.</summary>
+    public static IReadOnlySet<uint> ProfileNumbers(this MobileIpExtensions extensions, uint enterprise)
+    {
+        var numbers = new HashSet<uint>();
+        foreach (var extension in extensions.OfType<VendorExtension>().Where(e => e.Enterprise == enterprise && e.VendorType == ProfileNumbersType && !e.Critical))
+        {
+            for (var rest = extension.Value.Span; rest.Length >= 4; rest = rest[4..])
+            {
+                numbers.Add(BinaryPrimitives.ReadUInt32BigEndian(rest));
+            }
+        }
+
+        return numbers;
     }
 
     /// <summary>Text of a refusal reason; octets that are no UTF-8 become U+FFFD, for it is only shown.</summary>

@@ -200,9 +200,20 @@ internal sealed class AgentFixture
     }
 
     /// <summary>A user's VPN to a partner behind a dynamic gateway (NV4).</summary>
-    public AgentFixture WithPartner(string correspondents = "192.168.60.5/32", string nai = Alice, uint number = 2)
+    public AgentFixture WithPartner(
+        string correspondents = "192.168.60.5/32", string nai = Alice, uint number = 2, ProfileTrigger trigger = ProfileTrigger.Registration, RoutePreference route = RoutePreference.Direct,
+        SecurityType security = SecurityType.Esp, bool userSpecific = true)
     {
-        Directory.Vpns.Add(new VpnInstance { ProfileNumber = number, Nai = nai, UserSpecific = true, Destination = IPNetwork.Parse(correspondents) });
+        Directory.Vpns.Add(new VpnInstance
+        {
+            ProfileNumber = number,
+            Nai = nai,
+            UserSpecific = userSpecific,
+            Destination = IPNetwork.Parse(correspondents),
+            Trigger = trigger,
+            Route = route,
+            SecurityType = security,
+        });
         Directory.Version++;
         return this;
     }

@@ -373,6 +373,7 @@ internal sealed class AgentNode(string name, IEngine engine)
     public VpnPath? Carrying(IPAddress source, IPAddress destination) => Paths.Values
         .Where(p => p.Source.Contains(source) && p.Destination.Contains(destination) && !(p.Source.PrefixLength == 32 && p.Source.BaseAddress.Equals(IPAddress.Any)))
         .OrderByDescending(p => p.Destination.PrefixLength + p.Source.PrefixLength).ThenBy(p => p.State == PathState.Blocked && p.Origin.Session is null)
+        .ThenBy(p => p.State is PathState.Active ? 0 : p.State is PathState.Blocked ? 1 : 2)
         .FirstOrDefault();
 
     public void Book(Effect effect, List<string> violations)

@@ -193,12 +193,18 @@ public class MobileIpMessageTests
         var message = MobileIpSamples.Request(
             ProjectExtensions.ServiceUpdateRequest(32473),
             ProjectExtensions.PreviousForeignAgent(32473, System.Net.IPAddress.Parse("198.51.100.9"), "fa@visited.example"),
-            ProjectExtensions.RefusalReason(32473, new string('ä', 200)));
+            ProjectExtensions.ProfileNumbers(32473, [7, 0xFFFF_FFFE]),
+            ProjectExtensions.RefusalReason(32473, new string('ä', 200)),
+            VendorExtension.InNormal(32473, ProjectExtensions.ProfileNumbersType, new byte[] { 0, 0, 0, 9, 1, 2 }));
         Assert.True(MobileIpMessage.TryParse(message.ToArray(), out RegistrationRequest? back, out _));
         Assert.True(back.Extensions.HasServiceUpdateRequest(32473));
         Assert.False(back.Extensions.HasServiceUpdateRequest(9));
         Assert.True(back.Extensions.FindProject(32473, ProjectExtensions.PreviousForeignAgentType)!.TryReadPreviousForeignAgent(out var agent, out _));
         Assert.Equal(new PreviousForeignAgent(System.Net.IPAddress.Parse("198.51.100.9"), "fa@visited.example"), agent);
+        Assert.Equal([7u, 9u, 0xFFFF_FFFEu], back.Extensions.ProfileNumbers(32473).Order());
+        Assert.Empty(back.Extensions.ProfileNumbers(9));
+        var most = Enumerable.Range(0, ProjectExtensions.MostProfileNumbers).Select(i => (uint)i).ToArray();
+        Assert.Equal(ProjectExtensions.ProfileNumbers(32473, []).Length + (4 * most.Length), ProjectExtensions.ProfileNumbers(32473, most).Length);
         Assert.Equal(new string('ä', 123), back.Extensions.RefusalReason(32473));
         Assert.False(VendorExtension.InNormal(32473, 3, new byte[] { 1, 2, 3 }).TryReadPreviousForeignAgent(out _, out var error));
         Assert.Equal("Previous Foreign Agent", error.Field);

@@ -110,7 +110,7 @@ public sealed partial class ForeignAgent
         // Inbound state first, so that what the home agent sends right after its switch finds it (R33); nothing leaves
         // before the home agent's own authenticated reply (M10). A visitor that stands here keeps what it has until
         // then: the cache's answer proves nothing, and whoever asked must not stop its packets.
-        var session = SessionOf(ama.Visitor, ama.Profiles, outboundReady: false);
+        var session = SessionOf(ama.Visitor, ama.Profiles, null);
         var refusal = Vpn.Find(session.Session) is null
             ? Vpn.Set(session, now, effects)
             : Vpn.Check(session) ?? Vpn.Expect(session, session.Profiles, session.Base, "NV2.4", now + _options.ReplyTimeout, effects);
@@ -186,6 +186,7 @@ public sealed partial class ForeignAgent
         }
 
         _visitors[visitor.HomeAddress] = visitor;
+        Renewed(visitor, reply, now, effects);
         Relay(pending, reply, visitor.MobileNode, effects);
         effects.Emit(new Report(Event("registration.renewed", EventSeverity.Information, $"lifetime {reply.Lifetime} s", visitor.Session, visitor.Nai, visitor.HomeAddress, "NV9.6")));
     }
@@ -227,7 +228,7 @@ public sealed partial class ForeignAgent
             Leave(earlier, null, now, effects);
         }
 
-        if (Vpn.Set(SessionOf(visitor, profiles, outboundReady: true), now, effects, RekeyTime) is { } refusal)
+        if (Vpn.Set(SessionOf(visitor, profiles, reply), now, effects, RekeyTime) is { } refusal)
         {
             if (_visitors.TryGetValue(visitor.HomeAddress, out var former))
             {
@@ -311,15 +312,16 @@ public sealed partial class ForeignAgent
         ToMobileNode(pending, WithForeignPart(reply, pending, association), reply.HomeAddress, effects);
     }
 
-    private VpnSession SessionOf(Visitor visitor, IReadOnlyList<VpnProfile> profiles, bool outboundReady) => new()
+    /// <param name="reply">The home agent's accepting reply; without one nothing is sent yet (M10).</param>
+    private VpnSession SessionOf(Visitor visitor, IReadOnlyList<VpnProfile> profiles, RegistrationReply? reply) => new()
     {
         Session = visitor.Session,
         Nai = visitor.Nai,
         HomeAddress = visitor.HomeAddress,
         Profiles = profiles,
         Base = new BaseTunnel(_options.CareOfAddress, visitor.HomeAgent),
-        OutboundReady = outboundReady,
-        Waiting = profiles.Where(p => p.Trigger == ProfileTrigger.FirstPacket).Select(p => p.ProfileNumber).ToHashSet(),
+        OutboundReady = reply is not null,
+        Waiting = WaitingOf(visitor.Session, profiles, reply),
     };
 
     private sealed record Ama(Visitor Visitor, IReadOnlyList<VpnProfile> Profiles, RegistrationReply? Reply, IPAddress? PreviousAgent);

@@ -84,7 +84,7 @@ public sealed partial class ForeignAgent
             return false;
         }
 
-        var session = SessionOf(visitor, profiles, outboundReady: true);
+        var session = SessionOf(visitor, profiles, reply);
         var until = now + _options.HandOffTime;
         var fetch = new Fetch { Visitor = visitor, OldAgent = oldAgent, Association = association, Began = now, Reply = (pending, reply), NextTry = now + _options.UpdateInterval };
         Vpn.Expect(session, [], new BaseTunnel(_options.CareOfAddress, oldAgent), "NV2.10", until, effects);
@@ -304,6 +304,7 @@ public sealed partial class ForeignAgent
             if (_visitors.Remove(visitor.HomeAddress))
             {
                 ForgetHandOff(visitor.HomeAddress);
+                ForgetAsked(visitor.HomeAddress, held.Values);
                 effects.Emit(new RemoveVisitor(visitor.HomeAddress));
             }
         }

@@ -50,6 +50,7 @@ public sealed partial class ForeignAgent : DiameterApplication
         _profileAvps = new VpnProfileAvps(diameter.Dictionary);
         _msaAvps = new MobilityMsaAvps(diameter.Dictionary);
         _advertisers = options.Access.ToDictionary(l => l.Interface, l => new AgentAdvertiser(l, options, random));
+        _identifications = new IdentificationSource(random);
         Vpn = new VpnControl(options.Vpn);
     }
 
@@ -109,6 +110,9 @@ public sealed partial class ForeignAgent : DiameterApplication
                 break;
             case DatagramReceived datagram:
                 Received(datagram, now, effects);
+                break;
+            case PathSignalled signal:
+                Noticed(signal, now, effects);
                 break;
             case ClearSession clear:
                 foreach (var visitor in _visitors.Values.Where(v => clear.Matches(v.Session, v.Nai, v.HomeAddress)).ToList())
@@ -211,6 +215,9 @@ public sealed partial class ForeignAgent : DiameterApplication
             case BindingUpdate update:
                 AskedByNewAgent(update, datagram, now, effects);
                 break;
+            case BindingAcknowledgement acknowledgement when acknowledgement.TryFindAuthentication(AuthenticationKind.ForeignHome, out _, out _):
+                AnsweredByHomeAgent(acknowledgement, datagram, now, effects);
+                break;
             case BindingAcknowledgement acknowledgement:
                 AnsweredByOldAgent(acknowledgement, datagram, now, effects);
                 break;
@@ -251,6 +258,7 @@ public sealed partial class ForeignAgent : DiameterApplication
     {
         _visitors.Remove(visitor.HomeAddress);
         ForgetHandOff(visitor.HomeAddress);
+        ForgetAsked(visitor.HomeAddress, Vpn.Find(visitor.Session)?.Profiles ?? []);
         Vpn.Remove(visitor.Session, effects);
         effects.Emit(new RemoveVisitor(visitor.HomeAddress));
         effects.Emit(new Report(Event("visitor.left", EventSeverity.Information, "visitor removed with all its paths", visitor.Session, visitor.Nai, visitor.HomeAddress, "NV9.8")));

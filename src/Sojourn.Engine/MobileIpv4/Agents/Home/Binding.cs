@@ -24,7 +24,10 @@ public sealed record Binding
 
     public IReadOnlyList<VpnProfile> Profiles { get; init; } = [];
 
-    /// <summary>Numbers of profiles whose gateway did not take them: their traffic is held until the next registration asks again (NV9.9).</summary>
+    /// <summary>
+    /// Numbers of profiles their gateway does not have: it did not take them, and their traffic is held until the next registration
+    /// asks again (NV9.9), or they wait for their first packet (NV8.1).
+    /// </summary>
     public ImmutableHashSet<uint> Unserved { get; init; } = [];
 
     /// <summary>Came back after a restart with keys whose outbound counters are lost: it only receives until they are replaced (M3). Not saved.</summary>

@@ -233,6 +233,7 @@ public sealed partial class HomeAgent
 
     private void Process(Registration registration, DateTimeOffset now, EffectSink effects)
     {
+        registration = registration with { Desired = WithWaiting(registration.Desired, registration.Before) };
         Supersede(registration, now, effects);
         if (registration.Request.Lifetime == 0)
         {
@@ -243,6 +244,12 @@ public sealed partial class HomeAgent
         if (NeedsFreshKeys(registration))
         {
             Refuse(registration, new(RegistrationReplyCode.HomeForeignAgentFailedAuthentication, "ha.rrq.restarted", "this agent has restarted and sends under no key of its earlier life", "M3"), now, effects);
+            return;
+        }
+
+        if (HasSpentKeys(registration))
+        {
+            Refuse(registration, new(RegistrationReplyCode.HomeForeignAgentFailedAuthentication, "ha.rrq.spent_keys", "a gateway that is to have a profile has restarted since its keys were made", "M3"), now, effects);
             return;
         }
 
@@ -268,10 +275,11 @@ public sealed partial class HomeAgent
 
     /// <summary>A restored binding whose registration would bring keys back whose counters are lost (M3).</summary>
     private bool NeedsFreshKeys(Registration registration) =>
-        registration.Before is { Restored: true } before && registration.Desired.Profiles.Any(p => HasCounterHere(p) && before.Profiles.Contains(p));
+        registration.Before is { Restored: true } before && registration.Desired.Profiles.Any(p => HasCounterHere(before, p) && before.Profiles.Contains(p));
 
-    /// <summary>Whether this agent sends under a key of the profile that the platform does not count over restarts.</summary>
-    private bool HasCounterHere(VpnProfile profile) => profile.Keying is ProfileKeying.Derived && profile.SourceGateway.Equals(_options.Address);
+    /// <summary>Whether this agent sends under a key of the profile that the platform does not count over restarts: on a leg of its own, or after what waited for a packet (NV8.3).</summary>
+    private bool HasCounterHere(Binding binding, VpnProfile profile) => profile.Keying is ProfileKeying.Derived
+        && (profile.SourceGateway.Equals(_options.Address) || (profile.WaitsForPacket && !binding.Unserved.Contains(profile.ProfileNumber)));
 
     /// <summary>S216, S217: the paths are set, the binding is saved and the reply goes out.</summary>
     private void Finish(Registration registration, DateTimeOffset now, EffectSink effects)
@@ -290,7 +298,7 @@ public sealed partial class HomeAgent
             if (Vpn.Set(SessionOf(desired), now, effects, moved ? _options.HandoffTime : RekeyTime) is { } refusal)
             {
                 // Somebody took the SPI while the gateways were asked.
-                Withdraw(registration, [], now, effects);
+                Withdraw(registration, null, now, effects);
                 Refuse(registration, new(RegistrationReplyCode.HomeProhibited, "ha.profile.refused", refusal.Text, refusal.Rule), now, effects);
                 return;
             }
@@ -344,7 +352,9 @@ public sealed partial class HomeAgent
             }
         }
 
-        return reply;
+        return DistributedIn(registration.Desired) is { Count: > 0 } distributed
+            ? reply.With(ProjectExtensions.ProfileNumbers(_options.EnterpriseNumber, distributed))
+            : reply;
     }
 
     /// <summary>Refuses; what stands from an earlier registration stays (NV9.7).</summary>

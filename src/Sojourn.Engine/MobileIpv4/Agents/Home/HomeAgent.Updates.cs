@@ -60,8 +60,15 @@ public sealed partial class HomeAgent
     {
         var desired = registration.Desired;
         var wanted = desired.Profiles
-            .Where(p => p.GatewayType == GatewayType.Dynamic && p.Trigger == ProfileTrigger.Registration)
+            .Where(p => p.GatewayType == GatewayType.Dynamic && !desired.Unserved.Contains(p.ProfileNumber))
             .ToList();
+        var without = desired.Profiles.FirstOrDefault(p => p.GatewayType == GatewayType.Dynamic && !_options.BindingContracts.ContainsKey(GatewayOf(p)));
+        if (without is not null)
+        {
+            Refuse(registration, new(RegistrationReplyCode.HomeProhibited, "ha.bu.no_contract", $"no contract with correspondent gateway {GatewayOf(without)}", "M9"), now, effects);
+            return true;
+        }
+
         if (wanted.Count == 0)
         {
             return false;
@@ -70,13 +77,6 @@ public sealed partial class HomeAgent
         if (_transactions.Count >= _options.MaximumPending)
         {
             Refuse(registration, new(RegistrationReplyCode.HomeInsufficientResources, "ha.bu.full", "too many registrations wait for acknowledgements", "NV9.9"), now, effects);
-            return true;
-        }
-
-        var without = wanted.FirstOrDefault(p => !_options.BindingContracts.ContainsKey(GatewayOf(p)));
-        if (without is not null)
-        {
-            Refuse(registration, new(RegistrationReplyCode.HomeProhibited, "ha.bu.no_contract", $"no contract with correspondent gateway {GatewayOf(without)}", "M9"), now, effects);
             return true;
         }
 
@@ -102,16 +102,13 @@ public sealed partial class HomeAgent
         Transaction = transaction,
     };
 
-    private void RemoveAtGateways(Binding binding, IEnumerable<VpnProfile> except, DateTimeOffset now, EffectSink effects)
+    private void RemoveAtGateways(Binding binding, IEnumerable<IPAddress> except, DateTimeOffset now, EffectSink effects)
     {
-        foreach (var gateway in DynamicGateways(binding.Profiles).Except(DynamicGateways(except)).Where(_options.BindingContracts.ContainsKey).ToList())
+        foreach (var gateway in Told(binding).Except(except).Where(_options.BindingContracts.ContainsKey).ToList())
         {
             Send(NewUpdate(binding, gateway, null, 0, null), now, effects);
         }
     }
-
-    private static IEnumerable<IPAddress> DynamicGateways(IEnumerable<VpnProfile> profiles) =>
-        profiles.Where(p => p.GatewayType == GatewayType.Dynamic).Select(GatewayOf).Distinct();
 
     private void Send(OutstandingUpdate outstanding, DateTimeOffset now, EffectSink effects)
     {
@@ -201,6 +198,12 @@ public sealed partial class HomeAgent
         else
         {
             effects.Count("ha.ba.refused");
+            if (acknowledgement.Status == BindingStatus.Unspecified && update.Profile is { } refused
+                && _triggers.GetValueOrDefault(update.Binding.HomeAddress)?.GetValueOrDefault(refused.ProfileNumber) is { } trigger)
+            {
+                trigger.KeysSpent = true;
+            }
+
             var reason = acknowledgement.Extensions.RefusalReason(_options.EnterpriseNumber);
             Failed(update, isSilent: false, $"correspondent gateway {update.Gateway} refused profile {update.Profile?.ProfileNumber}: {(byte)acknowledgement.Status} ({reason ?? acknowledgement.Status.ToString()})", now, effects);
         }
@@ -233,6 +236,7 @@ public sealed partial class HomeAgent
     {
         if (update.Transaction is not { } transaction)
         {
+            Distributed(update, now, effects);
             return;
         }
 
@@ -241,6 +245,7 @@ public sealed partial class HomeAgent
         {
             _transactions.Remove(update.Binding.HomeAddress);
             Finish(transaction.Registration, now, effects);
+            DistributePostponed(update.Binding.HomeAddress, now, effects);
         }
     }
 
@@ -249,6 +254,7 @@ public sealed partial class HomeAgent
         effects.Emit(new Report(Event("bu.failed", EventSeverity.Warning, reason, update.Binding, "NV9.9") with { Peer = update.Gateway.ToString() }));
         if (update is not { Transaction: { } transaction, Profile: { } profile })
         {
+            NotDistributed(update, now, effects);
             return;
         }
 
@@ -260,8 +266,11 @@ public sealed partial class HomeAgent
             return;
         }
 
-        if (_options.UnansweredUpdate == UnansweredUpdatePolicy.Degrade)
+        // A profile that nobody had before, and that only a packet asked for, can wait for the next one.
+        var canWait = profile.WaitsForPacket && !isRefresh && !IsDistributed(profile, registration.Before);
+        if (canWait || _options.UnansweredUpdate == UnansweredUpdatePolicy.Degrade)
         {
+            WaitOn(registration.Desired.HomeAddress, profile.ProfileNumber, now);
             var unserved = registration.Desired.Unserved.Add(profile.ProfileNumber);
             transaction.Registration = registration with { Desired = registration.Desired with { Unserved = unserved } };
             Settled(update, now, effects);
@@ -269,14 +278,14 @@ public sealed partial class HomeAgent
         }
 
         Forget(transaction);
-        Withdraw(registration, [], now, effects);
+        Withdraw(registration, null, now, effects);
         var code = isRefresh ? RegistrationReplyCode.HomeForeignAgentFailedAuthentication : RegistrationReplyCode.HomeUnspecified;
         Refuse(registration, new(code, "ha.rrq.gateway_failed", reason, "NV9.9, R38"), now, effects);
     }
 
     /// <summary>Takes back what gateways were told, or may have been, for a registration that does not come about.</summary>
-    private void Withdraw(Registration registration, IReadOnlyList<VpnProfile> stillWanted, DateTimeOffset now, EffectSink effects) =>
-        RemoveAtGateways(registration.Desired, [.. registration.Before?.Profiles ?? [], .. stillWanted], now, effects);
+    private void Withdraw(Registration registration, Binding? stillWanted, DateTimeOffset now, EffectSink effects) =>
+        RemoveAtGateways(registration.Desired, [.. registration.Before is { } before ? Told(before) : [], .. stillWanted is null ? [] : Told(stillWanted)], now, effects);
 
     /// <summary>A newer registration of the same node takes the place of one still waiting.</summary>
     private void Supersede(Registration newer, DateTimeOffset now, EffectSink effects)
@@ -284,7 +293,7 @@ public sealed partial class HomeAgent
         if (_transactions.TryGetValue(newer.Desired.HomeAddress, out var waiting))
         {
             Forget(waiting);
-            Withdraw(waiting.Registration, newer.Request.Lifetime == 0 ? [] : newer.Desired.Profiles, now, effects);
+            Withdraw(waiting.Registration, newer.Request.Lifetime == 0 ? null : newer.Desired, now, effects);
             Refuse(waiting.Registration, new(RegistrationReplyCode.HomeUnspecified, "ha.rrq.superseded", "a newer registration of this node came first", "NV9.11"), now, effects);
         }
     }
@@ -315,6 +324,12 @@ public sealed partial class HomeAgent
     /// <summary>NV7.14: a gateway asks whether its binding still counts. Silence when it does not.</summary>
     private void BindingRequested(BindingRequest request, DatagramReceived datagram, DateTimeOffset now, EffectSink effects)
     {
+        if (request.TryFindAuthentication(AuthenticationKind.ForeignHome, out _, out _))
+        {
+            AskedByForeignAgent(request, datagram, now, effects);
+            return;
+        }
+
         var gateway = request.Supplier;
         if (!_options.BindingContracts.TryGetValue(gateway, out var contract) || contract.Check(request, datagram.Payload.Span) != AuthenticationResult.Valid)
         {
@@ -332,10 +347,9 @@ public sealed partial class HomeAgent
             return;
         }
 
-        var remaining = (ushort)Math.Clamp((binding!.Expires - now).TotalSeconds, 0, ushort.MaxValue);
         foreach (var profile in asked)
         {
-            Send(NewUpdate(binding, gateway, profile, remaining, null), now, effects);
+            Send(NewUpdate(binding!, gateway, profile, Remaining(binding!, now), null), now, effects);
         }
     }
 

@@ -65,6 +65,9 @@ public sealed partial class HomeAgent : DiameterApplication
             case DatagramReceived datagram:
                 Received(datagram, now, effects);
                 break;
+            case PathSignalled { Signal: PathSignal.PacketWaiting } signal:
+                PacketWaits(signal, now, effects);
+                break;
             case ClearSession clear:
                 foreach (var binding in _bindings.Values.Where(b => clear.Matches(b.Session, b.Nai, b.HomeAddress)).ToList())
                 {
@@ -191,13 +194,14 @@ public sealed partial class HomeAgent : DiameterApplication
         _nextSweep = _bindings.Count > 0 ? now + ExpirySweep : null;
     }
 
-    private Binding Standing(Binding saved) => saved with { Restored = saved.Profiles.Any(HasCounterHere) };
+    private Binding Standing(Binding saved) => saved with { Restored = saved.Profiles.Any(p => HasCounterHere(saved, p)) };
 
     /// <summary>Makes a binding current: state first, then attraction; the reply that promises it is emitted after this (design 4).</summary>
     private void Commit(Binding binding, DateTimeOffset now, EffectSink effects)
     {
-        var isNew = !_bindings.ContainsKey(binding.HomeAddress);
+        var isNew = !_bindings.TryGetValue(binding.HomeAddress, out var before);
         _bindings[binding.HomeAddress] = binding;
+        ForgetTriggers(binding, before);
         _nextSweep ??= now + ExpirySweep;
         effects.Emit(new SaveState(BindingRecord.KeyOf(binding.HomeAddress), BindingRecord.Write(binding, _profileAvps)));
         if (isNew)
@@ -213,13 +217,14 @@ public sealed partial class HomeAgent : DiameterApplication
         {
             // Ended while a registration of it asks the gateways: it must not come back when they agree.
             Forget(waiting);
-            Withdraw(waiting.Registration, [], now, effects);
+            Withdraw(waiting.Registration, null, now, effects);
             Refuse(waiting.Registration, new(RegistrationReplyCode.HomeUnspecified, "ha.rrq.session_ended", "the session has ended", "NV9.8"), now, effects);
         }
 
         _bindings.Remove(binding.HomeAddress);
         Vpn.Remove(binding.Session, effects);
         RemoveAtGateways(binding, [], now, effects);
+        _triggers.Remove(binding.HomeAddress);
         effects.Emit(new ReleaseHomeAddress(binding.HomeAddress));
         effects.Emit(new DropState(BindingRecord.KeyOf(binding.HomeAddress)));
         effects.Emit(new Report(Event("binding.removed", EventSeverity.Information, "binding removed with all its paths", binding, "NV9.8")));

@@ -46,6 +46,12 @@ public sealed record HomeAgentOptions
 
     public TimeSpan UpdateInterval { get; init; } = TimeSpan.FromSeconds(1);
 
+    /// <summary>How long packets ask for nothing after a gateway did not take a profile that waited for one (spec NV8.3).</summary>
+    public TimeSpan TriggerInterval { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>A packet the mobile node sends first distributes a waiting profile too; else only the correspondent's does (spec NV8.3).</summary>
+    public bool TriggerFromMobileNode { get; init; }
+
     public UnansweredUpdatePolicy UnansweredUpdate { get; init; }
 
     /// <summary>How long the former agent's inbound half lives after a move (spec R27, R31).</summary>
