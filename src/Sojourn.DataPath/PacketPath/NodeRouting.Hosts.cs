@@ -1,8 +1,11 @@
+using System.Buffers.Binary;
+using System.Collections.Immutable;
 using System.Net;
 using System.Net.Sockets;
 using Sojourn.DataPath.Interception;
 using Sojourn.DataPath.Netlink;
 using Sojourn.Engine;
+using Sojourn.Wire.Ip;
 
 namespace Sojourn.DataPath.PacketPath;
 
@@ -13,6 +16,7 @@ public sealed partial class NodeRouting
 
     private Timer? _announcements;
     private readonly Dictionary<IPAddress, int> _pendingAnnouncements = [];
+    private ImmutableHashSet<UInt128> _outOfReach = [];
 
     /// <summary>
     /// Packets that leave the path for <paramref name="address"/> go to that link-layer address, and every packet the visitor
@@ -28,6 +32,7 @@ public sealed partial class NodeRouting
             _route.ReplaceRoute(VisitorRoute(address, @interface));
             AddRule(VisitorRule(address, @interface));
             _visitors[address] = (@interface, linkAddress);
+            Reach(address, inReach: true);
             if (before.Interface is { } old && old != @interface)
             {
                 RemoveVisitorFrom(address, old);
@@ -35,11 +40,42 @@ public sealed partial class NodeRouting
         }
     }
 
+    /// <summary>Whether packets for a visitor can be delivered. An address that is no visitor's is none of our business.</summary>
+    private void Reach(IPAddress address, bool inReach)
+    {
+        lock (_gate)
+        {
+            if (inReach || _visitors.ContainsKey(address))
+            {
+                var number = Number(address);
+                _outOfReach = inReach ? _outOfReach.Remove(number) : _outOfReach.Add(number);
+            }
+        }
+    }
+
+    /// <summary>Whether an inner packet is for a visitor that cannot be reached now. Any thread may ask.</summary>
+    internal bool IsOutOfReach(ReadOnlySpan<byte> inner)
+    {
+        var visitors = Volatile.Read(ref _outOfReach);
+        return visitors.Count > 0 && IpPacket.TryParse(inner, out var packet, out _) && visitors.Contains(Number(packet.Destination));
+    }
+
+    private static UInt128 Number(IPAddress address)
+    {
+        Span<byte> octets = stackalloc byte[16];
+        address.TryWriteBytes(octets, out var length);
+        return Number(octets[..length]);
+    }
+
+    private static UInt128 Number(ReadOnlySpan<byte> address) =>
+        address.Length == 16 ? BinaryPrimitives.ReadUInt128BigEndian(address) : BinaryPrimitives.ReadUInt32BigEndian(address);
+
     /// <summary>An unknown address is no error.</summary>
     public void RemoveVisitor(IPAddress address)
     {
         lock (_gate)
         {
+            Reach(address, inReach: true);
             if (_visitors.Remove(address, out var visitor))
             {
                 Quietly(() => _route.RemoveRoute(VisitorRoute(address, visitor.Interface)));

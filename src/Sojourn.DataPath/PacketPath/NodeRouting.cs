@@ -30,6 +30,9 @@ public sealed record NodeRoutingOptions
     /// (or not yet, or no longer) here is dropped without a word. By the main table it would go on in clear.
     /// </summary>
     public bool VisitorsOnly { get; init; }
+
+    /// <summary>A foreign agent's access links: what comes in there from anybody but a visitor is dropped, not forwarded.</summary>
+    public IReadOnlyList<string> VisitorLinks { get; init; } = [];
 }
 
 /// <summary>
@@ -43,6 +46,7 @@ public sealed record NodeRoutingOptions
 /// first + 12       iif lo                                    visitors
 /// first + 16       from HOME-ADDRESS iif ACCESS              path: everything of a visitor
 /// first + 20       from SOURCE to DESTINATION                path: one rule per selector
+/// first + 22       iif ACCESS                                blackhole, on a foreign agent
 /// first + 24       all                                       home addresses
 /// </code>
 /// The path table's last route is "unreachable", so that after a crash, with the TUN interface gone and the rules still
@@ -121,6 +125,9 @@ public sealed partial class NodeRouting : IDisposable
                 return true;
             case RemoveVisitor visitor:
                 RemoveVisitor(visitor.Address);
+                return true;
+            case HoldVisitor visitor:
+                Reach(visitor.Address, !visitor.Hold);
                 return true;
             case AttractHomeAddress home:
                 Attract(home.Address, home.HomeInterface);
@@ -248,6 +255,11 @@ public sealed partial class NodeRouting : IDisposable
         }
 
         AddRule(main with { Priority = first + 12, InboundInterface = "lo", Table = VisitorTable });
+        foreach (var link in _options.VisitorLinks)
+        {
+            AddRule(main with { Priority = first + 22, InboundInterface = link, Table = 0, Action = RuleAction.Blackhole });
+        }
+
         AddRule(main with { Priority = first + 24, Table = HomeTable });
         var path = new Route { Destination = Everything(ipv6), Table = PathTableNumber, Interface = tun, Protocol = _options.Owner };
         _route.ReplaceRoute(path with { Metric = 1 });

@@ -19,10 +19,18 @@ public sealed record PacketPathOptions
 
     public NodeRoutingOptions Routing { get; init; } = new();
 
-    /// <summary>Packets of blocked paths that are held; further ones push out the oldest.</summary>
+    /// <summary>Packets of blocked paths and for visitors out of reach that are held; further ones push out the oldest.</summary>
     public int HeldPackets { get; init; } = 64;
 
     public TimeSpan HoldTime { get; init; } = TimeSpan.FromSeconds(2);
+
+    /// <summary>
+    /// Outer packets of unknown associations that are kept until their keys come (spec R33): the far gateway may switch
+    /// before this one has heard of it. Further ones, and more than a quarter from one gateway, are dropped. 0 = none.
+    /// </summary>
+    public int EarlyPackets { get; init; }
+
+    public TimeSpan EarlyTime { get; init; } = TimeSpan.FromMilliseconds(500);
 
     /// <summary>Interval of NAT keepalives for paths with UDP encapsulation (RFC 3948 4); null = none.</summary>
     public TimeSpan? NatKeepalive { get; init; } = TimeSpan.FromSeconds(20);
@@ -42,7 +50,7 @@ public sealed record PacketPathReport(IReadOnlyList<PathReport> Paths, IReadOnly
 internal sealed class PacketPathCounters
 {
     public long TunRead, TunWritten, OuterSent, OuterReceived, NoPath, Held, HeldDropped, HeldExpired, NoBuffer, SendFailed, SendTooLong, TunFailed,
-        HopLimit, NotStored, UdpKeepalive, UdpNotEsp, Relayed, IcmpLearned, MeterDropped, QueueDropped;
+        HopLimit, NotStored, Early, EarlyOpened, UdpKeepalive, UdpNotEsp, Relayed, IcmpLearned, MeterDropped, QueueDropped;
 
     public Dictionary<string, long> ToReport() => new(StringComparer.Ordinal)
     {
@@ -63,6 +71,8 @@ internal sealed class PacketPathCounters
         ["datapath.tun_failed"] = Interlocked.Read(ref TunFailed),
         ["datapath.hop_limit"] = Interlocked.Read(ref HopLimit),
         ["datapath.sequence_not_stored"] = Interlocked.Read(ref NotStored),
+        ["datapath.early"] = Interlocked.Read(ref Early),
+        ["datapath.early_opened"] = Interlocked.Read(ref EarlyOpened),
         ["datapath.udp_keepalive"] = Interlocked.Read(ref UdpKeepalive),
         ["datapath.udp_not_esp"] = Interlocked.Read(ref UdpNotEsp),
         ["datapath.pmtu_learned"] = Interlocked.Read(ref IcmpLearned),

@@ -11,6 +11,9 @@ public sealed unsafe partial class UserPacketPath
     /// <summary>Time-exceeded errors per second; used by the inbound thread only.</summary>
     private TokenBucket _hopErrors = new(8 * 100, 100, Nanoseconds());
 
+    private readonly EarlyPackets _early;
+    private bool _openEarly;
+
     private void RunInbound()
     {
         using var scratch = new PacketScratch();
@@ -48,6 +51,12 @@ public sealed unsafe partial class UserPacketPath
             if ((fds[^1].Revents & Libc.POLLIN) != 0)
             {
                 _wakeInbound.Reset();
+                if (Volatile.Read(ref _openEarly))
+                {
+                    Volatile.Write(ref _openEarly, false);
+                    OpenEarly(scratch, now);
+                }
+
                 sockets = _outer.Receivers;
                 fds = new Libc.PollFd[sockets.Length + 1];
                 Prepare(sockets, fds);
@@ -99,11 +108,11 @@ public sealed unsafe partial class UserPacketPath
         switch (socket.Kind)
         {
             case OuterSocketKind.RawIPv4:
-                Open(_table.Inbound(data, scratch.Opened, now), scratch, now);
+                OpenOrKeep(data, scratch, now);
                 break;
             case OuterSocketKind.RawIPv6:
                 WriteHeader(data, socket.Protocol, name, message);
-                Open(_table.Inbound(data, scratch.Opened, now), scratch, now);
+                OpenOrKeep(data, scratch, now);
                 break;
             case OuterSocketKind.UdpIPv4 or OuterSocketKind.UdpIPv6:
                 var received = ReceivedControl.Read(message);
@@ -127,6 +136,41 @@ public sealed unsafe partial class UserPacketPath
         }
 
         return true;
+    }
+
+    private void OpenOrKeep(ReadOnlySpan<byte> outer, PacketScratch scratch, DateTimeOffset now)
+    {
+        var result = _table.Inbound(outer, scratch.Opened, now);
+        if (result.Reason is DropReason.UnknownSpi or DropReason.UnknownGateway && _options.EarlyPackets > 0
+            && IpPacket.TryParse(outer, out var packet, out _) && _early.TryKeep(outer, packet.Source, Nanoseconds()))
+        {
+            _counters.Early++;
+        }
+
+        Open(result, scratch, now);
+    }
+
+    /// <summary>After a change of paths: what came too early may open now. What still does not was counted when it came.</summary>
+    private void OpenEarly(PacketScratch scratch, DateTimeOffset now)
+    {
+        var nanoseconds = Nanoseconds();
+        for (var count = _early.Count; count > 0; count--)
+        {
+            if (!_early.TryTake(scratch.Input, nanoseconds, out var length))
+            {
+                continue;
+            }
+
+            var outer = scratch.Input[..length];
+            if (!_table.Knows(outer))
+            {
+                _ = IpPacket.TryParse(outer, out var packet, out _) && _early.TryKeep(outer, packet.Source, nanoseconds);
+                continue;
+            }
+
+            _counters.EarlyOpened++;
+            Open(_table.Inbound(outer, scratch.Opened, now), scratch, now);
+        }
     }
 
     private void Open(in InboundResult result, PacketScratch scratch, DateTimeOffset now)

@@ -118,6 +118,9 @@ public sealed unsafe partial class UserPacketPath
                 }
 
                 break;
+            case OutboundVerdict.NoPath when relayed && _routing.IsOutOfReach(inner):
+                Hold(inner, relayed);
+                break;
             case OutboundVerdict.NoPath when relayed:
                 WriteTun(inner);
                 break;
@@ -367,6 +370,10 @@ public sealed unsafe partial class UserPacketPath
                 case OutboundVerdict.Protect:
                     Admit(classified, inner, scratch, now, packet.Relayed);
                     break;
+                case OutboundVerdict.NoPath when packet.Relayed && !_routing.IsOutOfReach(inner):
+                    WriteTun(inner);
+                    break;
+                case OutboundVerdict.NoPath when packet.Relayed:
                 case OutboundVerdict.Blocked:
                     lock (_holdGate)
                     {

@@ -76,6 +76,7 @@ public sealed partial class UserPacketPath : IDisposable
             options.DiffServ.Queues.GetValueOrDefault(forwarding, DiffServOptions.DefaultQueues[forwarding]).LimitPackets) + 1 : 1, slot);
         _holdBuffers = new PacketBuffers(Math.Max(1, options.HeldPackets), slot);
         _held = new HeldPacket[Math.Max(1, options.HeldPackets)];
+        _early = new EarlyPackets(options.EarlyPackets, slot + 128, options.EarlyTime);
         _outbound = new Thread(RunOutbound) { IsBackground = true, Name = "packet path outbound" };
         _inbound = new Thread(RunInbound) { IsBackground = true, Name = "packet path inbound" };
         _outbound.Start();
@@ -114,7 +115,7 @@ public sealed partial class UserPacketPath : IDisposable
             {
                 foreach (var path in prepared)
                 {
-                    _routing.AddSelector(path.Source, path.Destination);
+                    Lead(path);
                     added++;
                 }
 
@@ -127,7 +128,7 @@ public sealed partial class UserPacketPath : IDisposable
                 {
                     foreach (var path in prepared.AsSpan(0, added))
                     {
-                        _routing.RemoveSelector(path.Source, path.Destination);
+                        LeadNoMore(path);
                     }
                 }
             }
@@ -145,8 +146,12 @@ public sealed partial class UserPacketPath : IDisposable
                     Forget(id);
                 }
 
-                Volatile.Write(ref _releaseHeld, true);
-                _wakeOutbound.Set();
+                ReleaseHeld();
+                if (_options.EarlyPackets > 0)
+                {
+                    Volatile.Write(ref _openEarly, true);
+                    _wakeInbound.Set();
+                }
             }
 
             DeliverSignals();
@@ -160,7 +165,17 @@ public sealed partial class UserPacketPath : IDisposable
         refusal = null;
         if (effect is not ChangePaths change)
         {
-            return _routing.Apply(effect);
+            if (!_routing.Apply(effect))
+            {
+                return false;
+            }
+
+            if (effect is AddVisitor or HoldVisitor { Hold: false })
+            {
+                ReleaseHeld();
+            }
+
+            return true;
         }
 
         refusal = Change(change.Install, change.Remove).Refusal;
@@ -228,6 +243,7 @@ public sealed partial class UserPacketPath : IDisposable
         _wakeInbound.Dispose();
         _queueBuffers.Dispose();
         _holdBuffers.Dispose();
+        _early.Dispose();
         _network.Dispose();
     }
 
@@ -237,8 +253,31 @@ public sealed partial class UserPacketPath : IDisposable
     {
         if (_paths.Remove(id, out var path))
         {
+            LeadNoMore(path);
+        }
+    }
+
+    /// <summary>Leads what a path selects into the packet path, unless it is for receiving alone.</summary>
+    private void Lead(VpnPath path)
+    {
+        if (path.State != PathState.ReceiveOnly)
+        {
+            _routing.AddSelector(path.Source, path.Destination);
+        }
+    }
+
+    private void LeadNoMore(VpnPath path)
+    {
+        if (path.State != PathState.ReceiveOnly)
+        {
             _routing.RemoveSelector(path.Source, path.Destination);
         }
+    }
+
+    private void ReleaseHeld()
+    {
+        Volatile.Write(ref _releaseHeld, true);
+        _wakeOutbound.Set();
     }
 
     private void OpenUdpPorts(VpnPath[] paths)

@@ -42,6 +42,12 @@ public sealed record AddVisitor(IPAddress Address, string Interface, LinkAddress
 public sealed record RemoveVisitor(IPAddress Address) : Effect;
 
 /// <summary>
+/// Keeps a bounded number of packets for a visitor that is out of reach instead of losing them (spec R43): until it is
+/// back (<paramref name="Hold"/> false, or <see cref="AddVisitor"/>), or a path leads after it to where it has gone.
+/// </summary>
+public sealed record HoldVisitor(IPAddress Address, bool Hold) : Effect;
+
+/// <summary>
 /// Attracts packets for a home address to this node: a route into the packet path and, on <paramref name="HomeInterface"/>
 /// when given, proxy ARP with a gratuitous ARP (RFC 5944 4.6).
 /// </summary>

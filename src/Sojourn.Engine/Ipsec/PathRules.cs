@@ -40,7 +40,7 @@ internal static class PathRules
                 : Refuse(path, PathRefusalReason.UnexpectedAssociation, "encapsulation only takes no association", "NV9.3");
         }
 
-        if ((path.State == PathState.Active && path.Outbound is null) || (path.State == PathState.InboundOnly && path.Inbound is null))
+        if ((path.State == PathState.Active && path.Outbound is null) || (path.State is PathState.InboundOnly or PathState.ReceiveOnly && path.Inbound is null))
         {
             return Refuse(path, PathRefusalReason.MissingAssociation, $"an {path.State} path needs its association", "S231");
         }

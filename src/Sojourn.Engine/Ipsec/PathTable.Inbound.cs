@@ -82,6 +82,25 @@ public sealed partial class PathTable
             payload, new Outer(source.Length == 16, AddressNumber.Of(source), AddressNumber.Of(destination), trafficClass), output, now);
     }
 
+    /// <summary>Whether anything here might open an outer packet: cheap, and counts nothing.</summary>
+    public bool Knows(ReadOnlySpan<byte> outer)
+    {
+        if (!IpPacket.TryParse(outer, out var packet, out _))
+        {
+            return false;
+        }
+
+        var (source, destination) = (AddressNumber.Of(packet.Source), AddressNumber.Of(packet.Destination));
+        return packet.NextHeader switch
+        {
+            IpProtocol.Esp => EspHeader.TryParse(packet.Payload, out var esp, out _)
+                && Current.Inbound.TryGet(new AssociationKey(SecurityType.Esp, esp.Spi, packet.IsIPv6, source, destination), out _),
+            IpProtocol.Ah => AhHeader.TryParse(packet.Payload, out var ah, out _)
+                && Current.Inbound.TryGet(new AssociationKey(SecurityType.Ah, ah.Spi, packet.IsIPv6, source, destination), out _),
+            _ => Current.Tunnels.TryGet(new TunnelKey(packet.IsIPv6, destination, source), out _),
+        };
+    }
+
     private InboundResult InboundUdp(ReadOnlySpan<byte> payload, in Outer from, Span<byte> output, DateTimeOffset now)
     {
         if (!UdpHeader.TryParse(payload, out var datagram, out _) || !IsEspPort(datagram, from))

@@ -4,7 +4,7 @@ namespace Sojourn.Engine.Ipsec;
 /// Immutable classifier (tuple space search): one hash map per pair of prefix lengths in use, most specific first, so
 /// that the cost depends on how many different pairs there are and not on how many users. Most specific = larger sum of
 /// both prefix lengths, then longer source prefix. Of paths with the same selector an active one comes before a blocked
-/// one, that before one that only receives, and the newest first.
+/// one, that before one that only receives, and the newest first. One that is for receiving alone is never chosen.
 /// </summary>
 internal sealed class SelectorTable
 {
@@ -23,7 +23,7 @@ internal sealed class SelectorTable
     {
         foreach (var group in isIPv6 ? _ipv6 : _ipv4)
         {
-            if (group.Paths.TryGet(new SelectorKey(source & group.SourceMask, destination & group.DestinationMask), out var paths))
+            if (group.Paths.TryGet(new SelectorKey(source & group.SourceMask, destination & group.DestinationMask), out var paths) && paths[0].Path.State != PathState.ReceiveOnly)
             {
                 return paths[0];
             }
@@ -99,7 +99,8 @@ internal sealed class SelectorTable
     {
         PathState.Active => 0,
         PathState.Blocked => 1,
-        _ => 2,
+        PathState.InboundOnly => 2,
+        _ => 3,
     };
 
     private SelectorTable Change(InstalledPath path, Func<InstalledPath[], InstalledPath[]> change)

@@ -162,6 +162,12 @@ public sealed partial class MobileNode
             _homeAssociation = keys.Home;
         }
 
+        // An agent keeps a key no longer than its visitor; whoever comes back asks for a new one.
+        foreach (var other in _foreignAssociations.Keys.Where(a => !a.Equals(agent)).ToList())
+        {
+            _foreignAssociations.Remove(other);
+        }
+
         if (keys.ForeignIsNew)
         {
             _foreignAssociations[agent] = keys.Foreign!;

@@ -57,6 +57,9 @@ public enum PathState : byte
     /// <summary>Inbound accepted, nothing sent: a packet that matches outwards is dropped and counted.</summary>
     InboundOnly,
 
+    /// <summary>Inbound accepted; says nothing about what is sent, whatever its selector matches outwards (an agent's way for what comes by another agent).</summary>
+    ReceiveOnly,
+
     /// <summary>Not ready: matching packets are held briefly or dropped and counted, never sent in clear (fail closed). A packet raises <see cref="PathSignal.PacketWaiting"/>.</summary>
     Blocked,
 }

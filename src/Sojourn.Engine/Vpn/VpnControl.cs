@@ -105,6 +105,7 @@ public sealed partial class VpnControl
             if (session.HandedOff && session.Waiting.Contains(profile.ProfileNumber))
             {
                 desired.Add(HeldPath(profile, session));
+                desired.Add(HeldPath(profile, session, upwards: true));
                 continue;
             }
 
@@ -139,6 +140,11 @@ public sealed partial class VpnControl
             {
                 desired.Add(half);
             }
+
+            if (session.HandedOff)
+            {
+                desired.Add(Upwards(path!));
+            }
         }
 
         if (ClashOf(session.Session, desired) is { } clash)
@@ -148,18 +154,23 @@ public sealed partial class VpnControl
 
         if (session.Base is { } tunnel)
         {
-            desired.Add(BasePath(session, tunnel));
+            var basePath = BasePath(session, tunnel);
+            desired.Add(basePath);
+            if (session.HandedOff)
+            {
+                desired.Add(Upwards(basePath));
+            }
         }
 
         return (desired, null);
     }
 
     /// <summary>A direct profile whose gateway does not have it (yet): what would take it is held at home, never sent in clear (NV8.3, NV9.9).</summary>
-    private VpnPath HeldPath(VpnProfile profile, VpnSession session) => new()
+    private VpnPath HeldPath(VpnProfile profile, VpnSession session, bool upwards = false) => new()
     {
-        Id = new PathId(session.Session, string.Create(CultureInfo.InvariantCulture, $"{profile.ProfileNumber}/held")),
-        Source = profile.Source,
-        Destination = profile.Destination,
+        Id = new PathId(session.Session, string.Create(CultureInfo.InvariantCulture, $"{profile.ProfileNumber}/{(upwards ? "up/held" : "held")}")),
+        Source = upwards ? profile.Destination : profile.Source,
+        Destination = upwards ? profile.Source : profile.Destination,
         SecurityType = SecurityType.EncapsulationOnly,
         LocalGateway = _options.Gateways[0],
         RemoteGateway = _options.Gateways[0],
@@ -204,8 +215,9 @@ public sealed partial class VpnControl
     /// <param name="tunnel">Plain tunnel to accept from; null = none.</param>
     /// <param name="row">Spec row that asks for it.</param>
     /// <param name="until">When the halves end by themselves.</param>
+    /// <param name="bothWays">Also what the user itself sends by that gateway, until it knows of this one.</param>
     /// <returns>Null when done; otherwise why not, and nothing was changed.</returns>
-    public VpnRefusal? Expect(VpnSession session, IReadOnlyList<VpnProfile> profiles, BaseTunnel? tunnel, string row, DateTimeOffset until, EffectSink effects)
+    public VpnRefusal? Expect(VpnSession session, IReadOnlyList<VpnProfile> profiles, BaseTunnel? tunnel, string row, DateTimeOffset until, EffectSink effects, bool bothWays = false)
     {
         var (paths, refusal) = Plan(session with { Profiles = profiles, Base = tunnel, OutboundReady = false, Waiting = new HashSet<uint>() });
         if (refusal is not null)
@@ -214,6 +226,13 @@ public sealed partial class VpnControl
         }
 
         var halves = paths.ConvertAll(p => Linger(p with { Origin = p.Origin with { Row = row } }, until));
+        if (bothWays)
+        {
+            var up = halves.ConvertAll(half => Upwards(half) with { State = PathState.ReceiveOnly, Inbound = half.Inbound });
+            _lingering.EnqueueRange(up.Select(half => half.Id), until);
+            halves.AddRange(up);
+        }
+
         halves.ForEach(Remember);
         effects.Emit(new ChangePaths(halves, []));
         return null;
@@ -371,6 +390,18 @@ public sealed partial class VpnControl
             Origin = new PathOrigin(RoleName, session.HandedOff ? "NV2.11" : "S236", session.Session, session.Nai, session.HomeAddress),
         };
     }
+
+    /// <summary>
+    /// The way of what the user still sends by the agent it left (R28): through the hand-off tunnel too, under the same
+    /// association. Without it a node that hears both agents loses what it sends before the reply reaches it.
+    /// </summary>
+    private static VpnPath Upwards(VpnPath path) => path with
+    {
+        Id = path.Id with { Leg = path.Id.Leg.Insert(path.Id.Leg.IndexOf('/', StringComparison.Ordinal) + 1, "up/") },
+        Source = path.Destination,
+        Destination = path.Source,
+        Inbound = null,
+    };
 
     private string RoleName => _options.Role switch
     {

@@ -163,7 +163,8 @@ public sealed class LabNetwork : IDisposable
                     _radios.Add(end, radio = new Radio(_namespaces[WireSpace], inside[end]));
                 }
 
-                radio.Add(wire);
+                var far = end == first ? second : first;
+                radio.Add(wire, shared.Contains(far) ? null : inside[far]);
             }
         }
 

@@ -53,6 +53,7 @@ public sealed class ForeignAgentRole : Role
         LinkReception = LinkReception.OwnAddresses,
         Links = [.. _section.Access.Select(link => link.Interface)],
         Groups = AgentGroups,
+        LinkChanges = true,
     };
 
     public override IReadOnlyList<VisitorRow> Visitors() =>

@@ -166,7 +166,9 @@ public sealed class RunningNode : IDisposable
                 new PacketPathOptions
                 {
                     TunName = settings.Tun,
-                    Routing = new NodeRoutingOptions { VisitorsOnly = Options.Role == NodeRole.ForeignAgent },
+                    Routing = new NodeRoutingOptions { VisitorsOnly = Options.Role == NodeRole.ForeignAgent, VisitorLinks = Options.Role == NodeRole.ForeignAgent ? needs.Links : [] },
+                    HeldPackets = settings.HeldPackets,
+                    EarlyPackets = Options.Role == NodeRole.ForeignAgent ? settings.HeldPackets : 0,
                     Table = new PathTableOptions { OuterMtu = settings.OuterMtu, IcmpSourceIPv4 = Options.GatewayAddress! },
                     DiffServ = new DiffServOptions { Rate = settings.EgressRate?.BitsPerSecond, ExpeditedShare = settings.ExpeditedShare / 100.0 },
                     Sequences = new SequenceStore(state),

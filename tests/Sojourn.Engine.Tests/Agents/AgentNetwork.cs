@@ -186,6 +186,8 @@ internal sealed class AgentNetwork
                     break;
             }
         }
+
+        node.Check(Violations);
     }
 
     private void Carry(AgentNode node, SendDatagram datagram)
@@ -371,10 +373,19 @@ internal sealed class AgentNode(string name, IEngine engine)
 
     /// <summary>The path a packet of a user takes: the most specific pair of selectors, destination first.</summary>
     public VpnPath? Carrying(IPAddress source, IPAddress destination) => Paths.Values
-        .Where(p => p.Source.Contains(source) && p.Destination.Contains(destination) && !(p.Source.PrefixLength == 32 && p.Source.BaseAddress.Equals(IPAddress.Any)))
+        .Where(p => p.State != PathState.ReceiveOnly && p.Source.Contains(source) && p.Destination.Contains(destination) && !(p.Source.PrefixLength == 32 && p.Source.BaseAddress.Equals(IPAddress.Any)))
         .OrderByDescending(p => p.Destination.PrefixLength + p.Source.PrefixLength).ThenBy(p => p.State == PathState.Blocked && p.Origin.Session is null)
         .ThenBy(p => p.State is PathState.Active ? 0 : p.State is PathState.Blocked ? 1 : 2)
         .FirstOrDefault();
+
+    /// <summary>What must hold once the effects of one input are carried out.</summary>
+    public void Check(List<string> violations)
+    {
+        foreach (var visitor in Visitors.Keys.Where(v => !Paths.Values.Any(p => p.Origin.HomeAddress?.Equals(v) == true)))
+        {
+            violations.Add($"{Name} serves visitor {visitor} and has no path for it");
+        }
+    }
 
     public void Book(Effect effect, List<string> violations)
     {
@@ -397,11 +408,6 @@ internal sealed class AgentNode(string name, IEngine engine)
 
                 break;
             case AddVisitor visitor:
-                if (!Paths.Values.Any(p => p.Origin.HomeAddress?.Equals(visitor.Address) == true && p.State == PathState.Active))
-                {
-                    violations.Add($"{Name} serves visitor {visitor.Address} and has no path for it");
-                }
-
                 Visitors[visitor.Address] = visitor;
                 break;
             case RemoveVisitor visitor:

@@ -39,15 +39,19 @@ public sealed class HandOffTests
         Assert.Empty(f.Net["fa1"].Visitors);
         foreach (var (host, old) in before)
         {
-            // Nothing goes up from the old agent any more, and what comes down still finds its inbound half.
-            Assert.NotEqual(PathState.Active, f.Net["fa1"].Carrying(AliceHome, host)!.State);
+            // Nothing goes up from the old agent to the far end any more, and what comes down still finds its inbound half.
+            var up = f.Net["fa1"].Carrying(AliceHome, host)!;
+            Assert.Equal((PathState.Active, AaaAddress(agent), (SaParameters?)null), (up.State, up.RemoteGateway, up.Inbound));
             Assert.Contains(f.Net["fa1"].UserPaths, p => p.State == PathState.InboundOnly && p.Inbound == old.Inbound);
             var forward = f.Net["fa1"].Carrying(host, AliceHome)!;
             Assert.Equal((PathState.Active, Fa1, AaaAddress(agent), SecurityType.Esp), (forward.State, forward.LocalGateway, forward.RemoteGateway, forward.SecurityType));
             Assert.NotEqual(old.Inbound!.Spi, forward.Outbound!.Spi);
             Assert.NotEqual(old.Inbound.Keys, forward.Outbound.Keys);
-            var end = Assert.Single(f.Net[agent].UserPaths, p => p.Inbound is { } i && i.Spi == forward.Outbound.Spi && i.Keys.Equals(forward.Outbound.Keys));
+            Assert.Equal(forward.Outbound, up.Outbound);
+            var end = Assert.Single(f.Net[agent].UserPaths, p => p.State == PathState.InboundOnly && p.Inbound is { } i && i.Spi == forward.Outbound.Spi && i.Keys.Equals(forward.Outbound.Keys));
             Assert.Equal((Fa1, forward.Source, forward.Destination, (SaParameters?)null), (end.RemoteGateway, end.Destination, end.Source, end.Outbound));
+            var other = Assert.Single(f.Net[agent].UserPaths, p => p.State == PathState.ReceiveOnly && p.Inbound == end.Inbound);
+            Assert.Equal((Fa1, forward.Source, forward.Destination), (other.RemoteGateway, other.Source, other.Destination));
         }
 
         var plain = f.Net["fa1"].Carrying(IPAddress.Parse("198.51.100.1"), AliceHome)!;

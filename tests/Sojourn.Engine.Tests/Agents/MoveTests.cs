@@ -52,11 +52,63 @@ public sealed class MoveTests
                 Assert.Equal(PathState.InboundOnly, path.State);
                 Assert.NotNull(path.Inbound);
                 Assert.Empty(f.Net["fa2"].Sending);
-                Assert.Empty(f.Net["fa2"].Visitors);
+                Assert.Contains(AliceHome, f.Net["fa2"].Visitors);
             }
         };
         f.Register("fa2");
         Assert.Equal(1, seen);
+    }
+
+    [Fact]
+    [Trait("Row", "M10")]
+    [Trait("Row", "NV9.7")]
+    [Trait("Row", "NV-A27")]
+    public void Refused_by_the_home_agent_nobody_is_a_visitor()
+    {
+        var f = new AgentFixture().WithCompany().Register();
+        Impersonate(f, "fa2", Fa1);
+        Assert.Contains("fa2 > ha RRQ", f.Net.Arrows);
+        Assert.Empty(f.Net["fa2"].Visitors);
+        Assert.Empty(f.Net["fa2"].UserPaths);
+        f.AssertRegistered("fa1");
+        f.AssertSound();
+    }
+
+    [Fact]
+    [Trait("Row", "NV9.11")]
+    public void Back_in_a_domain_it_left_the_node_is_heard_at_once()
+    {
+        var f = new AgentFixture().WithCompany().Register().Register("fa3", seconds: 3).Register("fa1", seconds: 0.9);
+        f.AssertRegistered("fa1");
+        Assert.DoesNotContain(f.Net["alice"].Counters, c => c.Key.StartsWith("mn.rrp.bad", StringComparison.Ordinal));
+        f.AssertSound();
+    }
+
+    [Fact]
+    [Trait("Row", "R43")]
+    public void What_comes_for_a_visitor_out_of_reach_is_kept_for_where_it_goes()
+    {
+        var f = new AgentFixture().WithCompany().Register();
+        f.Net.Input("fa1", new LinkChanged("acc0", false));
+        f.Net.Run(TimeSpan.FromMilliseconds(1));
+        Assert.Equal(new HoldVisitor(AliceHome, true), f.Net["fa1"].Effects.OfType<HoldVisitor>().Last());
+        f.Net.Input("fa1", new LinkChanged("acc0", true));
+        f.Net.Run(TimeSpan.FromMilliseconds(1));
+        Assert.Equal(new HoldVisitor(AliceHome, false), f.Net["fa1"].Effects.OfType<HoldVisitor>().Last());
+    }
+
+    [Fact]
+    [Trait("Row", "M3")]
+    public void An_agent_that_lost_the_key_says_so_and_the_node_asks_for_a_new_one()
+    {
+        var f = new AgentFixture().WithCompany().Register();
+        f.Net.Crash("fa1");
+        f.Net.Restart("fa1", f.NewForeignAgent("fa1"), TimeSpan.Zero);
+        f.Net.Input("alice", new RequestServiceUpdate());
+        f.Net.Run(TimeSpan.FromSeconds(10));
+        Assert.True(f.Net["fa1"].Counters["fa.rrq.key_gone"] >= 1);
+        f.AssertRegistered("fa1");
+        f.AssertSound();
     }
 
     [Fact]

@@ -155,9 +155,10 @@ public class MobileNodeTests
         Assert.Equal(new AttachHome(Link, HomeAddress, Agent.New.Ip), Assert.Single(effects.OfType<AttachHome>()));
         Assert.Empty(effects.OfType<DetachHome>());
 
-        // And back: the keys shared with the first agent are still good.
+        // And back: the first agent has forgotten its key with the visitor, so a new one is asked for.
         var back = Read(MoveSends(mn, Agent.Old));
-        Assert.True(back.TryFindAuthentication(AuthenticationKind.MobileForeign, out _, out _));
+        Assert.False(back.TryFindAuthentication(AuthenticationKind.MobileForeign, out _, out _));
+        Assert.NotNull(back.Extensions.Find<KeyGenerationNonceRequestExtension>(e => e.Peer == NoncePeer.ForeignAgent));
     }
 
     [Fact]

@@ -92,7 +92,13 @@ public sealed partial class ForeignAgent
     }
 
     /// <summary>A node that shares a key with this agent believes no refusal without it.</summary>
-    private MobilityAssociation? KnownAssociation(PendingRegistration pending) => _visitors.GetValueOrDefault(pending.Request.HomeAddress)?.MobileNode;
+    private MobilityAssociation? KnownAssociation(PendingRegistration pending) => AssociationWith(pending.Request.HomeAddress);
+
+    /// <summary>The MN-FA association of a visitor, also of one that has gone and whose packets still go after it.</summary>
+    private MobilityAssociation? AssociationWith(IPAddress homeAddress) =>
+        (_visitors.GetValueOrDefault(homeAddress) ?? _handedOff.GetValueOrDefault(homeAddress)?.Visitor)?.MobileNode;
+
+    private bool IsKnownHere(IPAddress homeAddress) => _visitors.ContainsKey(homeAddress) || _handedOff.ContainsKey(homeAddress);
 
     private string? ReasonOf(DiameterMessage answer) =>
         answer.Avps.TryGetText(_vpn.VpnRefusalReason, out var reason) || answer.Avps.TryGetText(AvpKeys.ErrorMessage, out reason) ? reason : null;
@@ -110,12 +116,24 @@ public sealed partial class ForeignAgent
         // Inbound state first, so that what the home agent sends right after its switch finds it (R33); nothing leaves
         // before the home agent's own authenticated reply (M10). A visitor that stands here keeps what it has until
         // then: the cache's answer proves nothing, and whoever asked must not stop its packets.
+        // What opens under this registration's own keys shows that the home agent has accepted it, so it may reach the node
+        // before the reply does.
         var session = SessionOf(ama.Visitor, ama.Profiles, null);
+        if (!IsKnownHere(ama.Visitor.HomeAddress))
+        {
+            effects.Emit(new AddVisitor(ama.Visitor.HomeAddress, ama.Visitor.Interface, ama.Visitor.LinkAddress));
+        }
+
         var refusal = Vpn.Find(session.Session) is null
             ? Vpn.Set(session, now, effects)
             : Vpn.Check(session) ?? Vpn.Expect(session, session.Profiles, session.Base, "NV2.4", now + _options.ReplyTimeout, effects);
         if (refusal is not null)
         {
+            if (!IsKnownHere(ama.Visitor.HomeAddress))
+            {
+                effects.Emit(new RemoveVisitor(ama.Visitor.HomeAddress));
+            }
+
             RefuseProfile(pending, ama.Visitor, refusal, now, effects);
             return;
         }
@@ -207,9 +225,9 @@ public sealed partial class ForeignAgent
         if (reply.Lifetime == 0)
         {
             Relay(pending, reply, visitor.MobileNode, effects);
-            if (_visitors.TryGetValue(visitor.HomeAddress, out var standing))
+            if (_visitors.TryGetValue(visitor.HomeAddress, out var leaving))
             {
-                Leave(standing, null, now, effects);
+                Leave(leaving, null, now, effects);
             }
 
             Terminate(pending.DiameterSession, visitor.Session, visitor.Nai, visitor.HomeRealm, TerminationCause.Logout, now, effects);
@@ -228,12 +246,25 @@ public sealed partial class ForeignAgent
             Leave(earlier, null, now, effects);
         }
 
-        if (Vpn.Set(SessionOf(visitor, profiles, reply), now, effects, RekeyTime) is { } refusal)
+        // The way to the node stands before anything can come for it.
+        var session = SessionOf(visitor, profiles, reply);
+        var refusal = Vpn.Check(session);
+        if (refusal is null)
         {
-            if (_visitors.TryGetValue(visitor.HomeAddress, out var former))
+            effects.Emit(new AddVisitor(visitor.HomeAddress, visitor.Interface, visitor.LinkAddress));
+            refusal = Vpn.Set(session, now, effects, RekeyTime);
+        }
+
+        if (refusal is not null)
+        {
+            if (_visitors.TryGetValue(visitor.HomeAddress, out var standing))
             {
                 // The session ends at home, so what stands here from it leads nowhere.
-                Leave(former, null, now, effects);
+                Leave(standing, null, now, effects);
+            }
+            else
+            {
+                effects.Emit(new RemoveVisitor(visitor.HomeAddress));
             }
 
             RefuseProfile(pending, visitor, refusal, now, effects);
@@ -241,10 +272,10 @@ public sealed partial class ForeignAgent
         }
 
         // A node that asked for no new key keeps the one it has.
-        visitor = visitor with { MobileNode = visitor.MobileNode ?? earlier?.MobileNode, HomeAgentAssociation = visitor.HomeAgentAssociation ?? earlier?.HomeAgentAssociation };
+        var former = earlier ?? away?.Visitor;
+        visitor = visitor with { MobileNode = visitor.MobileNode ?? former?.MobileNode, HomeAgentAssociation = visitor.HomeAgentAssociation ?? former?.HomeAgentAssociation };
         _visitors[visitor.HomeAddress] = visitor;
         _nextSweep ??= now + ExpirySweep;
-        effects.Emit(new AddVisitor(visitor.HomeAddress, visitor.Interface, visitor.LinkAddress));
         if (!FetchFromOldAgent(pending, visitor, profiles, reply, now, effects))
         {
             Relay(pending, reply, visitor.MobileNode, effects);
@@ -268,9 +299,10 @@ public sealed partial class ForeignAgent
             return;
         }
 
-        if (!_visitors.ContainsKey(allowed.HomeAddress) && !_handedOff.ContainsKey(allowed.HomeAddress))
+        if (!IsKnownHere(allowed.HomeAddress))
         {
             Vpn.Remove(allowed.Session, effects);
+            effects.Emit(new RemoveVisitor(allowed.HomeAddress));
         }
 
         Terminate(pending.DiameterSession, allowed.Session, allowed.Nai, allowed.HomeRealm, TerminationCause.Administrative, now, effects);

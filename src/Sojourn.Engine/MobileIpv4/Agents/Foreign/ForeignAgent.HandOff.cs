@@ -87,12 +87,12 @@ public sealed partial class ForeignAgent
         var session = SessionOf(visitor, profiles, reply);
         var until = now + _options.HandOffTime;
         var fetch = new Fetch { Visitor = visitor, OldAgent = oldAgent, Association = association, Began = now, Reply = (pending, reply), NextTry = now + _options.UpdateInterval };
-        Vpn.Expect(session, [], new BaseTunnel(_options.CareOfAddress, oldAgent), "NV2.10", until, effects);
+        Vpn.Expect(session, [], new BaseTunnel(_options.CareOfAddress, oldAgent), "NV2.10", until, effects, bothWays: true);
         var identification = pending.Request.Identification;
         foreach (var copy in profiles.Select(p => p.ForHandOff(oldAgent)))
         {
             // Inbound first: what the old agent sends right behind its answer must find it.
-            if (Vpn.Expect(session, [copy.Mirror()], null, "NV2.10", until, effects) is { } refusal)
+            if (Vpn.Expect(session, [copy.Mirror()], null, "NV2.10", until, effects, bothWays: true) is { } refusal)
             {
                 effects.Count("fa.handoff.profile_left_out");
                 effects.Emit(new Report(Event("handoff.impossible", EventSeverity.Warning, $"profile {copy.ProfileNumber} cannot follow from {oldAgent}: {refusal.Text}", visitor.Session, visitor.Nai, visitor.HomeAddress, refusal.Rule)));

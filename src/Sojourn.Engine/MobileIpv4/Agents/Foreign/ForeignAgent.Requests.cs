@@ -66,8 +66,16 @@ public sealed partial class ForeignAgent
         }
 
         _visitors.TryGetValue(request.HomeAddress, out var visitor);
-        if (visitor is { MobileNode: { } association } && request.TryFindAuthentication(AuthenticationKind.MobileForeign, out _, out _)
-            && request.Check(pending.Octets.Span, AuthenticationKind.MobileForeign, association) == AuthenticationResult.Wrong)
+        var proven = request.TryFindAuthentication(AuthenticationKind.MobileForeign, out _, out _);
+        var association = AssociationWith(request.HomeAddress);
+        if (proven && association is null && request.Lifetime > 0 && request.Extensions.Find<KeyGenerationNonceRequestExtension>(e => e.Peer == NoncePeer.ForeignAgent) is null)
+        {
+            // The node believes in a key that is gone here, and would believe no reply without it.
+            RefuseRequest(pending, new(RegistrationReplyCode.ForeignMissingKeyGenerationNonce, "fa.rrq.key_gone", "this agent has no key with the node any more", "RFC 3957 4"), now, effects);
+            return;
+        }
+
+        if (proven && association is not null && request.Check(pending.Octets.Span, AuthenticationKind.MobileForeign, association) == AuthenticationResult.Wrong)
         {
             RefuseRequest(pending, new(RegistrationReplyCode.ForeignMobileNodeFailedAuthentication, "fa.rrq.bad_authenticator", "the MN-FA authenticator is wrong", "RFC 5944 3.7.2.1"), now, effects);
             return;

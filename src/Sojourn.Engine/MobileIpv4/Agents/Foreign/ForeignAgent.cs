@@ -114,6 +114,9 @@ public sealed partial class ForeignAgent : DiameterApplication
             case PathSignalled signal:
                 Noticed(signal, now, effects);
                 break;
+            case LinkChanged link when _advertisers.ContainsKey(link.Interface):
+                Reached(link, effects);
+                break;
             case ClearSession clear:
                 foreach (var visitor in _visitors.Values.Where(v => clear.Matches(v.Session, v.Nai, v.HomeAddress)).ToList())
                 {
@@ -162,6 +165,17 @@ public sealed partial class ForeignAgent : DiameterApplication
 
         Leave(visitor, TerminationCause.Administrative, now, effects);
         Answer(request, AnswerTo(request, DiameterResult.Success).Build(), now, effects);
+    }
+
+    /// <summary>R43: who is on a link without carrier is on the way to another agent, which will ask for what comes meanwhile.</summary>
+    private void Reached(LinkChanged link, EffectSink effects)
+    {
+        foreach (var visitor in _visitors.Values.Where(v => v.Interface == link.Interface))
+        {
+            effects.Emit(new HoldVisitor(visitor.HomeAddress, !link.Up));
+        }
+
+        effects.Count(link.Up ? "fa.link.up" : "fa.link.down");
     }
 
     private static void Solicited(IcmpReceived icmp, AgentAdvertiser advertiser, bool busy, DateTimeOffset now, EffectSink effects)
