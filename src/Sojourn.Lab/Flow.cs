@@ -19,6 +19,7 @@ public sealed class Flow : IDisposable
     private readonly Socket _sending, _taking;
     private readonly IPEndPoint _destination;
     private readonly TimeSpan _interval;
+    private readonly int _octets;
     private readonly Thread _sender, _taker;
     private readonly Dictionary<uint, int> _taken = [];
     private volatile bool _stopping, _closing;
@@ -28,8 +29,11 @@ public sealed class Flow : IDisposable
     /// <param name="to">Namespace of the host that takes the datagrams.</param>
     /// <param name="destination">Address it is known by.</param>
     /// <param name="interval">Time from one datagram to the next.</param>
-    public Flow(NetworkNamespace from, NetworkNamespace to, IPAddress destination, TimeSpan interval)
+    /// <param name="octets">UDP payload of each, at least 4 octets.</param>
+    public Flow(NetworkNamespace from, NetworkNamespace to, IPAddress destination, TimeSpan interval, int octets = 64)
     {
+        ArgumentOutOfRangeException.ThrowIfLessThan(octets, 4);
+        _octets = octets;
         _destination = new IPEndPoint(destination, Port);
         _interval = interval;
         _taking = to.Run(() => Udp(Port));
@@ -80,7 +84,7 @@ public sealed class Flow : IDisposable
     private void Send()
     {
         PreciseWait.SharpenThread();
-        Span<byte> datagram = stackalloc byte[64];
+        Span<byte> datagram = new byte[_octets];
         var start = Stopwatch.GetTimestamp();
         while (!_stopping)
         {

@@ -11,7 +11,7 @@ internal sealed class EarlyPackets(int count, int slotSize, TimeSpan time) : IDi
     private readonly PacketBuffers _buffers = new(Math.Max(1, count), slotSize);
     private readonly Queue<Early> _packets = new(count);
     private readonly int[] _ofSender = new int[Senders];
-    private readonly int _share = Math.Max(1, count / 4);
+    private readonly int _share = Math.Max(1, count / 2);
     private readonly long _nanoseconds = (long)time.TotalNanoseconds;
 
     private readonly record struct Early(int Slot, int Length, byte Sender, long Until);

@@ -149,6 +149,12 @@ public sealed partial class NodeRouting
             _route.AddAddress(@interface, homeAddress, host.PrefixLength, detectDuplicates: false, owner: _options.Owner);
             _route.ReplaceRoute(DefaultRoute(@interface, homeAddress, gateway));
             _attachment = (@interface, homeAddress, gateway);
+            if (before is { } former && !former.Gateway.Equals(gateway))
+            {
+                // Packets wait there for a router that is out of reach, and the programs that sent them wait for their buffers.
+                Quietly(() => _route.RemoveNeighbour(former.Interface, former.Gateway));
+            }
+
             if (before is { } old && (old.Interface != @interface || !old.Address.Equals(homeAddress)))
             {
                 Quietly(() => _route.RemoveAddress(old.Interface, old.Address, Host(old.Address).PrefixLength));

@@ -26,7 +26,7 @@ public sealed record PacketPathOptions
 
     /// <summary>
     /// Outer packets of unknown associations that are kept until their keys come (spec R33): the far gateway may switch
-    /// before this one has heard of it. Further ones, and more than a quarter from one gateway, are dropped. 0 = none.
+    /// before this one has heard of it. Further ones, and more than half from one gateway, are dropped. 0 = none.
     /// </summary>
     public int EarlyPackets { get; init; }
 

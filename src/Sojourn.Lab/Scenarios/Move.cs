@@ -35,6 +35,7 @@ internal sealed record Move(Attachment Old, Attachment New, long Began, SeenRegi
         var switched = signals.FirstOrDefault(s => s.From == "ha" && s.Name is "RRP" or "HAA" && s.Time >= request?.Time);
         return new Phases(
             Milliseconds(last?.Time, first?.Time),
+            Milliseconds(request?.Time, first?.Time),
             Milliseconds(Began, request?.Time),
             Milliseconds(request?.Time, switched?.Time),
             Milliseconds(switched?.Time, first?.Time),
@@ -46,8 +47,9 @@ internal sealed record Move(Attachment Old, Attachment New, long Began, SeenRegi
 
 /// <summary>The parts of an interruption of the downlink, milliseconds; NaN where nothing was seen.</summary>
 /// <param name="Gap">From the last packet over the old link to the first over the new one.</param>
+/// <param name="FromRequest">From the registration request to the first packet over the new link: what the specification bounds.</param>
 /// <param name="Detect">From the break to the registration request: the radio's own time, solicitation, advertisement.</param>
 /// <param name="Register">From the request to the home agent's answer, with which it has switched.</param>
 /// <param name="Path">From there to the first packet over the new link.</param>
 /// <param name="Reply">From the request to the reply, both on the access link: how long the uplink waits.</param>
-internal sealed record Phases(double Gap, double Detect, double Register, double Path, double Reply);
+internal sealed record Phases(double Gap, double FromRequest, double Detect, double Register, double Path, double Reply);

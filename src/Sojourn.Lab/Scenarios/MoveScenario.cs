@@ -46,6 +46,9 @@ public abstract partial class MoveScenario : Scenario
     private PingResult? _start, _settled, _end;
     private IReadOnlyList<string> _routesLeft = [];
 
+    /// <summary>UDP payload of the downlink's datagrams, octets.</summary>
+    private protected virtual int FlowOctets => 64;
+
     /// <summary>The correspondent's node and address.</summary>
     private protected abstract (string Node, IPAddress Address) Correspondent { get; }
 
@@ -189,7 +192,7 @@ public abstract partial class MoveScenario : Scenario
         var options = new PingOptions(pings) { Interval = PingInterval, Wait = TimeSpan.FromSeconds(1) };
         var traffic = new Traffic(
             name,
-            new Flow(run.Network.Namespace(Correspondent.Node), run.Network.Namespace("alice"), Alice, FlowInterval),
+            new Flow(run.Network.Namespace(Correspondent.Node), run.Network.Namespace("alice"), Alice, FlowInterval, FlowOctets),
             run.PingAsync("alice", Correspondent.Address.ToString(), options, cancellation),
             run.PingAsync(Correspondent.Node, Alice.ToString(), options, cancellation));
         _traffic.Add(traffic);

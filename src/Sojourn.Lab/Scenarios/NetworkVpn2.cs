@@ -15,6 +15,8 @@ public sealed class NetworkVpn2 : MoveScenario
 
     private protected override (Attachment Here, Attachment There) Agents => (new("fa1", "access-1", "core-fa1"), new("fa2", "access-2", "core-fa2"));
 
+    private protected override (string Node, IPAddress Address) FarEnd => ("ha", Home);
+
     private protected override HandOffRows Rows => new("NV2.10", "NV2.11", "NV2.12", "NV2.13", "NV2.14", "NV2.15", "NV-A5", "NV-A6");
 
     private protected override IReadOnlyList<(string From, string To)> RoundTrips => [("fa2", "aaaf"), ("fa2", "ha"), ("fa2", "fa1")];

@@ -15,6 +15,8 @@ public sealed class NetworkVpn3 : MoveScenario
 
     private protected override (Attachment Here, Attachment There) Agents => (new("fa1", "access-1", "core-fa1"), new("fa3", "access-3", "core-fa3"));
 
+    private protected override (string Node, IPAddress Address) FarEnd => ("ha", Home);
+
     private protected override HandOffRows Rows => new("NV3.10", "NV3.11", "NV3.12", "NV3.13", "NV3.14", "NV3.14", "NV-A8", "NV3.14");
 
     private protected override IReadOnlyList<(string From, string To)> RoundTrips => [("fa3", "aaah"), ("aaah", "ha"), ("fa3", "fa1")];

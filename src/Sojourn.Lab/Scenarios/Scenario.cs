@@ -29,6 +29,8 @@ public abstract class Scenario
         ["network-vpn/2"] = () => new NetworkVpn2(),
         ["network-vpn/3"] = () => new NetworkVpn3(),
         ["network-vpn/4"] = () => new NetworkVpn4(),
+        ["network-vpn/5"] = () => new NetworkVpn5(),
+        ["network-vpn/6"] = () => new NetworkVpn6(),
     };
 }
 

@@ -7,7 +7,7 @@ namespace Sojourn.Lab.Topology;
 
 /// <summary>
 /// A YAML document as maps, lists and text, with the few things scenario files need: deep merge (a file extends
-/// another, later values win, null removes) and <c>${name}</c> variables.
+/// others, later values win, null removes) and <c>${name}</c> variables.
 /// </summary>
 public sealed partial class Tree
 {
@@ -49,13 +49,15 @@ public sealed partial class Tree
     public static Tree Load(string path)
     {
         var own = Parse(File.ReadAllText(path), path);
-        if (own["extends"].TextOrNull is not { } parent)
+        var parents = own["extends"] switch
         {
-            return own;
-        }
-
-        var basis = Load(Path.Combine(Path.GetDirectoryName(Path.GetFullPath(path))!, parent));
-        return new Tree(Merge(basis._value, own.Without("extends")._value), path);
+            { Exists: false } => [],
+            { IsList: true } several => several.Items.Select(i => i.Text),
+            var one => [one.Text],
+        };
+        var merged = parents.Select(p => Load(Path.Combine(Path.GetDirectoryName(Path.GetFullPath(path))!, p))._value)
+            .Append(own.Exists && own.IsMap ? own.Without("extends")._value : own._value).Aggregate((basis, over) => Merge(basis, over));
+        return new Tree(merged, path);
     }
 
     public static Tree Parse(string text, string name)

@@ -81,7 +81,7 @@ public sealed class PacketPathSection : OptionSection
     public int OuterMtu { get; set; } = 1500;
 
     [Option("How many packets are kept for a short while instead of lost: for a path that is not ready, for a visitor out of reach, and, at a foreign agent, from a gateway whose keys have not come yet.", Minimum = "0", Maximum = "65536")]
-    public int HeldPackets { get; set; } = 512;
+    public int HeldPackets { get; set; } = 1024;
 
     [Option("Egress rate at which traffic classes are scheduled.", Example = "10mbit", Otherwise = "not shaped")]
     public BitRate? EgressRate { get; set; }
