@@ -18,6 +18,7 @@ public static class CommandLine
         ProvisioningVerbs.WholeDatabase(),
         StatusVerb.Create(),
         ShowVerb.Create(),
+        UsageVerbs.Usage(),
         EventsVerb.Create(),
         ExplainVerb.Create(),
         OperateVerbs.Clear(),

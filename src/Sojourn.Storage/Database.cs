@@ -82,6 +82,14 @@ public sealed class Database : IDisposable
 
     public void Dispose() => Connection.Dispose();
 
+    /// <summary>A connection of its own for long questions: it sees what is committed and keeps nobody from writing. The caller disposes of it.</summary>
+    internal SqliteConnection OpenReader()
+    {
+        var reader = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = Path, Mode = SqliteOpenMode.ReadOnly, Pooling = false }.ToString());
+        reader.Open();
+        return reader;
+    }
+
     private void Migrate(bool existed)
     {
         var have = Connection.ExecuteScalar<long>("PRAGMA user_version");

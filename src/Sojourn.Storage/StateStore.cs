@@ -1,5 +1,6 @@
 using System.Text;
 using Dapper;
+using Sojourn.Engine.Accounting;
 
 namespace Sojourn.Storage;
 
@@ -9,7 +10,7 @@ public sealed class StateStore(Database database)
     private const string Upsert = "INSERT INTO engine_state (table_name, key, value_sealed) VALUES (@Table, @Key, @Value) ON CONFLICT (table_name, key) DO UPDATE SET value_sealed = excluded.value_sealed";
     private const string Delete = "DELETE FROM engine_state WHERE table_name = @Table AND key = @Key";
 
-    /// <summary>Carries out a run of <see cref="SaveState"/> and <see cref="DropState"/> effects in one transaction, which is on disk when this returns.</summary>
+    /// <summary>Carries out a run of <see cref="SaveState"/>, <see cref="DropState"/> and <see cref="StoreUsage"/> effects in one transaction, which is on disk when this returns.</summary>
     public void Apply(IReadOnlyList<Effect> changes)
     {
         if (changes.Count == 0)
@@ -29,6 +30,9 @@ public sealed class StateStore(Database database)
                         break;
                     case DropState drop:
                         database.Connection.Execute(Delete, new { drop.Key.Table, drop.Key.Key }, transaction);
+                        break;
+                    case StoreUsage store:
+                        UsageStore.Insert(store.Usage, database.Connection, transaction);
                         break;
                     default:
                         throw new ArgumentException($"{change.GetType().Name} is not a state change", nameof(changes));

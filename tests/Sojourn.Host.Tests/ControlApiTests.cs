@@ -247,7 +247,7 @@ public sealed class ControlApiTests : IDisposable
         Assert.Equal(8, contract.GetProperty("contractKeyFingerprint").GetString()!.Length);
 
         var everything = shown.Output;
-        foreach (var table in new[] { "vpn-db", "vpn-cache", "cn-gw", "sessions", "peers", "config", "paths", "ipsec", "counters", "qos", "routes", "bindings", "visitors" })
+        foreach (var table in new[] { "vpn-db", "vpn-cache", "cn-gw", "sessions", "usage", "peers", "config", "paths", "ipsec", "counters", "qos", "routes", "bindings", "visitors" })
         {
             var (status, text, error) = await Commands.Run("show", table, "--socket", node.SocketPath);
             Assert.True(status == 0, table + error);

@@ -47,6 +47,7 @@ internal static class ShowVerb
             command.Subcommands.Add(NodeVerb.Create(table.Name, table.Text, show => show.Options.Add(all), call => Show(table, call, call.Parse.GetValue(all))));
         }
 
+        command.Subcommands.Add(UsageVerbs.Show());
         command.Subcommands.Add(EventsVerb.Create());
         return command;
     }

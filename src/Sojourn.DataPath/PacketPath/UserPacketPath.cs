@@ -190,6 +190,15 @@ public sealed partial class UserPacketPath : IDisposable
         return true;
     }
 
+    /// <summary>What users' profiles carried since the last call; see <see cref="PathTable.TakeUsage"/>.</summary>
+    public IReadOnlyList<(string Session, ProfileUsage Usage)> TakeUsage()
+    {
+        lock (_control)
+        {
+            return _table.TakeUsage();
+        }
+    }
+
     public PacketPathReport Report()
     {
         lock (_control)

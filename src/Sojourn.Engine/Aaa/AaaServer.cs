@@ -110,6 +110,21 @@ public abstract class AaaServer : DiameterApplication
         return answer.Build();
     }
 
+    /// <summary>An ACA repeats what names the record (RFC 6733 section 9.7.2).</summary>
+    private protected DiameterMessageBuilder AccountingAnswer(DiameterRequest request, uint result)
+    {
+        var answer = AnswerTo(request, result);
+        foreach (var key in new[] { AvpKeys.AccountingRecordType, AvpKeys.AccountingRecordNumber, AvpKeys.AcctApplicationId, AvpKeys.UserName })
+        {
+            if (request.Message.Avps.TryGet(key, out var avp))
+            {
+                answer.Add(avp);
+            }
+        }
+
+        return answer;
+    }
+
     /// <summary>Who asks must be allowed to hold the keys the message needs.</summary>
     private protected Refusal? CheckWrapping(string holder, bool plainSessionKeys, IEnumerable<VpnProfile> profiles, bool sessionKeys) =>
         WrappingKey(holder) is not null ? null

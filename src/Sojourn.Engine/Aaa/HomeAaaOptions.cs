@@ -22,6 +22,9 @@ public sealed record HomeAaaOptions
     /// <summary>How long the cache outlives the authorization, so that a renewal in its last second still finds it.</summary>
     public TimeSpan AuthorizationGrace { get; init; } = TimeSpan.FromSeconds(1);
 
+    /// <summary>Time between interim accounting records, told to the agents in every ACA; zero = none (RFC 6733 section 9.8.2).</summary>
+    public TimeSpan AccountingInterval { get; init; }
+
     /// <summary>Age at which the root of derived keys is replaced, at the next registration.</summary>
     public TimeSpan KeyLifetime { get; init; } = TimeSpan.FromHours(24);
 

@@ -7,6 +7,7 @@
 //   stays with the home agent, which alone can answer it with its own time.
 // - User moved (Termination-Cause 7) ends the session at the old foreign agent only.
 using System.Net;
+using Sojourn.Engine.Accounting;
 using Sojourn.Engine.Diameter;
 using Sojourn.Engine.MobileIpv4;
 using Sojourn.Wire.Diameter;
@@ -34,7 +35,8 @@ public sealed partial class HomeAaaServer : AaaServer
     private CorrespondentGatewayTable _table = CorrespondentGatewayTable.Empty;
     private long? _tableVersion;
 
-    public HomeAaaServer(HomeAaaOptions options, DiameterNodeOptions diameter, ISubscriberDirectory directory, IRandomSource random)
+    /// <param name="usage">Where accounting records end up; without it ACRs are refused.</param>
+    public HomeAaaServer(HomeAaaOptions options, DiameterNodeOptions diameter, ISubscriberDirectory directory, IRandomSource random, IUsageLedger? usage = null)
         : base("aaah", diameter, options.KeyWrap, random)
     {
         if (options.HomeAgents.Count == 0)
@@ -44,6 +46,8 @@ public sealed partial class HomeAaaServer : AaaServer
 
         _options = options;
         _directory = directory;
+        _usage = usage;
+        _accounting = new AccountingMessages(diameter.Dictionary);
         _keys = new KeyGenerator(options.SpiRange, random);
         _decision = new PathDecision(options.PathDecision, _keys);
         _cache = new HomeSessionCache(_keys);
@@ -118,8 +122,11 @@ public sealed partial class HomeAaaServer : AaaServer
             case var code when code == DiameterCommands.SessionTermination.Code:
                 OnSessionTermination(request, now, effects);
                 break;
+            case var code when code == DiameterCommands.Accounting.Code && _usage is not null:
+                OnAccounting(request, _usage, now, effects);
+                break;
             default:
-                Refuse(request, DiameterResult.CommandUnsupported, "this server takes AMR and STR", now, effects);
+                Refuse(request, DiameterResult.CommandUnsupported, "this server takes AMR, STR and, where it accounts, ACR", now, effects);
                 break;
         }
     }

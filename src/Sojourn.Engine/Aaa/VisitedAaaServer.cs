@@ -75,6 +75,11 @@ public sealed class VisitedAaaServer : AaaServer
         {
             OnSessionTermination(request, now, effects);
         }
+        else if (code == DiameterCommands.Accounting.Code && CheckForeignAgent(request, request.Message.OriginHost, request.Message.OriginRealm, out _) is { } refusal)
+        {
+            Count(effects, "acr.refused");
+            Answer(request, AccountingAnswer(request, ResultCode(refusal.Kind)).Add(AvpKeys.ErrorMessage, refusal.Text).Build(), now, effects);
+        }
         else if (!request.IsLocal)
         {
             Forward(request, now, effects);
@@ -116,10 +121,27 @@ public sealed class VisitedAaaServer : AaaServer
     /// <summary>Only the domain's own foreign agents may ask, each for its own care-of addresses, and for users of other realms.</summary>
     private Refusal? CheckOrigin(DiameterRequest request, AccessRequest access)
     {
-        var agent = _options.ForeignAgents.FirstOrDefault(a => SameIdentity(a.Identity, access.OriginHost));
-        if (agent is null || !SameIdentity(access.OriginRealm, Options.Realm))
+        if (CheckForeignAgent(request, access.OriginHost, access.OriginRealm, out var agent) is { } refusal)
         {
-            return Refusal.Authorization("RFC 4004 5.1", $"{access.OriginHost} is no foreign agent of realm {Options.Realm}");
+            return refusal;
+        }
+
+        if (!agent!.CareOfAddresses.Contains(access.CareOfAddress))
+        {
+            return Refusal.Authorization("S109", $"{access.CareOfAddress} is no care-of address of {agent.Identity}");
+        }
+
+        return Nai.RealmOf(access.Nai) is null
+            ? new Refusal(RefusalKind.RealmNotServed, "RFC 2794 2", $"{access.Nai} names no realm")
+            : null;
+    }
+
+    private Refusal? CheckForeignAgent(DiameterRequest request, string? host, string? realm, out ForeignAgentEntry? agent)
+    {
+        agent = _options.ForeignAgents.FirstOrDefault(a => SameIdentity(a.Identity, host));
+        if (agent is null || !SameIdentity(realm, Options.Realm))
+        {
+            return Refusal.Authorization("RFC 4004 5.1", $"{host} is no foreign agent of realm {Options.Realm}");
         }
 
         // Behind a relay the first Route-Record is the peer the relay took the request from (RFC 6733 6.1.9).
@@ -129,14 +151,7 @@ public sealed class VisitedAaaServer : AaaServer
             return Refusal.Authorization("RFC 6733 6.1.9", $"{source} sends requests in the name of {agent.Identity}");
         }
 
-        if (!agent.CareOfAddresses.Contains(access.CareOfAddress))
-        {
-            return Refusal.Authorization("S109", $"{access.CareOfAddress} is no care-of address of {agent.Identity}");
-        }
-
-        return Nai.RealmOf(access.Nai) is null
-            ? new Refusal(RefusalKind.RealmNotServed, "RFC 2794 2", $"{access.Nai} names no realm")
-            : null;
+        return null;
     }
 
     private bool IsMoveToServe(AccessRequest access, [NotNullWhen(true)] VisitedSession? cached, DateTimeOffset now, EffectSink effects)

@@ -118,8 +118,9 @@ public abstract class DiameterApplication : IEngine, IDiameterUser
     /// Sends a request by its Destination-Host and Destination-Realm. Origin-Host, Origin-Realm and the identifiers are
     /// filled in where they are missing.
     /// </summary>
+    /// <param name="again">The application has sent it before, perhaps in an earlier life: the T bit says so (RFC 6733 section 3).</param>
     /// <returns>Token of the one <see cref="OnAnswer"/> or <see cref="OnDeliveryFailed"/> that follows.</returns>
-    protected long Send(DiameterMessage request, DateTimeOffset now, EffectSink effects) => _node.Send(request, now, effects);
+    protected long Send(DiameterMessage request, DateTimeOffset now, EffectSink effects, bool again = false) => _node.Send(request, now, effects, again);
 
     /// <summary>Answers a request. Origin-Host and Origin-Realm are filled in where they are missing. The second answer to a request is dropped and counted.</summary>
     protected void Answer(DiameterRequest request, DiameterMessage answer, DateTimeOffset now, EffectSink effects) => _node.Answer(request, answer, now, effects);

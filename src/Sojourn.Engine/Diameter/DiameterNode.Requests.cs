@@ -17,9 +17,10 @@ internal sealed partial class DiameterNode
     private readonly Queue<(PendingRequest Request, DeliveryFailure Why)> _outcomes = new();
     private long _lastToken;
 
-    public long Send(DiameterMessage request, DateTimeOffset now, EffectSink effects)
+    public long Send(DiameterMessage request, DateTimeOffset now, EffectSink effects, bool again = false)
     {
-        var message = WithOrigin(request) with { EndToEndId = NextEndToEndId(), Flags = request.Flags & ~DiameterFlags.Retransmitted };
+        var flags = request.Flags & ~DiameterFlags.Retransmitted;
+        var message = WithOrigin(request) with { EndToEndId = NextEndToEndId(), Flags = again ? flags | DiameterFlags.Retransmitted : flags };
         var pending = new PendingRequest(message, ++_lastToken, null, now + _options.RequestTimeout);
         Begin(pending, effects);
         return pending.Token;

@@ -69,6 +69,8 @@ internal sealed class InstalledPath
 
     public TunnelMtu Tunnel { get; }
 
+    public UsageMeter? Meter { get; init; }
+
     /// <summary>Grows with every installation; the newest of equals wins.</summary>
     public ulong Order { get; }
 

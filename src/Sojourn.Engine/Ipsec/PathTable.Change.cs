@@ -132,7 +132,8 @@ public sealed partial class PathTable
             var before = _paths.GetValueOrDefault(path.Id);
             var fresh = new InstalledPath(
                 path, before?.Counters ?? new PathCounters(), Planned(path, path.Outbound, true), Planned(path, path.Inbound, false),
-                TunnelOf(path, ref snapshot), _options.RoundAhTo8, ++_order);
+                TunnelOf(path, ref snapshot), _options.RoundAhTo8, ++_order)
+            { Meter = MeterOf(path) };
             fresh.Tunnel.Holders++;
             snapshot = snapshot with { Selectors = snapshot.Selectors.With(fresh) };
             _paths[path.Id] = fresh;
@@ -148,6 +149,11 @@ public sealed partial class PathTable
         foreach (var path in leaving)
         {
             snapshot = snapshot with { Selectors = snapshot.Selectors.Without(path) };
+            if (path.Meter is { } meter)
+            {
+                meter.Holders--;
+            }
+
             if (--path.Tunnel.Holders == 0)
             {
                 snapshot = snapshot with { Tunnels = snapshot.Tunnels.Without(path.TunnelKey) };

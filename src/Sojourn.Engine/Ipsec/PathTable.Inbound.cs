@@ -373,6 +373,7 @@ public sealed partial class PathTable
         Interlocked.Increment(ref counters.PacketsIn);
         Interlocked.Add(ref counters.BytesIn, inner.Length);
         Volatile.Write(ref counters.LastInTicks, now.UtcTicks);
+        path.Meter?.CountIn(inner.Length);
         // For encapsulation only the counters stand for the inbound half: a replaced path goes on as the same.
         object half = inboundHalf is SecurityAssociation ? inboundHalf : counters;
         if (!ReferenceEquals(Volatile.Read(ref counters.FirstInboundOf), half))

@@ -213,6 +213,7 @@ public sealed partial class PathTable
             Interlocked.Increment(ref counters.PacketsOut);
             Interlocked.Add(ref counters.BytesOut, innerLength);
             Volatile.Write(ref counters.LastOutTicks, now.UtcTicks);
+            path.Meter?.CountOut(innerLength);
         }
 
         return reason;

@@ -45,6 +45,9 @@ public sealed record VpnPath
 
     public PathState State { get; init; } = PathState.Active;
 
+    /// <summary>Null for what no user is charged for.</summary>
+    public PathMeter? Meter { get; init; }
+
     public required PathOrigin Origin { get; init; }
 }
 

@@ -61,7 +61,7 @@ public sealed partial class VpnControl
 
         if (keepInbound is { } time && keepRemoved)
         {
-            install.AddRange(remove.Where(id => !id.Leg.EndsWith(HandOffLeg, StringComparison.Ordinal) && Receives(_paths[id])).Select(id => Linger(_paths[id], now + time)));
+            install.AddRange(remove.Where(id => !id.Leg.EndsWith(HandOffLeg, StringComparison.Ordinal) && Receives(_paths[id])).Select(id => Linger(_paths[id], now + time) with { Meter = null }));
         }
 
         foreach (var id in remove)

@@ -35,6 +35,11 @@ public sealed partial class VpnControl
     private VpnControlOptions _options;
     private ulong _lingeringSerial;
 
+    /// <summary>Called when a session has been set, and when everything of it has gone (accounting).</summary>
+    public Action<VpnSession, DateTimeOffset, EffectSink>? SessionSet { get; set; }
+
+    public Action<VpnSession, EffectSink>? SessionRemoved { get; set; }
+
     public VpnControl(VpnControlOptions options) => _options = options;
 
     /// <summary>VPN information cache instances, for <c>show vpn-cache</c>.</summary>
@@ -86,6 +91,7 @@ public sealed partial class VpnControl
         _sessions[session.Session] = session;
         _byHomeAddress[session.HomeAddress] = session.Session;
         Replace([session.Session], desired, effects, keepInbound, now, keepRemoved: session.HandedOff);
+        SessionSet?.Invoke(session, now, effects);
         return null;
     }
 
@@ -252,6 +258,7 @@ public sealed partial class VpnControl
         }
 
         Replace([session], [], effects, keepInbound: null, default);
+        SessionRemoved?.Invoke(removed, effects);
         return true;
     }
 
@@ -352,6 +359,7 @@ public sealed partial class VpnControl
             Outbound = outbound,
             Inbound = session.HandedOff ? null : inbound,
             State = session.OutboundReady && !session.Waiting.Contains(profile.ProfileNumber) ? PathState.Active : PathState.InboundOnly,
+            Meter = MeterOf(session, profile),
             Origin = new PathOrigin(RoleName, RowOf(leg), session.Session, session.Nai, session.HomeAddress, profile.ProfileNumber, profile.Revision),
         }, null);
     }
@@ -387,6 +395,7 @@ public sealed partial class VpnControl
             LocalGateway = tunnel.Local,
             RemoteGateway = tunnel.Remote,
             State = session.OutboundReady ? PathState.Active : PathState.InboundOnly,
+            Meter = MeterOf(session, null),
             Origin = new PathOrigin(RoleName, session.HandedOff ? "NV2.11" : "S236", session.Session, session.Nai, session.HomeAddress),
         };
     }
@@ -401,6 +410,19 @@ public sealed partial class VpnControl
         Source = path.Destination,
         Destination = path.Source,
         Inbound = null,
+        Meter = null,
+    };
+
+    /// <summary>
+    /// A user's packets are counted where they enter and leave: at the foreign agent, and at the home agent on the leg to it.
+    /// What a former agent sends on is counted by the agent that delivers it.
+    /// </summary>
+    private PathMeter? MeterOf(VpnSession session, VpnProfile? profile) => (_options.Role, session.HandedOff) switch
+    {
+        (GatewayRole.ForeignAgent, false) => new PathMeter(session.Session, profile?.ProfileNumber ?? 0, profile?.UpTos ?? 0, profile?.DownTos ?? 0, SendsUp: true),
+        (GatewayRole.HomeAgent, _) when profile is null or { View: ProfileView.Down } =>
+            new PathMeter(session.Session, profile?.ProfileNumber ?? 0, profile?.UpTos ?? 0, profile?.DownTos ?? 0, SendsUp: false),
+        _ => null,
     };
 
     private string RoleName => _options.Role switch

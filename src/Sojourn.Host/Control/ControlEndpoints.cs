@@ -8,7 +8,7 @@ using Sojourn.Host.Observation;
 namespace Sojourn.Host.Control;
 
 /// <summary>What the control API can do.</summary>
-internal sealed class ControlEndpoints(NodeHost host)
+internal sealed partial class ControlEndpoints(NodeHost host)
 {
     private const int MostEvents = 100_000;
 
@@ -44,6 +44,9 @@ internal sealed class ControlEndpoints(NodeHost host)
         new("GET", "explain", "Why something was refused, newest first: the rule, what it says, where.", null, typeof(ExplainDocument), Explain,
             [new("nai", "User"), new("home-address", "Home address"), new("session", "Mobility session"), new("count", "How many (1)")]),
         new("GET", "audit", "What was done to this node, and at a home AAA server to its subscribers, newest first.", null, typeof(AuditDocument), Audited, [new("count", "How many (100)")]),
+        new("GET", "usage", "What users' profiles carried, by day, and totals by user (home AAA server).", null, typeof(UsageDocument), Usage, UsageParameters),
+        new("GET", "usage-charges", "What every accounting record adds, profile by profile, in the order they came (home AAA server).", null, typeof(UsageChargesDocument), UsageCharges,
+            [.. UsageParameters, new("after", "Only behind this id (0)"), new("count", "Accounting records at most (1000)")]),
         new("POST", "clear", "Ends sessions: by session, nai, home address, or all.", typeof(ClearRequest), typeof(ClearedDocument), Clear, []),
         new("POST", "reload", "Reads the configuration file again; with dryRun only tells what would change.", typeof(ReloadRequest), typeof(ReloadDocument), Reload, []),
         new("POST", "stop", "Stops the node in an orderly way.", null, typeof(StoppingDocument), Stop, []),

@@ -3,6 +3,7 @@ using System.Text.Json.Serialization;
 using Sojourn.DataPath.DiffServ;
 using Sojourn.Engine;
 using Sojourn.Engine.Aaa;
+using Sojourn.Engine.Accounting;
 using Sojourn.Engine.Diameter;
 using Sojourn.Host.Configuration;
 using Sojourn.Host.Observation;
@@ -106,6 +107,29 @@ public sealed record EventsDocument(string Node, IReadOnlyList<EventView> Events
 public sealed record EventView(
     long Number, DateTimeOffset Time, EventSeverity Level, string Id, string Event, string Node, string? Session, string? Peer, string? Nai, IPAddress? Hoa,
     IPAddress? Coa, string? Spi, string? Rule, string Text);
+
+/// <summary>What users' profiles carried. Foreign agents measure at the user's link, home agents what passes by them: never add the two.</summary>
+/// <param name="Usage">By day (UTC), user, profile and service class.</param>
+/// <param name="Totals">By user.</param>
+public sealed record UsageDocument(string Node, IReadOnlyList<UsageView> Usage, IReadOnlyList<UsageTotalView> Totals) : Document("sojourn/usage/1", Node);
+
+/// <param name="ProfileNumber">0 = what no profile selected.</param>
+/// <param name="UpClass">Service class of the profile (0 to 5); null when no class has such a DSCP.</param>
+public sealed record UsageView(
+    DateOnly Day, string Nai, UsageMeterPlace MeasuredBy, uint ProfileNumber, int? UpClass, int? DownClass, ulong PacketsUp, ulong OctetsUp, ulong PacketsDown, ulong OctetsDown);
+
+public sealed record UsageTotalView(string Nai, UsageMeterPlace MeasuredBy, ulong PacketsUp, ulong OctetsUp, ulong PacketsDown, ulong OctetsDown);
+
+/// <param name="Next">What to give as `after` for the charges behind these; null when there are none yet.</param>
+public sealed record UsageChargesDocument(string Node, IReadOnlyList<UsageChargeView> Charges, long? Next) : Document("sojourn/usage-charges/1", Node);
+
+/// <summary>One profile's part of one accounting record: what was carried since the record before.</summary>
+/// <param name="SessionKnown">False = this server had not given out the mobility session when the first record came.</param>
+/// <param name="SessionTime">Seconds since the accounting session began.</param>
+public sealed record UsageChargeView(
+    long Id, DateTimeOffset Time, AccountingRecordType Record, string Nai, IPAddress HomeAddress, string Session, string AccountingSession, uint RecordNumber, string Agent, string AgentRealm,
+    UsageMeterPlace MeasuredBy, bool SessionKnown, uint SessionTime, uint ProfileNumber, int? UpClass, int? DownClass, ulong Revision, ulong PacketsUp, ulong OctetsUp, ulong PacketsDown,
+    ulong OctetsDown);
 
 /// <summary>Why something was refused, newest first.</summary>
 public sealed record ExplainDocument(string Node, IReadOnlyList<Explanation> Explanations) : Document("sojourn/explain/1", Node);

@@ -15,8 +15,10 @@ public sealed class HomeAaaRole : Role
     private readonly HomeAaaServer _server;
 
     /// <exception cref="StorageException">The subscriber database cannot be opened.</exception>
-    public HomeAaaRole(NodeOptions node, TimeProvider time, IRandomSource random)
+    /// <param name="usage">Where accounting records are kept.</param>
+    public HomeAaaRole(NodeOptions node, TimeProvider time, IRandomSource random, UsageStore usage)
     {
+        Usage = usage;
         var section = node.Aaa!;
         _database = Database.Open(section.Database!.FullPath, section.DatabaseKeyFile?.FullPath, create: false);
         try
@@ -34,12 +36,14 @@ public sealed class HomeAaaRole : Role
                         UnlistedCorrespondents = section.UnlistedCorrespondents,
                     },
                     AuthorizationLifetime = section.AuthorizationLifetime,
+                    AccountingInterval = section.AccountingInterval,
                     LegacyAuthenticators = node.Interop.LegacyAuthenticators,
                     PlainSessionKeys = node.Interop.PlainSessionKeys,
                 },
                 EngineOptions.Diameter(node, agent: false),
                 _subscribers,
-                random);
+                random,
+                usage);
         }
         catch
         {
@@ -49,6 +53,8 @@ public sealed class HomeAaaRole : Role
     }
 
     public override IEngine Engine => _server;
+
+    public override UsageStore Usage { get; }
 
     public override IReadOnlyList<CacheRow> Cache() => [.. _server.Sessions.Select(CacheRow.Of)];
 

@@ -1,6 +1,7 @@
 using System.Net;
 using Sojourn.DataPath.Interception;
 using Sojourn.Engine;
+using Sojourn.Engine.Accounting;
 using Sojourn.Engine.MobileIpv4;
 using Sojourn.Engine.MobileIpv4.Agents;
 using Sojourn.Roles.Configuration;
@@ -36,6 +37,7 @@ public sealed class ForeignAgentRole : Role
                 MaximumPending = _section.MaximumPending,
                 LegacyAuthenticators = node.Interop.LegacyAuthenticators,
                 PlainSessionKeys = node.Interop.PlainSessionKeys,
+                Accounting = _section.Accounting ? new AccountingOptions() : null,
                 EnterpriseNumber = node.EnterpriseNumber,
             },
             EngineOptions.Diameter(node, agent: false),

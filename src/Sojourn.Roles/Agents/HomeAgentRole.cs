@@ -1,5 +1,6 @@
 using System.Net;
 using Sojourn.Engine;
+using Sojourn.Engine.Accounting;
 using Sojourn.Engine.MobileIpv4;
 using Sojourn.Engine.MobileIpv4.Agents;
 using Sojourn.Roles.Configuration;
@@ -38,6 +39,7 @@ public sealed class HomeAgentRole : Role
                 MaximumBindings = section.MaximumBindings,
                 LegacyAuthenticators = node.Interop.LegacyAuthenticators,
                 PlainSessionKeys = node.Interop.PlainSessionKeys,
+                Accounting = section.Accounting ? new AccountingOptions() : null,
                 EnterpriseNumber = node.EnterpriseNumber,
             },
             EngineOptions.Diameter(node, agent: false),

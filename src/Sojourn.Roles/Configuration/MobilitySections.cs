@@ -30,6 +30,9 @@ public sealed class ForeignAgentSection : OptionSection
 
     [Option("Most visitors at one time.", Minimum = "1", Maximum = "1000000")]
     public int MaximumVisitors { get; set; } = 10000;
+
+    [Option("Send accounting records of what visitors' paths carry to their home AAA servers (RFC 4004).")]
+    public bool Accounting { get; set; } = true;
 }
 
 public sealed class AccessLinkOptions : OptionSection
@@ -96,6 +99,9 @@ public sealed class HomeAgentSection : OptionSection
 
     [Option("Most bindings at one time.", Minimum = "1", Maximum = "10000000")]
     public int MaximumBindings { get; set; } = 100000;
+
+    [Option("Send accounting records of what passes by this agent to the AAA server (RFC 4004); a check on the foreign agents' figures.")]
+    public bool Accounting { get; set; } = true;
 }
 
 public sealed class BindingContractOptions : OptionSection
@@ -186,6 +192,9 @@ public sealed class AaaSection : OptionSection
 
     [Option("How long an authorization holds before the user must be authenticated at home again.", Minimum = "1m", Maximum = "7d")]
     public TimeSpan AuthorizationLifetime { get; set; } = TimeSpan.FromHours(1);
+
+    [Option("Time between interim accounting records asked of the agents (home only); 0s = none, only at the beginning and the end.", Minimum = "0s", Maximum = "1d")]
+    public TimeSpan AccountingInterval { get; set; } = TimeSpan.FromMinutes(10);
 
     [Option("DSCP of QoS classes 0 to 5 (RFC 2474, RFC 2597, RFC 3246).", Minimum = "0", Maximum = "63")]
     public List<int> ClassDscp { get; set; } = [0, 10, 18, 26, 34, 46];

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using Sojourn.Engine;
+using Sojourn.Engine.Accounting;
 using Sojourn.Storage;
 
 namespace Sojourn.Roles.Hosting;
@@ -227,7 +228,7 @@ public sealed class EngineHost : IDisposable
         {
             foreach (var effect in effects)
             {
-                if (effect is SaveState or DropState)
+                if (effect is SaveState or DropState or StoreUsage)
                 {
                     _stateChanges.Add(effect);
                 }
@@ -255,7 +256,7 @@ public sealed class EngineHost : IDisposable
         {
             switch (effect)
             {
-                case SaveState or DropState:
+                case SaveState or DropState or StoreUsage:
                     break;
                 case CountEvent count:
                     _options.Count(count.Counter, count.Amount);

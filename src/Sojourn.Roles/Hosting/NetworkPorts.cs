@@ -101,6 +101,12 @@ internal sealed class PacketPathPort(UserPacketPath packetPath, Func<EspKeyExpor
 {
     public bool TryCarryOut(Effect effect)
     {
+        if (effect is ReadUsage read)
+        {
+            deliver(new UsageRead(read.Number, packetPath.TakeUsage()));
+            return true;
+        }
+
         try
         {
             if (effect is ChangePaths change)

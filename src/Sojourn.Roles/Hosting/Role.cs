@@ -37,6 +37,9 @@ public abstract class Role : IDisposable
     /// <summary>The CN-GW address table (spec 3.3), at the home AAA server.</summary>
     public virtual IReadOnlyList<CorrespondentGatewayRow> CorrespondentGateways() => [];
 
+    /// <summary>Accounting records, at the home AAA server. Any thread may ask.</summary>
+    public virtual UsageStore? Usage => null;
+
     /// <summary>What was done to the role's own database, newest first. Any thread may ask.</summary>
     public virtual IReadOnlyList<AuditEntry> Audit(int count) => [];
 

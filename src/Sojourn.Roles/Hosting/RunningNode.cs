@@ -58,7 +58,7 @@ public sealed class RunningNode : IDisposable
             var state = new StateStore(_database);
             Audit = new AuditTrail(_database, services.Time);
             _keyExport = options.KeyExport is { } export ? new EspKeyExport(export.Esp.FullPath) : null;
-            Role = Create(options, services);
+            Role = Create(options, services, _database);
             _resources.Push(Role);
             _host = new EngineHost(Role.Engine, new EngineHostOptions { Node = options.Node, Time = services.Time, State = state, Report = services.Report, Count = services.Count });
             OpenPaths(state);
@@ -144,13 +144,13 @@ public sealed class RunningNode : IDisposable
         Release();
     }
 
-    private static Role Create(NodeOptions options, NodeServices services) => options.Role switch
+    private static Role Create(NodeOptions options, NodeServices services, Database database) => options.Role switch
     {
         NodeRole.ForeignAgent => new ForeignAgentRole(options, services.Random),
         NodeRole.HomeAgent => new HomeAgentRole(options, services.Random),
         NodeRole.Gateway when options.Gateway!.Type == GatewayType.Dynamic => new DynamicGatewayRole(options, services.Random),
         NodeRole.Gateway => new StaticGatewayRole(options),
-        NodeRole.Aaa when options.Aaa!.Serves == AaaSide.Home => new HomeAaaRole(options, services.Time, services.Random),
+        NodeRole.Aaa when options.Aaa!.Serves == AaaSide.Home => new HomeAaaRole(options, services.Time, services.Random, new UsageStore(database)),
         NodeRole.Aaa => new VisitedAaaRole(options, services.Random),
         NodeRole.MobileNode => new MobileNodeRole(options, services.Random),
         _ => new DiameterRelayRole(options, services.Random),

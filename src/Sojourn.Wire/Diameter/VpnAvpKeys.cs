@@ -69,4 +69,6 @@ public sealed class VpnAvpKeys(uint enterpriseNumber)
     public AvpKey VpnRefusalReason { get; } = new(29, enterpriseNumber);
 
     public AvpKey VpnMsaSpi { get; } = new(30, enterpriseNumber);
+
+    public AvpKey VpnProfileUsage { get; } = new(31, enterpriseNumber);
 }

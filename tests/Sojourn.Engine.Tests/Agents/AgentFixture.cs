@@ -68,7 +68,8 @@ internal sealed class AgentFixture
             KeyWrap = KeyWrap("aaah"),
         };
 
-        AddServer("aaah", new HomeAaaServer(_homeAaa, AaaFixture.Node("aaah"), Directory, Random()));
+        AddServer("aaah", new SilentHost());
+        Net["aaah"].Engine = new HomeAaaServer(_homeAaa, AaaFixture.Node("aaah"), Directory, Random(), Net["aaah"].Ledger);
         AddServer("aaaf", NewVisited("aaaf", "fa1", "fa2"));
         AddServer("aaaf2", NewVisited("aaaf2", "fa3"));
         AddServer("ha", NewHomeAgent());
@@ -87,6 +88,8 @@ internal sealed class AgentFixture
     }
 
     public AgentNetwork Net { get; } = new();
+
+    public HomeAaaOptions HomeAaaOptions => _homeAaa;
 
     public TestDirectory Directory { get; } = new();
 

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Net;
+using Sojourn.Engine.Accounting;
 using Sojourn.Engine.Diameter;
 using Sojourn.Engine.MobileIpv4;
 using Sojourn.Wire.Diameter;
@@ -80,6 +81,7 @@ internal sealed class AgentNetwork
         node.IsDown = true;
         node.Life++;
         node.Paths.Clear();
+        node.Carried.Clear();
         node.Visitors.Clear();
         node.Attracted.Clear();
         foreach (var (end, other) in _ends.Where(e => e.Key.Node == name).ToList())
@@ -180,6 +182,10 @@ internal sealed class AgentNetwork
                 case CloseConnection close when _ends.Remove((node.Name, close.Connection), out var other):
                     _ends.Remove(other);
                     Enqueue(_nodes[other.Node], new ConnectionClosed(other.Connection, "closed by peer"), Hop);
+                    break;
+                case ReadUsage read:
+                    Enqueue(node, new UsageRead(read.Number, [.. node.Carried]), Hop);
+                    node.Carried.Clear();
                     break;
                 default:
                     node.Book(effect, Violations);
@@ -286,7 +292,7 @@ internal sealed class AgentNetwork
         }
 
         Captured.Add(send.Data.ToArray());
-        if (DiameterMessage.TryParse(send.Data.ToArray(), DiameterLimits.Default, out var message, out Sojourn.Wire.WireError _) && message.CommandCode is 260 or 262 or 274 or 275)
+        if (DiameterMessage.TryParse(send.Data.ToArray(), DiameterLimits.Default, out var message, out Sojourn.Wire.WireError _) && message.CommandCode is 260 or 262 or 271 or 274 or 275)
         {
             var name = NameOf(message);
             Arrows.Add($"{node.Name} > {other.Node} {name}");
@@ -303,6 +309,7 @@ internal sealed class AgentNetwork
         {
             260 => "AM" + letter,
             262 => "HA" + letter,
+            271 => "AC" + letter,
             274 => "AS" + letter,
             _ => "ST" + letter,
         };
@@ -362,6 +369,11 @@ internal sealed class AgentNode(string name, IEngine engine)
     public Dictionary<StateKey, byte[]> State { get; } = [];
 
     public Dictionary<string, long> Counters { get; } = [];
+
+    /// <summary>What the packet path has carried and not told yet.</summary>
+    public List<(string Session, ProfileUsage Usage)> Carried { get; } = [];
+
+    public TestLedger Ledger { get; } = new();
 
     public IEnumerable<EngineEvent> Events => Effects.OfType<Report>().Select(r => r.Event);
 
@@ -425,6 +437,9 @@ internal sealed class AgentNode(string name, IEngine engine)
             case DropState drop:
                 State.Remove(drop.Key);
                 break;
+            case StoreUsage store:
+                Ledger.Stored.Add(store.Usage);
+                break;
             case CountEvent count:
                 Counters[count.Counter] = Counters.GetValueOrDefault(count.Counter) + count.Amount;
                 break;
@@ -447,6 +462,16 @@ internal sealed class AgentNode(string name, IEngine engine)
 
         _lives[key] = Life;
     }
+}
+
+/// <summary>Accounting records as a server's database keeps them.</summary>
+internal sealed class TestLedger : IUsageLedger
+{
+    public List<UsageRecord> Stored { get; } = [];
+
+    public bool Holds(string originHost, string session, uint number) => Stored.Exists(u => u.OriginHost == originHost && u.Record.Session == session && u.Record.Number == number);
+
+    public bool KnowsSession(string originHost, string session) => Stored.Exists(u => u.OriginHost == originHost && u.Record.Session == session && u.SessionKnown);
 }
 
 /// <summary>A host that keeps what it gets and says nothing.</summary>

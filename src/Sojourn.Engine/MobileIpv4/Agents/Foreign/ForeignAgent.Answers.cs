@@ -13,7 +13,8 @@ public sealed partial class ForeignAgent
     {
         if (!_awaitingAaa.Remove(token, out var pending))
         {
-            // STA: nothing waits for it.
+            // An ACA, or an STA, which nothing waits for.
+            _accounting?.Answered(token, answer, now, effects);
             return;
         }
 
@@ -51,6 +52,7 @@ public sealed partial class ForeignAgent
     {
         if (!_awaitingAaa.Remove(token, out var pending))
         {
+            _accounting?.Failed(token, now, effects);
             return;
         }
 

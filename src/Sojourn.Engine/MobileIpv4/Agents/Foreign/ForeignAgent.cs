@@ -52,6 +52,7 @@ public sealed partial class ForeignAgent : DiameterApplication
         _advertisers = options.Access.ToDictionary(l => l.Interface, l => new AgentAdvertiser(l, options, random));
         _identifications = new IdentificationSource(random);
         Vpn = new VpnControl(options.Vpn);
+        _accounting = Accounting(options);
     }
 
     public IReadOnlyCollection<Visitor> Visitors => _visitors.Values;
@@ -64,10 +65,15 @@ public sealed partial class ForeignAgent : DiameterApplication
         {
             if (!_running)
             {
-                return null;
+                return _accounting?.NextDeadline;
             }
 
             DateTimeOffset? next = Vpn.NextDeadline;
+            if (_accounting?.NextDeadline is { } accounting && (next is null || accounting < next))
+            {
+                next = accounting;
+            }
+
             if (_handOffTimes.TryPeek(out _, out var handOff) && (next is null || handOff < next))
             {
                 next = handOff;
@@ -88,9 +94,14 @@ public sealed partial class ForeignAgent : DiameterApplication
     {
         switch (input)
         {
-            case EngineStarted:
+            case EngineStarted started:
                 _running = true;
                 Vpn.Start(effects);
+                _accounting?.Restore(started.State, now, effects);
+                _accounting?.Restored(now, effects);
+                break;
+            case UsageRead read:
+                _accounting?.Take(read, now, effects);
                 break;
             case EngineStopping:
                 foreach (var visitor in _visitors.Values.ToList())
@@ -134,6 +145,12 @@ public sealed partial class ForeignAgent : DiameterApplication
 
     protected override void OnDeadline(DateTimeOffset now, EffectSink effects)
     {
+        _accounting?.Tend(now, effects);
+        if (!_running)
+        {
+            return;
+        }
+
         foreach (var advertiser in _advertisers.Values)
         {
             advertiser.Advertise(Busy, now, effects);

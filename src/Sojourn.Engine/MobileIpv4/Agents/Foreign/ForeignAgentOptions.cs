@@ -1,4 +1,5 @@
 using System.Net;
+using Sojourn.Engine.Accounting;
 using Sojourn.Wire.MobileIpv4;
 
 namespace Sojourn.Engine.MobileIpv4.Agents;
@@ -66,6 +67,9 @@ public sealed record ForeignAgentOptions
     public int UpdateTries { get; init; } = 3;
 
     public TimeSpan UpdateInterval { get; init; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>Null = no accounting.</summary>
+    public AccountingOptions? Accounting { get; init; }
 
     public uint EnterpriseNumber { get; init; } = ProjectExtensions.DefaultEnterprise;
 }

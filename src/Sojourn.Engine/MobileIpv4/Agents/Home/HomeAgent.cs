@@ -46,13 +46,14 @@ public sealed partial class HomeAgent : DiameterApplication
         _pool = options.Pool is { } range ? new HomeAddressPool(range) : null;
         _identifications = new IdentificationSource(random);
         Vpn = new VpnControl(options.Vpn);
+        _accounting = Accounting(options);
     }
 
     public IReadOnlyCollection<Binding> Bindings => _bindings.Values;
 
     public VpnControl Vpn { get; }
 
-    protected override DateTimeOffset? NextOwnDeadline => Earliest(Earliest(Vpn.NextDeadline, _nextSweep), NextUpdateDeadline);
+    protected override DateTimeOffset? NextOwnDeadline => Earliest(Earliest(Vpn.NextDeadline, _nextSweep), Earliest(NextUpdateDeadline, _accounting?.NextDeadline));
 
     protected override void OnInput(EngineInput input, DateTimeOffset now, EffectSink effects)
     {
@@ -60,7 +61,15 @@ public sealed partial class HomeAgent : DiameterApplication
         {
             case EngineStarted started:
                 Vpn.Start(effects);
+                _accounting?.Restore(started.State, now, effects);
                 Restore(started, now, effects);
+                _accounting?.Restored(now, effects);
+                break;
+            case EngineStopping:
+                _accounting?.Stopping(effects);
+                break;
+            case UsageRead read:
+                _accounting?.Take(read, now, effects);
                 break;
             case DatagramReceived datagram:
                 Received(datagram, now, effects);
@@ -105,16 +114,23 @@ public sealed partial class HomeAgent : DiameterApplication
 
     protected override void OnAnswer(long token, DiameterMessage answer, DateTimeOffset now, EffectSink effects)
     {
-        // Only STRs are sent; their answers change nothing.
+        // Answers to STRs change nothing.
+        _accounting?.Answered(token, answer, now, effects);
     }
 
-    protected override void OnDeliveryFailed(long token, DeliveryFailure why, DateTimeOffset now, EffectSink effects) =>
-        effects.Count("ha.str.undelivered");
+    protected override void OnDeliveryFailed(long token, DeliveryFailure why, DateTimeOffset now, EffectSink effects)
+    {
+        if (_accounting?.Failed(token, now, effects) is not true)
+        {
+            effects.Count("ha.str.undelivered");
+        }
+    }
 
     protected override void OnDeadline(DateTimeOffset now, EffectSink effects)
     {
         Vpn.Expire(now, effects);
         RetransmitUpdates(now, effects);
+        _accounting?.Tend(now, effects);
         if (_nextSweep > now)
         {
             return;

@@ -1,4 +1,5 @@
 using System.Net;
+using Sojourn.Engine.Accounting;
 using Sojourn.Wire.MobileIpv4;
 
 namespace Sojourn.Engine.MobileIpv4.Agents;
@@ -67,6 +68,9 @@ public sealed record HomeAgentOptions
 
     /// <summary>Takes MIP-Session-Key in clear from an AAA server that shares no wrapping key (spec M2).</summary>
     public bool PlainSessionKeys { get; init; }
+
+    /// <summary>Null = no accounting.</summary>
+    public AccountingOptions? Accounting { get; init; }
 
     public uint EnterpriseNumber { get; init; } = ProjectExtensions.DefaultEnterprise;
 }
