@@ -190,6 +190,22 @@ public sealed class BindingUpdateTests
         Assert.Equal(received, _h.Gateway.Received.Count);
     }
 
+    // PCN --BR--> HA, HA --BU--x lost; AAAH --HAR without that profile--> HA
+    [Fact]
+    [Trait("Row", "NV7.14")]
+    [Trait("Row", "NV7.15")]
+    [Trait("Row", "NV-A13")]
+    public void A_refresh_is_not_repeated_once_a_service_update_has_dropped_the_profile()
+    {
+        Bound(Direct());
+        Ask(Contract);
+        Assert.False(_h.Update().Remove);
+        _h.Accepted(_h.Request(mnHa: NodesSide), Leg());
+        var received = _h.Gateway.Received.Count;
+        _h.Net.Run(TimeSpan.FromSeconds(10));
+        Assert.Equal(received, _h.Gateway.Received.Count);
+    }
+
     [Fact]
     [Trait("Row", "NV9.8")]
     [Trait("Row", "NV7.14")]

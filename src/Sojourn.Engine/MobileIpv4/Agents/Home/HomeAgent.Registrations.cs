@@ -309,6 +309,7 @@ public sealed partial class HomeAgent
                 Vpn.Remove(before.Session, effects);
             }
 
+            ForgetDropped(before, desired);
             Commit(desired, now, effects);
             effects.Count("ha.registrations");
         }

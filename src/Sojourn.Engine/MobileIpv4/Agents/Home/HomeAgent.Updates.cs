@@ -174,6 +174,21 @@ public sealed partial class HomeAgent
         waiting.Add(newer);
     }
 
+    /// <summary>A refresh of a profile that a service update took from the binding is not sent again: it would keep the former gateway's rows alive (NV7.14, NV7.15).</summary>
+    private void ForgetDropped(Binding? before, Binding desired)
+    {
+        if (before is null)
+        {
+            return;
+        }
+
+        foreach (var update in Told(before).SelectMany(gateway => _outstandingAt.GetValueOrDefault((desired.HomeAddress, gateway)) ?? [])
+            .Where(u => u.Transaction is null && u.Profile is { } profile && !desired.Profiles.Contains(profile)).ToList())
+        {
+            Forget(update);
+        }
+    }
+
     private void Acknowledged(BindingAcknowledgement acknowledgement, DatagramReceived datagram, DateTimeOffset now, EffectSink effects)
     {
         if (!_outstanding.TryGetValue(acknowledgement.Identification, out var update) || !update.Binding.HomeAddress.Equals(acknowledgement.HomeAddress))
