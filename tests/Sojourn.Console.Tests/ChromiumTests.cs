@@ -1,3 +1,4 @@
+using Sojourn.Lab.Browsing;
 using Xunit;
 using Xunit.Abstractions;
 

@@ -4,6 +4,7 @@ using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Authentication;
 using Sojourn.Engine;
+using Sojourn.Lab.Browsing;
 using Sojourn.Storage.Customers;
 using Xunit;
 

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Net;
 using System.Text.RegularExpressions;
+using Sojourn.Lab.Browsing;
 using Sojourn.WebConsole.Sessions;
 using Xunit;
 

@@ -1,4 +1,5 @@
 using Sojourn.Host.Configuration;
+using Sojourn.Lab.Browsing;
 using Sojourn.Storage.Customers;
 using Xunit;
 

@@ -1,24 +1,43 @@
 using System.Net;
+using System.Security.Cryptography.X509Certificates;
 using System.Text.RegularExpressions;
+using Sojourn.DataPath.Netlink;
 
-namespace Sojourn.WebConsole.Tests;
+namespace Sojourn.Lab.Browsing;
+
+/// <summary>Where a browser runs and whom it trusts.</summary>
+/// <param name="Space">Namespace of its computer.</param>
+/// <param name="Server">Where the site's name leads.</param>
+/// <param name="Authority">The only one whose certificates it takes.</param>
+public sealed record BrowserPlace(NetworkNamespace Space, IPEndPoint Server, X509Certificate2 Authority);
 
 /// <summary>An HTTP client that keeps cookies and sends forms as a browser does; follows nothing by itself.</summary>
-internal sealed partial class Browser : IDisposable
+public sealed class Browser : IDisposable
 {
     private readonly HttpClient _http;
 
-    public Browser(Uri address, bool sayOrigin = true)
+    /// <param name="address">The site.</param>
+    /// <param name="sayOrigin">Tell with a form where the page came from, as browsers do.</param>
+    /// <param name="place">Null = this computer, and any certificate will do.</param>
+    public Browser(Uri address, bool sayOrigin = true, BrowserPlace? place = null)
     {
-        _http = new HttpClient(new SocketsHttpHandler
+        var handler = new SocketsHttpHandler { AllowAutoRedirect = false, CookieContainer = Cookies };
+        if (place is null)
         {
-            AllowAutoRedirect = false,
-            CookieContainer = Cookies,
-            SslOptions = { RemoteCertificateValidationCallback = (_, _, _, _) => true },
-        })
+            handler.SslOptions.RemoteCertificateValidationCallback = (_, _, _, _) => true;
+        }
+        else
         {
-            BaseAddress = address,
-        };
+            handler.ConnectCallback = (_, cancellation) => Chromium.ConnectAsync(place.Space, place.Server, cancellation);
+            handler.SslOptions.CertificateChainPolicy = new X509ChainPolicy
+            {
+                TrustMode = X509ChainTrustMode.CustomRootTrust,
+                CustomTrustStore = { place.Authority },
+                RevocationMode = X509RevocationMode.NoCheck,
+            };
+        }
+
+        _http = new HttpClient(handler) { BaseAddress = address };
         if (sayOrigin)
         {
             _http.DefaultRequestHeaders.Add("Origin", address.ToString().TrimEnd('/'));
@@ -52,7 +71,8 @@ internal sealed partial class Browser : IDisposable
     public void Dispose() => _http.Dispose();
 }
 
-internal sealed partial record Page(HttpStatusCode Status, string Text, HttpResponseMessage Response)
+/// <summary>An answer with its body.</summary>
+public sealed partial record Page(HttpStatusCode Status, string Text, HttpResponseMessage Response)
 {
     public string? Location => Response.Headers.Location?.ToString();
 

@@ -1,45 +1,62 @@
 using System.Diagnostics;
+using System.Globalization;
+using System.Net;
 using System.Net.Http.Json;
 using System.Net.Sockets;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Sojourn.DataPath.Netlink;
+using Sojourn.Lab.Nodes;
 
-namespace Sojourn.WebConsole.Tests;
+namespace Sojourn.Lab.Browsing;
 
-/// <summary>A headless Chromium, driven by chromedriver over the WebDriver protocol (W3C). With a profile directory of its own.</summary>
-internal sealed class Chromium : IAsyncDisposable
+/// <summary>
+/// A headless Chromium, driven by chromedriver over the WebDriver protocol (W3C), with a profile directory of its own. A name
+/// nobody maps is not resolved, so it reaches nothing but what it is sent to.
+/// </summary>
+public sealed class Chromium : IAsyncDisposable
 {
     private const string Driver = "/usr/bin/chromedriver";
     private const string Program = "/usr/bin/chromium";
     private const string ElementKey = "element-6066-11e4-a52e-4f735466cecf";
 
     private readonly DirectoryInfo _profile = Directory.CreateTempSubdirectory("sojourn-chromium-");
+    private readonly NetworkNamespace? _space;
     private readonly Process _driver;
     private readonly HttpClient _http;
     private string _session = "";
 
-    private Chromium(int port)
+    private Chromium(NetworkNamespace? space)
     {
-        _driver = Process.Start(new ProcessStartInfo(Driver, [$"--port={port}", "--allowed-ips=127.0.0.1", "--silent"]) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+        _space = space;
+        var port = FreePort();
+        string[] command = [Driver, string.Create(CultureInfo.InvariantCulture, $"--port={port}"), "--allowed-ips=127.0.0.1", "--silent"];
+        _driver = LabCommand.Start(space is null ? command : LabCommand.Inside(space.Name, command), redirect: true);
         _driver.BeginOutputReadLine();
         _driver.BeginErrorReadLine();
-        _http = new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{port}/"), Timeout = TimeSpan.FromMinutes(2) };
+        _http = new HttpClient(new SocketsHttpHandler { ConnectCallback = (_, cancellation) => ConnectAsync(space, new IPEndPoint(IPAddress.Loopback, port), cancellation) })
+        {
+            BaseAddress = new Uri(string.Create(CultureInfo.InvariantCulture, $"http://127.0.0.1:{port}/")),
+            Timeout = TimeSpan.FromMinutes(2),
+        };
     }
 
-    /// <summary>Null when both programs are installed, else why the test is skipped.</summary>
+    /// <summary>Null when both programs are installed, else what is missing.</summary>
     public static string? Missing => File.Exists(Driver) && File.Exists(Program) ? null : "chromium and chromium-driver are not installed";
 
-    public static async Task<Chromium> StartAsync()
+    /// <summary>The driver's process; the browser's are its children.</summary>
+    public int ProcessId => _driver.Id;
+
+    /// <param name="space">Namespace of the computer it runs on; null = this one.</param>
+    /// <param name="hosts">Names it can resolve, beside literal addresses of its own loopback.</param>
+    /// <exception cref="JsonException">The driver says why the browser cannot be opened.</exception>
+    public static async Task<Chromium> StartAsync(NetworkNamespace? space = null, params (string Name, IPAddress Address)[] hosts)
     {
-        using var free = new TcpListener(System.Net.IPAddress.Loopback, 0);
-        free.Start();
-        var port = ((System.Net.IPEndPoint)free.LocalEndpoint).Port;
-        free.Stop();
-        var chromium = new Chromium(port);
+        var chromium = new Chromium(space);
         try
         {
-            await chromium.OpenAsync();
+            await chromium.OpenAsync(hosts);
             return chromium;
         }
         catch
@@ -99,7 +116,36 @@ internal sealed class Chromium : IAsyncDisposable
         }
     }
 
-    private async Task OpenAsync()
+    /// <summary>A TCP connection from a namespace.</summary>
+    internal static async ValueTask<Stream> ConnectAsync(NetworkNamespace? space, IPEndPoint to, CancellationToken cancellation)
+    {
+        Socket Create() => new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        var socket = space is null ? Create() : space.Run(Create);
+        try
+        {
+            await socket.ConnectAsync(to, cancellation);
+            return new NetworkStream(socket, ownsSocket: true);
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+
+    private int FreePort()
+    {
+        int Find()
+        {
+            using var free = new TcpListener(IPAddress.Loopback, 0);
+            free.Start();
+            return ((IPEndPoint)free.LocalEndpoint).Port;
+        }
+
+        return _space is null ? Find() : _space.Run(Find);
+    }
+
+    private async Task OpenAsync((string Name, IPAddress Address)[] hosts)
     {
         var watch = Stopwatch.StartNew();
         while (true)
@@ -119,7 +165,7 @@ internal sealed class Chromium : IAsyncDisposable
         [
             "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
             "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--window-size=1100,900", $"--user-data-dir={_profile.FullName}",
-            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+            $"--host-resolver-rules={string.Join(", ", hosts.Select(h => $"MAP {h.Name} {h.Address}").Append("MAP * ~NOTFOUND").Append("EXCLUDE 127.0.0.1"))}",
         ];
         var answer = await Post("session", new JsonObject
         {
