@@ -22,6 +22,7 @@ public static class CommandLine
         EventsVerb.Create(),
         ExplainVerb.Create(),
         OperateVerbs.Clear(),
+        OperateVerbs.Register(),
         OperateVerbs.Reload(),
         OperateVerbs.Stop(),
         OperateVerbs.OpenApi(),

@@ -33,7 +33,7 @@ public sealed class CustomerPageTests : IAsyncLifetime
 
         Assert.Equal(HttpStatusCode.SeeOther, changed.Status);
         var after = await alice.Get("/customer");
-        Assert.Contains("Path 1 is changed. It takes effect the next time your terminal registers", after.Text);
+        Assert.Contains("Path 1 is changed. It takes effect the next time your terminal logs in", after.Text);
         Assert.Contains("10.6.0.10", after.Text);
         Assert.DoesNotContain("Path 1 is changed", (await alice.Get("/customer")).Text);
         var profile = _home.Store(store => store.FindVpns(HomeNetwork.Alice)[0]);

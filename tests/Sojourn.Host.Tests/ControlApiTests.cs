@@ -221,6 +221,9 @@ public sealed class ControlApiTests : IDisposable
         var vague = await Commands.Run("clear", "session", "--socket", node.SocketPath);
         Assert.Equal(1, vague.Status);
         Assert.Contains("allowed: session, nai, homeAddress, or all: true", vague.Error);
+        var nowhere = await Commands.Run("register", "--service-update", "--socket", node.SocketPath);
+        Assert.Equal(1, nowhere.Status);
+        Assert.Contains("registers nowhere; allowed: a node with role mobile-node", nowhere.Error);
         var level = await Commands.Run("events", "--level", "7", "--socket", node.SocketPath);
         Assert.Equal(1, level.Status);
         Assert.Contains("'7' is not a level; allowed: debug", level.Error);

@@ -4,7 +4,7 @@ using Sojourn.Host.Control;
 
 namespace Sojourn.Cli.Verbs;
 
-/// <summary>Verbs that change a running node: <c>clear session</c>, <c>reload</c>, <c>stop</c>; and <c>openapi</c>.</summary>
+/// <summary>Verbs that change a running node: <c>clear session</c>, <c>register</c>, <c>reload</c>, <c>stop</c>; and <c>openapi</c>.</summary>
 internal static class OperateVerbs
 {
     private const int Conflict = 409;
@@ -40,6 +40,17 @@ internal static class OperateVerbs
                     return ExitCode.Success;
                 }),
         };
+    }
+
+    public static Command Register()
+    {
+        var update = new Option<bool>("--service-update") { Description = "Let the home AAA server search the VPN database anew, so that a changed profile counts at once" };
+        return NodeVerb.Create("register", "Make a mobile node register again at once", command => command.Options.Add(update), async call =>
+        {
+            var done = await call.Client.PostAsync("register", new RegisterRequest(call.Parse.GetValue(update)), [], call.Cancellation).ConfigureAwait(false);
+            call.Output.WriteLine(call.Json ? TableText.Indent(done) : call.Parse.GetValue(update) ? "registering with a service update" : "registering");
+            return ExitCode.Success;
+        });
     }
 
     public static Command Reload()

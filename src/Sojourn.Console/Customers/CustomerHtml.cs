@@ -9,7 +9,7 @@ namespace Sojourn.WebConsole.Customers;
 /// <param name="provider">Realm of the home network.</param>
 internal sealed class CustomerHtml(string provider)
 {
-    private const string WhenItCounts = "A change takes effect the next time your terminal registers. To use it at once, send a service update from the terminal.";
+    private const string WhenItCounts = "A change takes effect the next time your terminal logs in. To use it at once, send a service update from the terminal.";
 
     public Html Login(string? problem) => Page("Log in", null, Html.Of($"""
         <main class="narrow">

@@ -180,7 +180,7 @@ internal sealed class CustomerPages(SubscriberStore store, NodeServices services
         }
 
         at.Session.Done = changes.Count > 0
-            ? $"Path {shown.ProfileNumber} is changed. It takes effect the next time your terminal registers, or at once after a service update from the terminal."
+            ? $"Path {shown.ProfileNumber} is changed. It takes effect the next time your terminal logs in, or at once after a service update from the terminal."
             : $"Path {shown.ProfileNumber} is as it was: you changed nothing.";
         await Redirect(context, "/customer").ConfigureAwait(false);
     }

@@ -78,6 +78,7 @@ public sealed partial class MobileNode : IEngine
                 break;
             case RegisterNode:
                 _leaving = false;
+                RegisterAgain(now, effects);
                 break;
             case EngineStopping:
                 Stop(now, effects);
@@ -139,7 +140,22 @@ public sealed partial class MobileNode : IEngine
     private void OnServiceUpdate(DateTimeOffset now, EffectSink effects)
     {
         _serviceUpdate = true;
-        if (State is MobileNodeState.Registered registered)
+        RegisterAgain(now, effects);
+    }
+
+    /// <summary>At once, but never within a second of the request before (RFC 5944 3.6.3).</summary>
+    private void RegisterAgain(DateTimeOffset now, EffectSink effects)
+    {
+        if (State is not MobileNodeState.Registered registered)
+        {
+            return;
+        }
+
+        if (_lastRequest.AddSeconds(1) is var earliest && earliest > now)
+        {
+            State = registered with { RenewAt = earliest };
+        }
+        else
         {
             Register(registered.Agent, now, effects);
         }

@@ -75,7 +75,7 @@ public sealed record MobileNodeOptions
 /// <summary>Ends the registration; the node then stays silent until <see cref="RegisterNode"/>.</summary>
 public sealed record DeregisterNode : EngineCommand;
 
-/// <summary>Takes up registration again after <see cref="DeregisterNode"/>.</summary>
+/// <summary>Takes up registration again after <see cref="DeregisterNode"/>; a node that is registered renews its registration.</summary>
 public sealed record RegisterNode : EngineCommand;
 
 /// <summary>Registers again at once with a service update request, so that the AAAH searches the VPN database anew (spec NV7.2).</summary>

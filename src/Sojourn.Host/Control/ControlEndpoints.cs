@@ -48,6 +48,7 @@ internal sealed partial class ControlEndpoints(NodeHost host)
         new("GET", "usage-charges", "What every accounting record adds, profile by profile, in the order they came (home AAA server).", null, typeof(UsageChargesDocument), UsageCharges,
             [.. UsageParameters, new("after", "Only behind this id (0)"), new("count", "Accounting records at most (1000)")]),
         new("POST", "clear", "Ends sessions: by session, nai, home address, or all.", typeof(ClearRequest), typeof(ClearedDocument), Clear, []),
+        new("POST", "register", "Makes a mobile node register again; with serviceUpdate the home AAA server then searches the VPN database anew.", typeof(RegisterRequest), typeof(RegisteringDocument), Register, []),
         new("POST", "reload", "Reads the configuration file again; with dryRun only tells what would change.", typeof(ReloadRequest), typeof(ReloadDocument), Reload, []),
         new("POST", "stop", "Stops the node in an orderly way.", null, typeof(StoppingDocument), Stop, []),
     ];
@@ -164,6 +165,23 @@ internal sealed partial class ControlEndpoints(NodeHost host)
             HomeAddress = request.HomeAddress,
         });
         await Answer(context, new ClearedDocument(Node, commands)).ConfigureAwait(false);
+    }
+
+    private async Task Register(HttpContext context)
+    {
+        if (await Body<RegisterRequest>(context).ConfigureAwait(false) is not { } request)
+        {
+            return;
+        }
+
+        if (!host.Node.Register(request.ServiceUpdate))
+        {
+            await Refuse(context, ($"{Node} registers nowhere", "a node with role mobile-node")).ConfigureAwait(false);
+            return;
+        }
+
+        host.Audit("api", "node.register", request.ServiceUpdate ? "service update" : "renewal");
+        await Answer(context, new RegisteringDocument(Node, request.ServiceUpdate)).ConfigureAwait(false);
     }
 
     private async Task Reload(HttpContext context)

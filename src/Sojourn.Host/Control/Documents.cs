@@ -148,6 +148,8 @@ public sealed record AuditDocument(string Node, IReadOnlyList<AuditEntry> Entrie
 
 public sealed record ClearedDocument(string Node, int Commands) : Document("sojourn/cleared/1", Node);
 
+public sealed record RegisteringDocument(string Node, bool ServiceUpdate) : Document("sojourn/registering/1", Node);
+
 public sealed record StoppingDocument(string Node) : Document("sojourn/stopping/1", Node);
 
 /// <summary>Why a request was not done.</summary>
@@ -155,6 +157,9 @@ public sealed record ErrorDocument(string Node, string Error, string? Allowed = 
 
 /// <summary>Body of a reload.</summary>
 public sealed record ReloadRequest(bool DryRun = false);
+
+/// <summary>Body of a registration.</summary>
+public sealed record RegisterRequest(bool ServiceUpdate = false);
 
 /// <summary>Body of a clear. All null needs <paramref name="All"/>.</summary>
 public sealed record ClearRequest(string? Session = null, string? Nai = null, IPAddress? HomeAddress = null, bool All = false);

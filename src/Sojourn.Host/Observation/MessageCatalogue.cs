@@ -105,7 +105,7 @@ public static class MessageCatalogue
         new("accounting.record_lost", "SJ2503", "More records wait for their acknowledgement than are kept; the oldest was given up.", "Find out why the home AAA server does not answer (`sojourn show peers`)."),
         new("console.login", "SJ2401", "A subscriber logged in to the customer page.", Nothing),
         new("console.login_refused", "SJ2402", "A login to the customer page was refused; at most one a second is logged, the counter `console.login.refused` has all.", "One is a slip; many are guessing, which is slowed down."),
-        new("console.profile_changed", "SJ2403", "A subscriber changed a profile on the customer page.", "None; it counts from the next registration, or a service update, on."),
+        new("console.profile_changed", "SJ2403", "A subscriber changed a profile on the customer page.", "None; it counts from the next login, or a service update, on. A renewal keeps what the session has."),
         new("console.fault", "SJ2404", "A fault while answering a request of the web console; nothing was changed.", "Free disk space; check the subscriber database."),
     ];
 

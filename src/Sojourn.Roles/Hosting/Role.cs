@@ -46,6 +46,10 @@ public abstract class Role : IDisposable
     /// <summary>The command that ends what matches; null when this role holds no sessions. All null = everything.</summary>
     public virtual IReadOnlyList<EngineCommand> Clear(string? session, string? nai, IPAddress? homeAddress) => [];
 
+    /// <summary>The command that makes a mobile node register again; null at every other role.</summary>
+    /// <param name="serviceUpdate">With a service update request (spec NV7.2).</param>
+    public virtual EngineCommand? Register(bool serviceUpdate) => null;
+
     /// <summary>Takes over the reloadable options; runs on the engine's thread.</summary>
     public virtual void Reconfigure(NodeOptions options, DateTimeOffset now, EffectSink effects)
     {

@@ -137,6 +137,19 @@ public sealed class RunningNode : IDisposable
         return commands.Count;
     }
 
+    /// <summary>Makes a mobile node register again. False when this node is none.</summary>
+    /// <param name="serviceUpdate">With a service update request (spec NV7.2).</param>
+    public bool Register(bool serviceUpdate)
+    {
+        if (Role.Register(serviceUpdate) is not { } command)
+        {
+            return false;
+        }
+
+        _host.Post(command);
+        return true;
+    }
+
     /// <summary>Says goodbye to peers, removes paths and routes, closes everything.</summary>
     public void Dispose()
     {

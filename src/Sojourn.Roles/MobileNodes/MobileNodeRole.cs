@@ -58,5 +58,7 @@ public sealed class MobileNodeRole : Role
     /// <summary>Deregisters; the node stays silent until it is told to register again.</summary>
     public override IReadOnlyList<EngineCommand> Clear(string? session, string? nai, IPAddress? homeAddress) => [new DeregisterNode()];
 
+    public override EngineCommand Register(bool serviceUpdate) => serviceUpdate ? new RequestServiceUpdate() : new RegisterNode();
+
     private static string Name(MobileNodeState state) => string.Concat(state.GetType().Name.Select((c, i) => char.IsUpper(c) ? (i == 0 ? "" : "-") + char.ToLowerInvariant(c) : c.ToString()));
 }

@@ -180,6 +180,25 @@ public class MobileNodeTests
     }
 
     [Fact]
+    [Trait("Row", "NV-A14")]
+    public void Told_to_register_a_registered_node_renews_without_a_service_update_and_never_twice_in_a_second()
+    {
+        var mn = new MobileNodeHarness();
+        mn.RegisterAt(Agent.Old);
+        Assert.Empty(mn.Tell(new RegisterNode()).OfType<SendDatagram>());
+        Assert.Empty(mn.Tell(new RequestServiceUpdate()).OfType<SendDatagram>());
+        Assert.Empty(mn.Pass(TimeSpan.FromSeconds(0.9)).OfType<SendDatagram>());
+        var update = Request(mn.Pass(TimeSpan.FromSeconds(0.2)));
+        Assert.True(update.Extensions.HasServiceUpdateRequest(32473));
+        mn.Deliver(mn.Answer(update, Agent.Old), Agent.Old);
+
+        mn.Now += TimeSpan.FromSeconds(3);
+        var renewal = Request(mn.Tell(new RegisterNode()));
+        Assert.False(renewal.Extensions.HasServiceUpdateRequest(32473));
+        Assert.NotEqual(0, renewal.Lifetime);
+    }
+
+    [Fact]
     public void A_service_update_asked_for_while_a_request_is_out_follows_it()
     {
         var mn = new MobileNodeHarness();
@@ -199,6 +218,7 @@ public class MobileNodeTests
     {
         var mn = new MobileNodeHarness();
         mn.RegisterAt(Agent.Old);
+        mn.Now += TimeSpan.FromSeconds(2);
         var request = Request(mn.Tell(new RequestServiceUpdate()));
         var homeTime = mn.Now.AddSeconds(seconds);
         var refusal = mn.Answer(request with { Identification = Identification.ForMismatch(request.Identification, homeTime) }, Agent.Old, RegistrationReplyCode.HomeIdentificationMismatch);
@@ -214,6 +234,7 @@ public class MobileNodeTests
     {
         var mn = new MobileNodeHarness();
         mn.RegisterAt(Agent.Old);
+        mn.Now += TimeSpan.FromSeconds(2);
         var request = Request(mn.Tell(new RequestServiceUpdate()));
         mn.HomeKey = null;
         mn.AgentKeys.Clear();
