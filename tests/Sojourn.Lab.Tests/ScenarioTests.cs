@@ -70,6 +70,16 @@ public sealed class MoveTests(ITestOutputHelper output) : ScenarioTests(output)
     public Task Between_domains_on_a_direct_path_every_row_holds(SecurityType security) => HoldsAsync("network-vpn/6", security, userSpecific: true, delay: 0);
 }
 
+public sealed class NetworkVpn7Tests(ITestOutputHelper output) : ScenarioTests(output)
+{
+    [Theory]
+    [ScenarioRows("network-vpn/7")]
+    [InlineData(SecurityType.Esp, true, 20)]
+    [InlineData(SecurityType.Ah, false, 20)]
+    [InlineData(SecurityType.EncapsulationOnly, true, 0)]
+    public Task Every_row_holds(SecurityType security, bool userSpecific, int delay) => HoldsAsync("network-vpn/7", security, userSpecific, delay);
+}
+
 /// <summary>
 /// The scenarios themselves, one class per scenario and one case per variant: real processes, real packets, rows judged
 /// from outside. The classes run side by side, each in namespaces of its own.
@@ -184,6 +194,11 @@ internal static class RowsOf
         [
             "NV6.1", "NV6.2", "NV6.3", "NV6.4", "NV6.5", "NV6.6", "NV6.7", "NV6.8", "NV6.9", "NV6.10", "NV6.11", "NV6.12", "NV6.13", "NV6.14", "NV6.15",
             "NV-A12", "NV-A31", "NV-A32",
+        ],
+        ["network-vpn/7"] =
+        [
+            "NV7.1", "NV7.2", "NV7.3", "NV7.4", "NV7.5", "NV7.6", "NV7.7", "NV7.8", "NV7.9", "NV7.10", "NV7.11", "NV7.12", "NV7.13", "NV7.14", "NV7.15",
+            "NV-A13", "NV-A14", "NV-A15", "NV-A32",
         ],
     };
 }

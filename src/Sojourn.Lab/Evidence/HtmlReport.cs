@@ -28,11 +28,13 @@ public static class HtmlReport
         svg .mobileip line{stroke:var(--mip)}svg .diameter line{stroke:var(--dia)}svg .binding line{stroke:var(--bind)}svg .protected line{stroke:var(--esp);stroke-width:3}svg .clear line{stroke:var(--clear);stroke-dasharray:4 3}svg .ladder line{stroke-width:1.7}.ladder line{stroke-width:1.8}
         svg .box rect{fill:var(--soft);stroke:var(--dim);stroke-width:1.3}svg .box.host rect,svg .box.router rect{stroke-dasharray:4 3}svg .link line{stroke-width:2.4;stroke:var(--dim)}svg .link.access line{stroke:var(--mip)}svg .link.company line,svg .link.partner line,svg .link.home line{stroke:var(--bind)}
         svg .tunnel path{fill:none;stroke:var(--esp);stroke-width:3.2;stroke-dasharray:9 5;opacity:.85}svg .tunnel text{fill:var(--esp);font-size:11.5px;font-weight:600}
+        figure{display:inline-block;margin:12px 16px 12px 0}figure img{display:block;max-width:560px;border:1px solid var(--line)}figcaption{color:var(--dim);font-size:13px}
         .key span{margin-right:16px;font-size:13px}.key i{display:inline-block;width:26px;height:0;border-top:3px solid;vertical-align:middle;margin-right:6px}
         """;
 
     public static string Write(
-        ScenarioDefinition scenario, Report report, IReadOnlyList<LadderChapter> chapters, IReadOnlyList<PathLine> paths, IReadOnlyList<DrawnTunnel> tunnels)
+        ScenarioDefinition scenario, Report report, IReadOnlyList<LadderChapter> chapters, IReadOnlyList<PathLine> paths, IReadOnlyList<DrawnTunnel> tunnels,
+        IReadOnlyList<(string File, string Caption)> pictures)
     {
         var html = new StringBuilder();
         html.Append("<!doctype html><html lang='en'><head><meta charset='utf-8'><meta name='viewport' content='width=device-width,initial-scale=1'>");
@@ -45,6 +47,11 @@ public static class HtmlReport
         foreach (var chapter in chapters)
         {
             html.Append(CultureInfo.InvariantCulture, $"<h3>{Text(chapter.Title)}</h3><div class='wide'>{LadderSvg.Draw(chapter.Ladder, scenario.Topology)}</div>");
+        }
+
+        foreach (var (file, caption) in pictures)
+        {
+            html.Append(CultureInfo.InvariantCulture, $"<figure><img src='{Text(file)}' alt='{Text(caption)}'><figcaption>{Text(caption)}</figcaption></figure>");
         }
 
         html.Append("<h2>Paths at the end</h2><div class='wide'><table><tr><th>node</th><th>path</th><th>selector</th><th>security</th><th>tunnel</th><th>SPIs out / in</th><th>DSCP</th><th>origin</th><th>packets out / in</th></tr>");

@@ -41,6 +41,11 @@ public static partial class NodeFiles
                 authority.Write(folder, "node", identity);
             }
 
+            if (settings["console"].Exists)
+            {
+                authority.Write(folder, "console", ConsoleOf(node).Host);
+            }
+
             File.WriteAllText(ConfigurationOf(run, node.Name), Configuration(node, settings));
             if (settings["aaa"]["serves"].TextOrNull == "home")
             {
@@ -52,6 +57,13 @@ public static partial class NodeFiles
     /// <summary>The certificate of a server the lab plays itself.</summary>
     public static X509Certificate2 ForeignCertificate(RunDirectory run, string identity) =>
         X509Certificate2.CreateFromPemFile(Path.Combine(run.FolderOf(ForeignFolder), identity + ".crt"), Path.Combine(run.FolderOf(ForeignFolder), identity + ".key"));
+
+    /// <summary>The lab's own authority, for clients that are to trust its nodes and nobody else.</summary>
+    public static X509Certificate2 Authority(RunDirectory run) => X509CertificateLoader.LoadCertificateFromFile(Path.Combine(run.Folder, "ca.crt"));
+
+    /// <summary>The site a home AAA server's web console is; its certificate is for that name.</summary>
+    public static Uri ConsoleOf(LabNode node) =>
+        new($"https://customer.{node.Settings!["diameter"]["realm"].Text}:{node.Settings["console"]["port"].TextOrNull ?? "8443"}/");
 
     public static string ConfigurationOf(RunDirectory run, string node) => Path.Combine(run.FolderOf(node), "config.yaml");
 
@@ -85,6 +97,11 @@ public static partial class NodeFiles
         if (settings["diameter"].Exists)
         {
             lab.Append("diameter: { tls: { certificate-file: node.crt, key-file: node.key, ca-file: ../ca.crt } }\n");
+        }
+
+        if (settings["console"].Exists)
+        {
+            lab.Append("console: { certificate-file: console.crt, key-file: console.key }\n");
         }
 
         return Tree.Parse(lab.ToString(), "lab").With(settings).ToYaml();

@@ -2,6 +2,8 @@ using System.Net;
 using Sojourn.DataPath.Netlink;
 using Sojourn.Lab.Capture;
 using Sojourn.Lab.Network;
+using Sojourn.Lab.Nodes;
+using Sojourn.Lab.Topology;
 
 namespace Sojourn.Lab.Scenarios;
 
@@ -75,15 +77,37 @@ internal static class MobileNodes
     /// As <see cref="RegisterAsync"/>, but the wire holds the reply back on the access link while <paramref name="look"/> looks
     /// around: so the tables it sees are those of the instant the reply has left the foreign agent.
     /// </summary>
-    public static async Task<SeenRegistration> RegisterAndLookAsync(this LabRun run, string node, string accessLink, Func<Task> look, CancellationToken cancellation)
+    public static Task<SeenRegistration> RegisterAndLookAsync(this LabRun run, string node, string accessLink, Func<Task> look, CancellationToken cancellation)
+    {
+        run.Progress.Step($"{run.Topology.Node(node).Label} registers");
+        return run.HoldReplyAsync(node, accessLink, () => run.Node(node).StartAsync(cancellation), look, cancellation);
+    }
+
+    /// <summary>Makes a registered node register again, as its user would by command, and waits for the reply.</summary>
+    /// <param name="serviceUpdate">With a service update request (NV7.2).</param>
+    /// <param name="look">Looks around while the reply is held back on the access link.</param>
+    public static Task<SeenRegistration> RegisterAgainAsync(this LabRun run, string node, string accessLink, bool serviceUpdate, Func<Task> look, CancellationToken cancellation) =>
+        run.HoldReplyAsync(
+            node, accessLink,
+            async () =>
+            {
+                string[] command = ["register", .. serviceUpdate ? ["--service-update"] : Array.Empty<string>(), "--socket", NodeFiles.SocketOf(run.Directory, node)];
+                var done = await run.SojournAsync(command, cancellation);
+                if (done.ExitCode != 0)
+                {
+                    throw new ScenarioException($"{done}: {done.Errors.Trim()}");
+                }
+            },
+            look, cancellation);
+
+    private static async Task<SeenRegistration> HoldReplyAsync(this LabRun run, string node, string accessLink, Func<Task> begin, Func<Task> look, CancellationToken cancellation)
     {
         var wire = run.Network.Wire(accessLink);
         wire.Tap = frame => Ipv4Packet.Of(frame) is { } packet && Reply(packet) is { Code: 0 or 1 } ? WireVerdict.Hold : WireVerdict.Pass;
         try
         {
             var from = LabRun.Now;
-            run.Progress.Step($"{run.Topology.Node(node).Label} registers");
-            await run.Node(node).StartAsync(cancellation);
+            await begin();
             if (await run.WaitForAsync(accessLink, from, (_, packet) => Reply(packet) is not null, ReplyLimit, cancellation) is not null)
             {
                 await look();

@@ -22,6 +22,9 @@ public abstract class Scenario
     /// <summary>Frames the scenario damaged on purpose, as a tshark display filter over one capture; null = none.</summary>
     public virtual string? Damaged(string link) => "frame.comment";
 
+    /// <summary>Pictures the scenario left in the evidence folder, for the page; the file is relative to that folder.</summary>
+    public virtual IReadOnlyList<(string File, string Caption)> Pictures => [];
+
     /// <summary>The scenarios that have a script.</summary>
     public static IReadOnlyDictionary<string, Func<Scenario>> All { get; } = new Dictionary<string, Func<Scenario>>
     {
@@ -31,6 +34,7 @@ public abstract class Scenario
         ["network-vpn/4"] = () => new NetworkVpn4(),
         ["network-vpn/5"] = () => new NetworkVpn5(),
         ["network-vpn/6"] = () => new NetworkVpn6(),
+        ["network-vpn/7"] = () => new NetworkVpn7(),
     };
 }
 

@@ -7,7 +7,12 @@ namespace Sojourn.Lab.Scenarios;
 /// <summary>Tables of all nodes at named moments, as their control API showed them.</summary>
 internal sealed class Tables
 {
+    private static readonly IReadOnlySet<string> OfGateways = new HashSet<string> { "paths", "ipsec", "qos", "bindings" };
+
     private readonly Dictionary<(string Moment, string Node, string Table), JsonElement> _taken = [];
+
+    /// <summary>Tables taken beside counters, VPN information caches and, of gateways, paths.</summary>
+    public IReadOnlyList<string> More { get; init; } = [];
 
     /// <summary>Takes the tables of every running gateway and AAA server.</summary>
     public async Task TakeAsync(LabRun run, string moment, CancellationToken cancellation)
@@ -50,7 +55,8 @@ internal sealed class Tables
     private Dictionary<string, long> Counters(string moment, string node) =>
         Table(moment, node, "counters") is { } table ? table.GetProperty("counters").EnumerateObject().ToDictionary(p => p.Name, p => p.Value.GetInt64()) : [];
 
-    private static string[] TablesOf(LabNode node) => node.Role == "aaa" ? ["counters", "vpn-cache"] : ["counters", "paths", "vpn-cache"];
+    private IEnumerable<string> TablesOf(LabNode node) =>
+        ((string[])["counters", "paths", "vpn-cache", .. More]).Where(t => node.Role != "aaa" || !OfGateways.Contains(t));
 
     /// <summary>Counters come as a map of names to numbers, or as rows with name and value.</summary>
     private static long Sum(JsonElement element, string ending) => element.ValueKind switch

@@ -131,16 +131,16 @@ public sealed class ScenarioDefinition
         return Read(name, Tree.Load(path), options ?? new ScenarioOptions());
     }
 
-    /// <summary>Takes a tree; parts under <c>variants</c> that the options name are laid over it, that of gateway and security together last.</summary>
+    /// <summary>Takes a tree; parts under <c>variants</c> that the options name are laid over it, those of two options together after those of each.</summary>
     public static ScenarioDefinition Read(string name, Tree tree, ScenarioOptions options)
     {
-        var (security, gateway) = (options.Variables["security"], options.Variables["gateway"]);
+        var (security, share, gateway) = (options.Variables["security"], options.Variables["share"], options.Variables["gateway"]);
         if (options.Gateway != GatewayPeer.Own && !tree["variants"][gateway].Exists)
         {
             throw new ScenarioException($"scenario '{name}' has no variant with --gateway {gateway}");
         }
 
-        foreach (var variant in (string[])[security, options.Variables["share"], gateway, $"{gateway}-{security}"])
+        foreach (var variant in (string[])[security, share, $"{share}-{security}", gateway, $"{gateway}-{security}"])
         {
             tree = tree["variants"][variant].Exists ? tree.With(tree["variants"][variant]) : tree;
         }
