@@ -96,7 +96,7 @@ public sealed class DependencyTests
         Assert.True(faults.Count == 0, string.Join(", ", faults));
     }
 
-    private static string Root => Path.GetFullPath(Path.Combine(Path.GetDirectoryName(ThisFile())!, "..", ".."));
+    internal static string Root => Path.GetFullPath(Path.Combine(Path.GetDirectoryName(ThisFile())!, "..", ".."));
 
     private static string ThisFile([CallerFilePath] string path = "") => path;
 

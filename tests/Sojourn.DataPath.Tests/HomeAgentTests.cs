@@ -75,6 +75,8 @@ public sealed class HomeAgentTests : IDisposable
     [Fact]
     [Trait("Row", "NV1.14")]
     [Trait("Row", "NV-A1")]
+    [Trait("Row", "S203")]
+    [Trait("Row", "G1")]
     public void A_visitor_reaches_the_company_through_two_tunnels_and_the_core_sees_only_esp()
     {
         using var capture = new PacketCapture(_core, "core");

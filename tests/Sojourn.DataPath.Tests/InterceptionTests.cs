@@ -49,6 +49,7 @@ public sealed class InterceptionTests : IDisposable
 
     [Fact]
     [Trait("Row", "NV1.4")]
+    [Trait("Row", "S201")]
     public void A_node_without_an_address_registers_and_gets_its_answer()
     {
         using var agent = Port(_agent, LinkReception.OwnAddresses, _atAgent);
@@ -145,7 +146,9 @@ public sealed class InterceptionTests : IDisposable
     }
 
     [Fact]
-    [Trait("Row", "NV4.4")]
+    [Trait("Row", "NV4.7")]
+    [Trait("Row", "R46")]
+    [Trait("Row", "S205")]
     public void A_gateway_takes_binding_updates_for_hosts_behind_it_and_answers_in_their_name()
     {
         // outside --- gateway --- (10.2.0.0/24); nobody is at 10.2.0.7

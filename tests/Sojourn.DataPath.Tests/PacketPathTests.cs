@@ -22,6 +22,7 @@ public class PacketPathTests
     [InlineData(SecurityType.EncapsulationOnly, IpsecAlgorithm.None, false, false, true, 41)]
     [Trait("Row", "NV-A23")]
     [Trait("Row", "S204")]
+    [Trait("Row", "M7")]
     public void Hosts_reach_each_other_through_a_path_and_the_core_sees_only_its_protocol(
         SecurityType type, IpsecAlgorithm algorithm, bool udp, bool outer6, bool inner6, byte protocol)
     {
@@ -135,6 +136,7 @@ public class PacketPathTests
     [InlineData((byte)46)]
     [InlineData(null)]
     [Trait("Row", "NV-A24")]
+    [Trait("Row", "S203")]
     public void The_mark_is_on_inner_and_outer_header_and_congestion_marks_of_the_core_survive(byte? mark)
     {
         using var pair = new GatewayPair(forwarding: false);

@@ -18,6 +18,7 @@ public sealed class StorageTests : IDisposable
 
     [Fact]
     [Trait("Row", "NV-A17")]
+    [Trait("Row", "R19")]
     public void A_vpn_instance_comes_back_with_every_field_of_3_1()
     {
         using var database = Database.Open(DatabasePath);
@@ -240,6 +241,7 @@ public sealed class StorageTests : IDisposable
     [Fact]
     [Trait("Row", "NV1.3")]
     [Trait("Row", "NV4.1")]
+    [Trait("Row", "R48")]
     public void An_export_imported_elsewhere_gives_the_same_database()
     {
         using var database = Database.Open(DatabasePath);

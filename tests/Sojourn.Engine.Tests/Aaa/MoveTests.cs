@@ -108,6 +108,8 @@ public class MoveTests
     [Trait("Row", "NV-C20")]
     [Trait("Row", "NV-C7")]
     [Trait("Row", "NV-C10")]
+    [Trait("Row", "R5")]
+    [Trait("Row", "S102")]
     public void A_move_inside_the_domain_is_answered_from_the_visited_cache()
     {
         _f.Directory.Vpns.AddRange([_f.Static(), AaaFixture.Dynamic()]);
@@ -163,7 +165,6 @@ public class MoveTests
     [Fact]
     [Trait("Row", "NV-A20")]
     [Trait("Row", "NV-C10")]
-    [Trait("Row", "NV-C12")]
     public void With_an_empty_cache_the_move_goes_on_to_the_home_server_and_succeeds()
     {
         _f.Directory.Vpns.Add(_f.Static());
@@ -206,6 +207,7 @@ public class MoveTests
     [Trait("Row", "NV7.9")]
     [Trait("Row", "NV-A17")]
     [Trait("Row", "NV-C24")]
+    [Trait("Row", "NV7.5")]
     public void A_service_update_searches_again_and_keeps_what_did_not_change()
     {
         _f.Directory.Vpns.AddRange([_f.Static(), AaaFixture.Dynamic(correspondents: "192.168.60.9/32")]);
@@ -225,6 +227,7 @@ public class MoveTests
         Assert.Equal(before[1], after[1]);
         Assert.Equal(before[0].UpSpi >> 8, after[0].UpSpi >> 8);
         Assert.Equal(((ProfileKeying.Derived)before[0].Keying).Root, ((ProfileKeying.Derived)after[0].Keying).Root);
+        Assert.Equal("2:10.0.4.3>10.0.1.3", AaaFixture.Ends(after[2]));
         Assert.NotEqual(before[2].UpSpi >> 8, after[2].UpSpi >> 8);
         Assert.NotEqual(((ProfileKeying.Derived)before[2].Keying).Root, ((ProfileKeying.Derived)after[2].Keying).Root);
         Assert.Equal(_f.Home.Sessions[0].Profiles.Where(p => p.Keying == "derived"), _f.Visited.Sessions[0].Profiles);

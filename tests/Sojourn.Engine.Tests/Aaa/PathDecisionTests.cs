@@ -54,12 +54,12 @@ public class PathDecisionTests
     [Theory]
     [Trait("Row", "NV-A18")]
     [Trait("Row", "NV-C8")]
-    [Trait("Row", "S109")]
     [Trait("Row", "S110")]
     [Trait("Row", "S111")]
     [Trait("Row", "S112")]
     [Trait("Row", "S113")]
     [Trait("Row", "S115")]
+    [Trait("Row", "R23")]
     // correspondent, rows -> legs
     [InlineData("192.168.50.0/24", Static, FaHa + " + 10.0.3.2>10.0.5.2 static")]
     [InlineData("192.168.50.7/32", Static, FaHa + " + 10.0.3.2>10.0.5.2 static")]
@@ -89,6 +89,7 @@ public class PathDecisionTests
 
     [Fact]
     [Trait("Row", "R22")]
+    [Trait("Row", "G2")]
     public void A_dynamic_gateway_is_reached_by_the_home_agent_when_the_user_wants_it()
     {
         var legs = Decide(Vpn("192.168.60.0/24") with { Route = RoutePreference.ViaHome }, Dynamic);
@@ -99,6 +100,7 @@ public class PathDecisionTests
 
     [Theory]
     [Trait("Row", "S115")]
+    [Trait("Row", "R23")]
     [InlineData("172.16.0.0/16", true)]
     [InlineData("192.168.0.0/16", true)]
     [InlineData("10.99.0.5/32", false)]
@@ -120,6 +122,8 @@ public class PathDecisionTests
     [Trait("Row", "NV-A22")]
     [Trait("Row", "NV9.2")]
     [Trait("Row", "S107")]
+    [Trait("Row", "R6")]
+    [Trait("Row", "R18")]
     public void A_shared_association_leaves_neither_SPI_nor_key_nor_suite_in_any_leg()
     {
         foreach (var leg in Decide(Vpn("192.168.50.0/24", userSpecific: false), Static).Concat(Decide(Vpn("192.168.60.0/24", userSpecific: false), Dynamic)))
@@ -187,6 +191,14 @@ public class PathDecisionTests
         Assert.Equal(type == SecurityType.EncapsulationOnly, profile.Keying is ProfileKeying.Preset);
     }
 
+    [Fact]
+    [Trait("Row", "R19")]
+    public void A_path_is_ESP_unless_the_user_asked_for_something_else()
+    {
+        var legs = Decide(Vpn("192.168.50.0/24"), Static).Concat(Decide(Vpn("192.168.60.0/24"), Dynamic));
+        Assert.All(legs, l => Assert.Equal(SecurityType.Esp, l.Profile.SecurityType));
+    }
+
     [Theory]
     [Trait("Row", "S104")]
     [InlineData(0, 5, 0, 0xB8)]
@@ -227,6 +239,7 @@ public class PathDecisionTests
     }
 
     [Fact]
+    [Trait("Row", "S106")]
     public void Several_profiles_are_decided_one_by_one_in_the_order_of_their_numbers()
     {
         var instances = new[] { Vpn("192.168.60.0/24", number: 9), Vpn("192.168.50.0/24", number: 2), Vpn("172.16.0.0/12", number: 4) };

@@ -34,6 +34,11 @@ public class RegistrationTests
     [Trait("Row", "NV-C10")]
     [Trait("Row", "NV-C11")]
     [Trait("Row", "NV-C16")]
+    [Trait("Row", "S101")]
+    [Trait("Row", "S102")]
+    [Trait("Row", "S103")]
+    [Trait("Row", "S109")]
+    [Trait("Row", "R48")]
     public void A_static_path_is_handed_out_leg_by_leg_and_cached_everywhere()
     {
         _f.Directory.Vpns.Add(_f.Static());
@@ -65,6 +70,7 @@ public class RegistrationTests
     [Trait("Row", "NV4.10")]
     [Trait("Row", "NV-C2")]
     [Trait("Row", "NV-C19")]
+    [Trait("Row", "R8")]
     public void A_dynamic_path_gives_the_home_agent_the_gateways_copy_to_pass_on()
     {
         _f.Directory.Vpns.Add(AaaFixture.Dynamic());
@@ -79,6 +85,7 @@ public class RegistrationTests
     [Fact]
     [Trait("Row", "NV9.5")]
     [Trait("Row", "NV8.1")]
+    [Trait("Row", "S105")]
     public void Static_and_dynamic_profiles_of_one_user_go_together()
     {
         _f.Directory.Vpns.AddRange([_f.Static(), AaaFixture.Dynamic(2), AaaFixture.Dynamic(3, "192.168.60.9/32") with { Trigger = ProfileTrigger.FirstPacket }]);

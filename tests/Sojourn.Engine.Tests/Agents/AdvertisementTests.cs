@@ -29,7 +29,7 @@ public sealed class AdvertisementTests
     }
 
     [Fact]
-    [Trait("Row", "NV1.4")]
+    [Trait("Row", "M1")]
     public void They_come_within_the_interval_and_never_in_step()
     {
         var h = new ForeignAgentHarness();
@@ -50,7 +50,7 @@ public sealed class AdvertisementTests
     }
 
     [Fact]
-    [Trait("Row", "NV1.4")]
+    [Trait("Row", "M1")]
     public void After_65535_the_number_goes_on_with_256_so_that_nobody_takes_it_for_a_restart()
     {
         var h = new ForeignAgentHarness(o => o with { Access = [o.Access[0] with { AdvertisementInterval = TimeSpan.FromMilliseconds(1) }] });
@@ -62,7 +62,7 @@ public sealed class AdvertisementTests
     }
 
     [Fact]
-    [Trait("Row", "NV1.4")]
+    [Trait("Row", "M1")]
     public void A_solicitation_is_answered_to_its_sender_and_a_flood_of_them_is_not()
     {
         var h = new ForeignAgentHarness();
@@ -81,7 +81,6 @@ public sealed class AdvertisementTests
     }
 
     [Fact]
-    [Trait("Row", "NV1.4")]
     public void Damaged_solicitations_are_counted()
     {
         var h = new ForeignAgentHarness();

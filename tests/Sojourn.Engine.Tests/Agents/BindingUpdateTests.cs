@@ -116,6 +116,7 @@ public sealed class BindingUpdateTests
     [Fact]
     [Trait("Row", "NV7.14")]
     [Trait("Row", "NV-A15")]
+    [Trait("Row", "NV-C25")]
     public void A_request_of_a_gateway_in_the_cache_brings_an_update_with_what_is_left()
     {
         Bound(Direct());
@@ -175,8 +176,7 @@ public sealed class BindingUpdateTests
     }).ToArray());
 
     [Fact]
-    [Trait("Row", "NV9.9")]
-    [Trait("Row", "NV-A29")]
+    [Trait("Row", "NV9.8")]
     public void A_removal_is_not_repeated_once_the_user_is_back()
     {
         _h.Exchange(_h.Har(_h.Request(), [Direct()]), seconds: 3.5);
@@ -208,7 +208,6 @@ public sealed class BindingUpdateTests
 
     [Fact]
     [Trait("Row", "NV9.8")]
-    [Trait("Row", "NV7.14")]
     public void A_refresh_is_not_repeated_once_the_user_has_left()
     {
         var haa = _h.Exchange(_h.Har(_h.Request(), [Direct()]));

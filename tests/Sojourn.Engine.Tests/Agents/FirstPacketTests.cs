@@ -33,6 +33,7 @@ public sealed class FirstPacketTests
     [Trait("Row", "NV8.4")]
     [Trait("Row", "NV-A16")]
     [Trait("Row", "NV-C5")]
+    [Trait("Row", "R35")]
     public void The_correspondents_first_packet_brings_one_update_and_then_both_ends_of_the_direct_path()
     {
         var f = Waiting();

@@ -19,6 +19,8 @@ public sealed class FirstRegistrationTests
     [Trait("Row", "NV-C16")]
     [Trait("Row", "S210")]
     [Trait("Row", "S217")]
+    [Trait("Row", "S211")]
+    [Trait("Row", "R21")]
     public void A_login_is_eight_messages_and_the_company_gateway_hears_none()
     {
         var f = new AgentFixture().WithCompany().Register();
@@ -34,6 +36,10 @@ public sealed class FirstRegistrationTests
     [Trait("Row", "NV1.12")]
     [Trait("Row", "S202")]
     [Trait("Row", "S233")]
+    [Trait("Row", "NV-C12")]
+    [Trait("Row", "NV-C13")]
+    [Trait("Row", "NV-C15")]
+    [Trait("Row", "R30")]
     public void When_the_reply_leaves_the_agent_both_directions_stand_at_both_ends()
     {
         var f = new AgentFixture().WithCompany();
@@ -65,6 +71,8 @@ public sealed class FirstRegistrationTests
     [Trait("Row", "NV1.6")]
     [Trait("Row", "NV1.11")]
     [Trait("Row", "S208")]
+    [Trait("Row", "S114")]
+    [Trait("Row", "NV-C9")]
     public void Each_cache_holds_the_profiles_of_its_own_legs()
     {
         var f = new AgentFixture().WithCompany().Register();
@@ -82,6 +90,7 @@ public sealed class FirstRegistrationTests
     [Trait("Row", "NV-A19")]
     [Trait("Row", "S227")]
     [Trait("Row", "S228")]
+    [Trait("Row", "R21")]
     public void The_home_agent_joins_the_users_leg_to_the_company_leg()
     {
         var f = new AgentFixture().WithCompany().Register();
@@ -112,6 +121,7 @@ public sealed class FirstRegistrationTests
     [Trait("Row", "NV-A3")]
     [Trait("Row", "NV1.15")]
     [Trait("Row", "R45")]
+    [Trait("Row", "S105")]
     public void A_user_without_an_instance_registers_and_cannot_reach_the_company()
     {
         var f = new AgentFixture().WithCompany(Bob).Register();
@@ -128,6 +138,9 @@ public sealed class FirstRegistrationTests
     [Trait("Row", "NV4.9")]
     [Trait("Row", "S215")]
     [Trait("Row", "R11")]
+    [Trait("Row", "S211")]
+    [Trait("Row", "S218")]
+    [Trait("Row", "R10")]
     public void With_a_dynamic_gateway_the_update_goes_to_the_correspondent_and_the_answer_waits_for_its_acknowledgement()
     {
         var f = new AgentFixture().WithPartner().Register();
@@ -173,6 +186,7 @@ public sealed class FirstRegistrationTests
     [Trait("Row", "NV-A22")]
     [Trait("Row", "S232")]
     [Trait("Row", "S234")]
+    [Trait("Row", "R24")]
     public void Shared_profiles_of_two_users_use_one_association_and_one_leaving_does_not_touch_the_other()
     {
         var f = new AgentFixture().WithCompany(userSpecific: false).WithCompany(Bob, userSpecific: false, number: 2).Register().Register(node: "bob");
@@ -208,6 +222,8 @@ public sealed class FirstRegistrationTests
     [Trait("Row", "NV9.3")]
     [Trait("Row", "NV-A23")]
     [Trait("Row", "S229")]
+    [Trait("Row", "NV-C14")]
+    [Trait("Row", "G2")]
     public void Each_security_type_becomes_a_leg_of_that_type(SecurityType security, IpsecAlgorithm algorithm)
     {
         var f = new AgentFixture();
@@ -236,6 +252,8 @@ public sealed class FirstRegistrationTests
     [Trait("Row", "S224")]
     [Trait("Row", "S225")]
     [Trait("Row", "R41")]
+    [Trait("Row", "NV-C9")]
+    [Trait("Row", "G2")]
     public void Classes_of_the_database_become_marks_at_the_end_that_sends()
     {
         var f = new AgentFixture().WithCompany().Register();
@@ -278,6 +296,7 @@ public sealed class FirstRegistrationTests
 
     [Fact]
     [Trait("Row", "NV-A34")]
+    [Trait("Row", "G1")]
     public void The_mobile_node_is_told_of_an_address_and_a_router_and_of_nothing_else()
     {
         var f = new AgentFixture().WithCompany().Register();

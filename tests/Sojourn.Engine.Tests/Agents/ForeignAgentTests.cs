@@ -86,7 +86,6 @@ public sealed class ForeignAgentTests
 
     [Fact]
     [Trait("Row", "NV1.5")]
-    [Trait("Row", "S109")]
     public void The_AMR_holds_the_request_octet_by_octet_and_says_where_its_proof_lies()
     {
         var request = _h.Bare(lifetime: 300).With(new NaiExtension(AgentFixture.Alice)).With(ProjectExtensions.PreviousForeignAgent(ProjectExtensions.DefaultEnterprise, AgentFixture.Fa2))
@@ -110,6 +109,7 @@ public sealed class ForeignAgentTests
 
     [Fact]
     [Trait("Row", "NV1.13")]
+    [Trait("Row", "S206")]
     public void The_reply_goes_to_the_nodes_link_address_with_the_home_agents_part_untouched()
     {
         _h.Admitted();
@@ -286,7 +286,7 @@ public sealed class ForeignAgentTests
     }
 
     [Fact]
-    [Trait("Row", "NV9.6")]
+    [Trait("Row", "NV9.7")]
     public void A_visitors_wrong_authenticator_is_refused_and_his_registration_stays()
     {
         _h.Admitted();
@@ -408,7 +408,6 @@ public sealed class ForeignAgentTests
     }
 
     [Fact]
-    [Trait("Row", "R12")]
     public void Garbage_and_strangers_datagrams_are_counted_and_nothing_else()
     {
         _h.Admitted();

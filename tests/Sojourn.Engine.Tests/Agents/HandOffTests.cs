@@ -28,6 +28,14 @@ public sealed class HandOffTests
     [Trait("Row", "NV-C23")]
     [Trait("Row", "R14")]
     [Trait("Row", "M3")]
+    [Trait("Row", "S219")]
+    [Trait("Row", "R13")]
+    [Trait("Row", "R17")]
+    [Trait("Row", "R28")]
+    [Trait("Row", "NV5.11")]
+    [Trait("Row", "NV5.12")]
+    [Trait("Row", "NV6.12")]
+    [Trait("Row", "NV6.13")]
     public void The_old_agent_sends_on_under_other_keys_before_the_node_has_its_reply(string agent)
     {
         var f = new AgentFixture().WithCompany().WithPartner().Register();

@@ -62,7 +62,7 @@ public sealed class HomeAgentTests
     }
 
     [Fact]
-    [Trait("Row", "NV-A27")]
+    [Trait("Row", "M1")]
     public void A_wrong_clock_is_told_in_the_high_half_of_the_Identification_and_the_low_half_is_the_requests()
     {
         var request = _h.Request(clock: TimeSpan.FromHours(-1));
@@ -75,6 +75,8 @@ public sealed class HomeAgentTests
     [Fact]
     [Trait("Row", "NV1.9")]
     [Trait("Row", "S209")]
+    [Trait("Row", "S206")]
+    [Trait("Row", "S207")]
     public void The_answer_holds_the_reply_for_the_node_signed_with_its_key_and_with_both_nonces_before_the_signature()
     {
         var haa = _h.Accepted(_h.Request(wantsKeys: true), Leg());
@@ -92,6 +94,7 @@ public sealed class HomeAgentTests
 
     [Fact]
     [Trait("Row", "NV1.9")]
+    [Trait("Row", "S216")]
     public void The_binding_is_saved_and_the_paths_stand_before_the_answer_leaves()
     {
         _h.Node.Effects.Clear();
@@ -250,7 +253,6 @@ public sealed class HomeAgentTests
     }
 
     [Fact]
-    [Trait("Row", "NV1.4")]
     public void The_pool_gives_each_user_his_own_address_again_and_strangers_addresses_last()
     {
         var h = new HomeAgentHarness(o => o with { Pool = (IPAddress.Parse("10.99.0.100"), IPAddress.Parse("10.99.0.101")) });
@@ -302,7 +304,6 @@ public sealed class HomeAgentTests
     [Theory]
     [InlineData("binding limit")]
     [InlineData("pending limit")]
-    [Trait("Row", "NV9.9")]
     public void Beyond_its_limits_the_agent_refuses_newcomers(string what)
     {
         var h = new HomeAgentHarness(o => what == "binding limit" ? o with { MaximumBindings = 1 } : o with { MaximumPending = 1 });
@@ -328,7 +329,6 @@ public sealed class HomeAgentTests
     }
 
     [Fact]
-    [Trait("Row", "R12")]
     public void Garbage_changes_nothing()
     {
         var haa = _h.Accepted(_h.Request(), Leg());

@@ -14,6 +14,7 @@ public sealed class LifetimeTests
     [Trait("Row", "NV-A26")]
     [Trait("Row", "S213")]
     [Trait("Row", "R42")]
+    [Trait("Row", "R44")]
     public void A_renewal_goes_straight_to_the_home_agent_and_touches_no_path()
     {
         var f = new AgentFixture().WithCompany().WithPartner().Register();
@@ -158,6 +159,7 @@ public sealed class LifetimeTests
     [Trait("Row", "NV7.13")]
     [Trait("Row", "NV7.14")]
     [Trait("Row", "NV-A15")]
+    [Trait("Row", "NV-C25")]
     public void The_gateway_asks_before_its_binding_ends_and_the_home_agent_renews_what_still_counts()
     {
         // It grants less than the home agent asks for, so that it runs low before the node renews.

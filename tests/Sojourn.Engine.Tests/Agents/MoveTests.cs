@@ -39,6 +39,7 @@ public sealed class MoveTests
     [Trait("Row", "M10")]
     [Trait("Row", "NV2.4")]
     [Trait("Row", "R33")]
+    [Trait("Row", "S220")]
     public void Before_the_home_agents_reply_the_new_agent_can_receive_and_sends_nothing()
     {
         var f = new AgentFixture().WithCompany().Register();
@@ -57,6 +58,8 @@ public sealed class MoveTests
         };
         f.Register("fa2");
         Assert.Equal(1, seen);
+        f.AssertRegistered("fa2");
+        f.AssertLeg("fa2", "ha", 1, AliceHome);
     }
 
     [Fact]
@@ -169,6 +172,7 @@ public sealed class MoveTests
     [Trait("Row", "NV9.11")]
     [Trait("Row", "NV-A31")]
     [Trait("Row", "M3")]
+    [Trait("Row", "G3")]
     public void Ten_moves_to_and_fro_end_where_the_node_is_and_never_repeat_a_key()
     {
         var f = new AgentFixture().WithCompany().WithPartner().Register();
@@ -251,6 +255,11 @@ public sealed class MoveTests
     [Trait("Row", "NV7.10")]
     [Trait("Row", "NV7.14")]
     [Trait("Row", "NV7.15")]
+    [Trait("Row", "NV7.7")]
+    [Trait("Row", "NV7.8")]
+    [Trait("Row", "NV7.11")]
+    [Trait("Row", "NV-C25")]
+    [Trait("Row", "R37")]
     public void A_changed_correspondent_moves_the_path_and_the_former_gateway_is_left_to_expire()
     {
         var f = new AgentFixture().WithPartner().Register();
@@ -259,8 +268,11 @@ public sealed class MoveTests
         f.Net.Arrows.Clear();
         f.Net.Input("alice", new RequestServiceUpdate());
         f.Net.Run(TimeSpan.FromSeconds(3));
+        f.AssertRegistered("fa1");
         f.AssertLeg("fa1", "pcn2", 3, AliceHome);
-        Assert.Contains("ha > pcn2 BU", f.Net.Arrows);
+        Assert.Equal(
+            ["alice > fa1 RRQ", "fa1 > aaaf AMR", "aaaf > aaah AMR", "aaah > ha HAR", "ha > pcn2 BU", "pcn2 > ha BA", "ha > aaah HAA", "aaah > aaaf AMA", "aaaf > fa1 AMA", "fa1 > alice RRP"],
+            f.Net.Arrows.Take(10));
         Assert.DoesNotContain(f.Net.Arrows, a => a.StartsWith("ha > pcn BU", StringComparison.Ordinal));
         Assert.DoesNotContain(f.Net["fa1"].UserPaths, p => p.RemoteGateway.Equals(Pcn));
         f.Net.Run(TimeSpan.FromSeconds(700));

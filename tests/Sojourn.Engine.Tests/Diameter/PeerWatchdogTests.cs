@@ -4,7 +4,7 @@ using Xunit;
 namespace Sojourn.Engine.Tests.Diameter;
 
 /// <summary>The state table of RFC 3539 section 3.4.1, seen through one node whose other end is played by hand.</summary>
-[Trait("Row", "7.2")]
+[Trait("Row", "M1")]
 public class PeerWatchdogTests
 {
     [Fact]

@@ -5,7 +5,7 @@ using static Sojourn.Engine.Tests.Diameter.DiameterNodes;
 
 namespace Sojourn.Engine.Tests.Diameter;
 
-[Trait("Row", "7.2")]
+[Trait("Row", "M1")]
 public class RequestTests
 {
     [Fact]

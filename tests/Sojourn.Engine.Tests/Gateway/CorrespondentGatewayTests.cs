@@ -13,6 +13,9 @@ public class CorrespondentGatewayTests
     [Fact]
     [Trait("Row", "NV4.7")]
     [Trait("Row", "NV4.8")]
+    [Trait("Row", "S218")]
+    [Trait("Row", "S219")]
+    [Trait("Row", "NV-C9")]
     public void An_update_for_a_correspondent_makes_the_path_then_is_saved_then_acknowledged()
     {
         var gateway = new GatewayHarness();
@@ -82,6 +85,8 @@ public class CorrespondentGatewayTests
     [Trait("Row", "NV7.13")]
     [Trait("Row", "NV7.15")]
     [Trait("Row", "NV-A15")]
+    [Trait("Row", "NV-C25")]
+    [Trait("Row", "R36")]
     public void One_request_goes_out_at_a_fifth_of_the_lifetime_and_without_an_update_everything_goes()
     {
         var gateway = new GatewayHarness();
@@ -273,7 +278,7 @@ public class CorrespondentGatewayTests
     };
 
     [Theory, MemberData(nameof(Misfits))]
-    [Trait("Row", "7.4 M9")]
+    [Trait("Row", "M9")]
     public void An_authentic_update_that_does_not_fit_is_refused_with_its_status_and_changes_nothing(string misfit, BindingStatus status, string counter)
     {
         var gateway = new GatewayHarness();
@@ -324,7 +329,7 @@ public class CorrespondentGatewayTests
     }
 
     [Fact]
-    [Trait("Row", "7.4 M9")]
+    [Trait("Row", "M9")]
     public void A_lifetime_above_the_limit_is_cut_and_the_answer_says_so()
     {
         var gateway = new GatewayHarness(o => o with { LongestLifetime = TimeSpan.FromSeconds(300) });
@@ -333,7 +338,7 @@ public class CorrespondentGatewayTests
     }
 
     [Fact]
-    [Trait("Row", "7.4 M9")]
+    [Trait("Row", "M9")]
     public void A_home_agent_above_its_rate_is_told_so_and_forgeries_do_not_use_up_its_share()
     {
         var gateway = new GatewayHarness(o => o with { UpdatesPerSecond = 1, UpdateBurst = 3 });
@@ -365,7 +370,7 @@ public class CorrespondentGatewayTests
     }
 
     [Fact]
-    [Trait("Row", "NV-C25")]
+    [Trait("Row", "NV7.12")]
     public void Bindings_survive_a_restart_with_their_paths_their_deadlines_and_their_replay_guard()
     {
         var first = new GatewayHarness();
@@ -503,7 +508,7 @@ public class CorrespondentGatewayTests
     }
 
     [Fact]
-    [Trait("Row", "7.4 M14")]
+    [Trait("Row", "M14")]
     public void No_event_shows_a_key()
     {
         var gateway = new GatewayHarness();

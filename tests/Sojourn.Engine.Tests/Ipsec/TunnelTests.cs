@@ -29,6 +29,7 @@ public class TunnelTests
     [Theory]
     [MemberData(nameof(Suites))]
     [Trait("Row", "NV9.3")]
+    [Trait("Row", "M7")]
     public void Any_packet_that_fits_arrives_as_it_left(SecurityType type, IpsecAlgorithm algorithm)
     {
         var shape = Gen.Choose(0, 15).Zip(Gen.Choose(0, 1350)).Zip(Gen.Choose(0, 255));

@@ -24,7 +24,7 @@ public class AuthenticationTests
     }
 
     [Fact]
-    [Trait("Row", "7.4 M6")]
+    [Trait("Row", "M6")]
     public void Only_sha_256_is_allowed_without_the_legacy_switch_and_prefix_suffix_md5_never()
     {
         Assert.True(AuthenticationAlgorithm.HmacSha256.Allows(false));
@@ -56,7 +56,7 @@ public class AuthenticationTests
     }
 
     [Fact]
-    [Trait("Row", "7.1")]
+    [Trait("Row", "M1")]
     public void Mn_aaa_covers_the_challenge_before_it_and_is_checked_by_its_numbers()
     {
         var request = Request().With(new ChallengeExtension(new byte[] { 1, 2, 3, 4 })).Sign(AuthenticationKind.MobileAaa, new MobilityAssociation(4096, Key));
@@ -90,7 +90,7 @@ public class AuthenticationTests
     }
 
     [Fact]
-    [Trait("Row", "7.1")]
+    [Trait("Row", "M1")]
     public void Keys_from_aaa_are_the_hmac_of_nonce_home_address_and_nai()
     {
         var nonce = Enumerable.Range(50, 32).Select(i => (byte)i).ToArray();
@@ -102,7 +102,7 @@ public class AuthenticationTests
     }
 
     [Fact]
-    [Trait("Row", "7.1")]
+    [Trait("Row", "M1")]
     public void Identification_is_an_ntp_timestamp()
     {
         Assert.Equal(0x83AA7E80_00000000UL, Identification.FromTime(DateTimeOffset.UnixEpoch));
@@ -136,7 +136,7 @@ public class AuthenticationTests
     }
 
     [Fact]
-    [Trait("Row", "7.4 M8")]
+    [Trait("Row", "M8")]
     public void A_receiver_takes_seven_seconds_either_way_and_nothing_twice()
     {
         var guard = default(IdentificationGuard);
@@ -157,7 +157,7 @@ public class AuthenticationTests
     [Theory]
     [InlineData(-3600)]
     [InlineData(3600)]
-    [Trait("Row", "7.1")]
+    [Trait("Row", "M1")]
     public void A_sender_with_a_wrong_clock_is_in_tolerance_after_one_refusal(int seconds)
     {
         var source = new IdentificationSource(new SeededRandom(2));
@@ -211,7 +211,7 @@ public class AuthenticationTests
     }
 
     [Fact]
-    [Trait("Row", "7.4 M8")]
+    [Trait("Row", "M8")]
     public void A_binding_message_must_end_with_its_authentication()
     {
         var association = new BindingAssociation(AuthenticationKind.ForeignForeign, 300, Key);

@@ -38,6 +38,7 @@ public class MobileNodeTests
 
     [Fact]
     [Trait("Row", "NV-A34")]
+    [Trait("Row", "G1")]
     public void Through_registration_move_and_end_a_node_asks_for_no_path_and_no_socket_but_434()
     {
         var mn = new MobileNodeHarness();
@@ -77,7 +78,7 @@ public class MobileNodeTests
 
     // MN --RRQ--x, 1 s, MN --RRQ--x, 2 s, MN --RRQ--x, 4 s ...
     [Fact]
-    [Trait("Row", "7.1")]
+    [Trait("Row", "M1")]
     public void Unanswered_requests_are_repeated_with_growing_pauses_and_new_identifications()
     {
         var mn = new MobileNodeHarness();
@@ -136,7 +137,7 @@ public class MobileNodeTests
 
     [Fact]
     [Trait("Row", "NV2.1")]
-    [Trait("Row", "7.4 M12")]
+    [Trait("Row", "M12")]
     public void After_a_move_the_request_names_the_previous_agent_inside_what_the_authenticators_cover()
     {
         var mn = new MobileNodeHarness();
@@ -163,7 +164,7 @@ public class MobileNodeTests
 
     [Fact]
     [Trait("Row", "NV7.2")]
-    [Trait("Row", "7.4 M12")]
+    [Trait("Row", "M12")]
     public void A_service_update_goes_out_at_once_covered_and_only_until_it_is_answered()
     {
         var mn = new MobileNodeHarness();
@@ -213,7 +214,7 @@ public class MobileNodeTests
     [Theory]
     [InlineData(-4000)]
     [InlineData(4000)]
-    [Trait("Row", "7.1")]
+    [Trait("Row", "M1")]
     public void Code_133_moves_the_clock_of_the_node(int seconds)
     {
         var mn = new MobileNodeHarness();
@@ -248,7 +249,7 @@ public class MobileNodeTests
     [InlineData(RegistrationReplyCode.ForeignUnknownChallenge)]
     [InlineData(RegistrationReplyCode.ForeignMissingChallenge)]
     [InlineData(RegistrationReplyCode.ForeignStaleChallenge)]
-    [Trait("Row", "7.1")]
+    [Trait("Row", "M1")]
     public void A_refused_challenge_is_replaced_by_the_one_in_the_reply(RegistrationReplyCode code)
     {
         var mn = new MobileNodeHarness();
@@ -357,7 +358,7 @@ public class MobileNodeTests
     }
 
     [Fact]
-    [Trait("Row", "7.4 M6")]
+    [Trait("Row", "M6")]
     public void A_nonce_for_a_legacy_algorithm_is_refused_without_the_switch()
     {
         var mn = new MobileNodeHarness();
@@ -492,7 +493,7 @@ public class MobileNodeTests
     [InlineData(500, 3, true)]
     [InlineData(0xFFFF, 256, false)]
     [InlineData(7, 8, false)]
-    [Trait("Row", "7.1")]
+    [Trait("Row", "M1")]
     public void Sequence_numbers_tell_a_restart_from_a_roll(ushort before, ushort after, bool registersAgain)
     {
         var mn = new MobileNodeHarness();
@@ -661,7 +662,7 @@ public class MobileNodeTests
     }
 
     [Fact]
-    [Trait("Row", "7.4 M14")]
+    [Trait("Row", "M14")]
     public void No_event_shows_a_key()
     {
         var mn = new MobileNodeHarness();

@@ -20,6 +20,8 @@ public sealed class VpnControlTests
     [Trait("Row", "S231")]
     [Trait("Row", "S233")]
     [Trait("Row", "NV1.12")]
+    [Trait("Row", "R30")]
+    [Trait("Row", "NV-C14")]
     public void A_profile_becomes_one_path_with_both_directions_and_the_peer_derives_the_same_keys()
     {
         var (atFa, _) = Installed(GatewayRole.ForeignAgent, Fa, FaHa());
@@ -45,6 +47,41 @@ public sealed class VpnControlTests
         Assert.Equal(46, Assert.Single(Installed(GatewayRole.ForeignAgent, Fa, FaHa() with { UpTos = 0xB8, DownTos = 0x28 }).Control.Paths).MarkDscp!.Value);
         Assert.Equal(10, Assert.Single(Installed(GatewayRole.HomeAgent, Ha, (FaHa() with { UpTos = 0xB8, DownTos = 0x28 }).Mirror()).Control.Paths).MarkDscp!.Value);
         Assert.Null(Assert.Single(Installed(GatewayRole.ForeignAgent, Fa, FaHa()).Control.Paths).MarkDscp);
+    }
+
+    [Fact]
+    [Trait("Row", "S221")]
+    [Trait("Row", "S222")]
+    [Trait("Row", "S223")]
+    [Trait("Row", "S235")]
+    public void Mark_and_tunnel_of_a_profile_change_together_and_a_class_that_goes_takes_its_mark_along()
+    {
+        var (control, effects) = Installed(GatewayRole.ForeignAgent, Fa, FaHa() with { UpTos = 0xB8 });
+        var set = Assert.Single(Assert.IsType<ChangePaths>(Assert.Single(effects.Effects)).Install);
+        Assert.Equal(((byte?)46, Ha), (set.MarkDscp, set.Outbound!.Destination));
+
+        effects.Clear();
+        Assert.Null(control.Set(Session("s", Home, FaHa()), T0, effects));
+        var replaced = Assert.IsType<ChangePaths>(Assert.Single(effects.Effects));
+        Assert.Empty(replaced.Remove);
+        Assert.Equal((set.Id, (byte?)null, set.Outbound), (Assert.Single(replaced.Install).Id, replaced.Install[0].MarkDscp, replaced.Install[0].Outbound));
+        Assert.Null(Assert.Single(control.Paths).MarkDscp);
+    }
+
+    [Fact]
+    [Trait("Row", "R47")]
+    public void The_key_of_AH_is_derived_from_the_profiles_root_and_is_not_the_key_of_ESP()
+    {
+        var authenticated = FaHa() with { SecurityType = SecurityType.Ah, Algorithm = IpsecAlgorithm.HmacSha256 };
+        var ah = Assert.Single(Installed(GatewayRole.ForeignAgent, Fa, authenticated).Control.Paths).Outbound!.Keys;
+        var peer = Assert.Single(Installed(GatewayRole.HomeAgent, Ha, authenticated.Mirror()).Control.Paths).Inbound!.Keys;
+        var esp = Assert.Single(Installed(GatewayRole.ForeignAgent, Fa, authenticated with { SecurityType = SecurityType.Esp }).Control.Paths).Outbound!.Keys;
+        var otherRoot = Assert.Single(Installed(GatewayRole.ForeignAgent, Fa, authenticated with { Keying = new ProfileKeying.Derived(Secret(2, 32), 1) }).Control.Paths).Outbound!.Keys;
+        Assert.Equal((0, 32), (ah.Encryption.Length, ah.Authentication.Length));
+        Assert.Equal(ah, peer);
+        Assert.NotEqual(ah.Authentication, esp.Authentication);
+        Assert.NotEqual(ah.Authentication, otherRoot.Authentication);
+        Assert.NotEqual(Secret(1, 32), ah.Authentication);
     }
 
     [Fact]
@@ -137,6 +174,7 @@ public sealed class VpnControlTests
     [Fact]
     [Trait("Row", "NV9.6")]
     [Trait("Row", "NV-A26")]
+    [Trait("Row", "R25")]
     public void Setting_the_same_again_does_nothing()
     {
         var (control, effects) = Installed(GatewayRole.ForeignAgent, Fa, FaHa());
@@ -246,6 +284,7 @@ public sealed class VpnControlTests
 
     [Fact]
     [Trait("Row", "M10")]
+    [Trait("Row", "S220")]
     public void Before_the_home_agents_reply_nothing_goes_out()
     {
         var control = new VpnControl(Options(GatewayRole.ForeignAgent, Fa));

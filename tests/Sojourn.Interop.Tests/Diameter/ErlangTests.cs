@@ -30,7 +30,7 @@ public class ErlangTests
     }
 
     [ErlangFact]
-    [Trait("Row", "7.2")]
+    [Trait("Row", "M1")]
     public async Task Erlang_as_home_server_understands_our_amr_and_we_its_ama()
     {
         using var credentials = new Credentials();
@@ -100,7 +100,7 @@ public class ErlangTests
     }
 
     [ErlangFact]
-    [Trait("Row", "7.2")]
+    [Trait("Row", "M1")]
     public async Task A_peer_without_vpn_support_refuses_our_avps_instead_of_ignoring_them()
     {
         using var credentials = new Credentials();
@@ -120,7 +120,7 @@ public class ErlangTests
     }
 
     [ErlangFact]
-    [Trait("Row", "7.2")]
+    [Trait("Row", "M1")]
     public async Task Erlang_as_client_gets_answers_from_our_server()
     {
         using var credentials = new Credentials();

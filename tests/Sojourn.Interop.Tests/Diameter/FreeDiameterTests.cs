@@ -18,7 +18,7 @@ public class FreeDiameterTests
     private static readonly VpnAvpKeys Vpn = VpnAvpKeys.Default;
 
     [PackagedFact("freediameterd and freediameter-extensions", Daemon, AccessList)]
-    [Trait("Row", "7.2")]
+    [Trait("Row", "M1")]
     public async Task Amr_and_ama_with_vpn_avps_cross_a_freediameter_relay_over_tls()
     {
         using var credentials = new Credentials();

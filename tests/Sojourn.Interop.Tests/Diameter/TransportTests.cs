@@ -16,6 +16,8 @@ public class TransportTests
 
     [Fact]
     [Trait("Row", "M2")]
+    [Trait("Row", "S100")]
+    [Trait("Row", "S205")]
     public async Task Two_nodes_meet_over_tls()
     {
         using var credentials = new Credentials();

@@ -5,7 +5,7 @@ using Xunit;
 
 namespace Sojourn.Wire.Tests.Diameter;
 
-[Trait("Row", "7.2")]
+[Trait("Row", "M1")]
 public class DiameterDictionaryTests
 {
     private const string WiresharkFolder = "/usr/share/wireshark/diameter";

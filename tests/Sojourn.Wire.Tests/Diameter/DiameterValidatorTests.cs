@@ -4,7 +4,7 @@ using Xunit;
 
 namespace Sojourn.Wire.Tests.Diameter;
 
-[Trait("Row", "7.2")]
+[Trait("Row", "M1")]
 public class DiameterValidatorTests
 {
     private static readonly DiameterDictionary Dictionary = DiameterDictionary.Default;

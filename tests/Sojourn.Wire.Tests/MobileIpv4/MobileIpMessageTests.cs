@@ -11,7 +11,7 @@ public class MobileIpMessageTests
     public static TheoryData<string> AdvertisementNames => new(MobileIpSamples.Advertisements.Keys);
 
     [Theory, MemberData(nameof(MessageNames))]
-    [Trait("Row", "7.1")]
+    [Trait("Row", "M1")]
     public void A_message_is_taken_apart(string name)
     {
         var (hex, expected) = MobileIpSamples.Messages[name];
@@ -20,7 +20,7 @@ public class MobileIpMessageTests
     }
 
     [Theory, MemberData(nameof(MessageNames))]
-    [Trait("Row", "7.1")]
+    [Trait("Row", "M1")]
     public void A_message_is_built(string name)
     {
         var (hex, message) = MobileIpSamples.Messages[name];
@@ -102,7 +102,7 @@ public class MobileIpMessageTests
     }
 
     [Fact]
-    [Trait("Row", "7.1")]
+    [Trait("Row", "M1")]
     public void Any_sequence_of_extensions_survives_a_round_trip()
     {
         var pool = MobileIpSamples.Messages.Values.SelectMany(sample => sample.Message.Extensions).ToArray();
@@ -155,7 +155,7 @@ public class MobileIpMessageTests
     }
 
     [Fact]
-    [Trait("Row", "7.1")]
+    [Trait("Row", "M1")]
     public void An_unknown_extension_below_128_obliges_to_drop_and_one_above_does_not()
     {
         var skippable = MobileIpSamples.Request(new UnknownExtension(200, OctetString.Empty), new ExperimentalExtension(true, 1, OctetString.Empty));
@@ -174,7 +174,7 @@ public class MobileIpMessageTests
     }
 
     [Fact]
-    [Trait("Row", "7.1")]
+    [Trait("Row", "M1")]
     public void Every_known_reply_code_has_a_name_and_an_origin_by_its_range()
     {
         Assert.Equal(Enum.GetValues<RegistrationReplyCode>().Order(), RegistrationReplyCodes.Known.Order());
@@ -187,7 +187,7 @@ public class MobileIpMessageTests
     }
 
     [Fact]
-    [Trait("Row", "7.4 M12")]
+    [Trait("Row", "M12")]
     public void Project_extensions_are_found_and_read()
     {
         var message = MobileIpSamples.Request(
@@ -214,7 +214,7 @@ public class MobileIpMessageTests
     }
 
     [Fact]
-    [Trait("Row", "7.1")]
+    [Trait("Row", "M1")]
     public void An_authenticator_covers_everything_up_to_its_own_spi()
     {
         byte[]? seen = null;
@@ -245,7 +245,7 @@ public class MobileIpMessageTests
     }
 
     [Theory, MemberData(nameof(AdvertisementNames))]
-    [Trait("Row", "7.1")]
+    [Trait("Row", "M1")]
     public void An_advertisement_is_taken_apart_and_built(string name)
     {
         var (hex, expected) = MobileIpSamples.Advertisements[name];
@@ -307,7 +307,7 @@ public class MobileIpMessageTests
     }
 
     [Fact]
-    [Trait("Row", "7.1")]
+    [Trait("Row", "M1")]
     public void A_solicitation_is_built_taken_apart_and_refused_when_cut()
     {
         var octets = new AgentSolicitation().ToArray();
@@ -321,7 +321,7 @@ public class MobileIpMessageTests
     }
 
     [Fact]
-    [Trait("Row", "7.1")]
+    [Trait("Row", "M1")]
     public void A_nat_keepalive_is_an_echo_request_and_its_answer_is_recognised()
     {
         var keepalive = NatKeepalive.Request(System.Net.IPAddress.Parse("10.1.0.7"), System.Net.IPAddress.Parse("192.0.2.1"), 0x1234, 9);

@@ -20,7 +20,7 @@ public class TsharkTests
     }
 
     [TsharkFact]
-    [Trait("Row", "7.1")]
+    [Trait("Row", "M1")]
     public void Tshark_finds_nothing_malformed_in_any_sample()
     {
         // tshark 4.0 takes 0, 40-43 and 127 for extensions with one octet of length and loses its way in them; it knows
@@ -43,7 +43,7 @@ public class TsharkTests
     }
 
     [TsharkFact]
-    [Trait("Row", "7.1")]
+    [Trait("Row", "M1")]
     public void Tshark_reads_the_values_of_a_registration()
     {
         var request = MobileIpSamples.Request(new NaiExtension("alice@h.org"), ProjectExtensions.ServiceUpdateRequest(32473))
@@ -57,7 +57,7 @@ public class TsharkTests
     }
 
     [TsharkFact]
-    [Trait("Row", "7.1")]
+    [Trait("Row", "M1")]
     public void Tshark_reads_the_values_of_an_agent_advertisement()
     {
         var rows = Dissect(
