@@ -63,22 +63,29 @@ public sealed class StateStore(Database database)
     }
 
     /// <summary>Sequence floors by association name; see <see cref="SaParameters.SequenceFloor"/>.</summary>
-    public ulong SequenceFloor(string association)
+    public IReadOnlyDictionary<string, ulong> SequenceFloors()
     {
         lock (database.Gate)
         {
-            return (ulong)database.Connection.ExecuteScalar<long>("SELECT floor FROM sequence_floor WHERE association = @association", new { association });
+            return database.Connection.Query<(string Association, long Floor)>("SELECT association, floor FROM sequence_floor")
+                .ToDictionary(row => row.Association, row => (ulong)row.Floor);
         }
     }
 
-    /// <summary>Commits a new floor; a lower one than stored is ignored, so that a late writer cannot turn a counter back.</summary>
-    public void RaiseSequenceFloor(string association, ulong floor)
+    /// <summary>
+    /// Commits new floors, and forgets those of associations that are gone, in one transaction. A lower floor than stored is
+    /// ignored, so that a late writer cannot turn a counter back.
+    /// </summary>
+    public void ChangeSequenceFloors(IReadOnlyCollection<KeyValuePair<string, ulong>> raised, IReadOnlyCollection<string> forgotten)
     {
         lock (database.Gate)
         {
+            using var transaction = database.Connection.BeginTransaction();
             database.Connection.Execute(
                 "INSERT INTO sequence_floor (association, floor) VALUES (@association, @floor) ON CONFLICT (association) DO UPDATE SET floor = max(floor, excluded.floor)",
-                new { association, floor = (long)floor });
+                raised.Select(row => new { association = row.Key, floor = (long)row.Value }), transaction);
+            database.Connection.Execute("DELETE FROM sequence_floor WHERE association = @association", forgotten.Select(association => new { association }), transaction);
+            transaction.Commit();
         }
     }
 

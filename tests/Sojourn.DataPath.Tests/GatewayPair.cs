@@ -23,7 +23,10 @@ internal sealed class GatewayPair : IDisposable
 
     private readonly TestNetwork _network = new();
 
-    public GatewayPair(PacketPathOptions? options = null, int coreMtu = 1500, bool forwarding = true)
+    private readonly PacketPathOptions _optionsA;
+
+    /// <param name="optionsB">Of the second gateway, when they are not the same.</param>
+    public GatewayPair(PacketPathOptions? options = null, PacketPathOptions? optionsB = null, int coreMtu = 1500, bool forwarding = true)
     {
         A = _network.Host("a");
         Ga = _network.Host("ga");
@@ -53,8 +56,9 @@ internal sealed class GatewayPair : IDisposable
             Sysctl.Write(forwarding ? "1" : "0", "ipv6", "conf", "all", "forwarding");
         });
         options ??= new PacketPathOptions();
-        PathA = Ga.Run(() => new UserPacketPath(options with { Signal = SignalsA.Enqueue }, SystemRandomSource.Instance));
-        PathB = Gb.Run(() => new UserPacketPath(options with { Signal = SignalsB.Enqueue }, SystemRandomSource.Instance));
+        _optionsA = options with { Signal = SignalsA.Enqueue };
+        PathA = Ga.Run(() => new UserPacketPath(_optionsA, SystemRandomSource.Instance));
+        PathB = Gb.Run(() => new UserPacketPath((optionsB ?? options) with { Signal = SignalsB.Enqueue }, SystemRandomSource.Instance));
     }
 
     public NetworkNamespace A { get; }
@@ -67,7 +71,7 @@ internal sealed class GatewayPair : IDisposable
 
     public NetworkNamespace B { get; }
 
-    public UserPacketPath PathA { get; }
+    public UserPacketPath PathA { get; private set; }
 
     public UserPacketPath PathB { get; }
 
@@ -128,6 +132,13 @@ internal sealed class GatewayPair : IDisposable
     }
 
     public static void Install(UserPacketPath at, params VpnPath[] paths) => Assert.Null(at.Change(paths, []).Refusal);
+
+    /// <summary>The first gateway's packet path ends and another begins; paths have to be installed again.</summary>
+    public void RestartA()
+    {
+        PathA.Dispose();
+        PathA = Ga.Run(() => new UserPacketPath(_optionsA, SystemRandomSource.Instance));
+    }
 
     public static long Counter(UserPacketPath path, string name) => path.Report().Counters.GetValueOrDefault(name);
 

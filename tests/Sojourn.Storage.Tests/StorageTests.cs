@@ -183,13 +183,12 @@ public sealed class StorageTests : IDisposable
         using (var database = Database.Open(DatabasePath))
         {
             var state = new StateStore(database);
-            state.RaiseSequenceFloor("ha-sgw", 5000);
-            state.RaiseSequenceFloor("ha-sgw", 10);
+            state.ChangeSequenceFloors([KeyValuePair.Create("ha-sgw", 5000UL), KeyValuePair.Create("out:left", 7UL)], []);
+            state.ChangeSequenceFloors([KeyValuePair.Create("ha-sgw", 10UL)], ["out:left", "unknown"]);
         }
 
         using var again = Database.Open(DatabasePath);
-        Assert.Equal(5000UL, new StateStore(again).SequenceFloor("ha-sgw"));
-        Assert.Equal(0UL, new StateStore(again).SequenceFloor("other"));
+        Assert.Equal(new Dictionary<string, ulong> { ["ha-sgw"] = 5000 }, new StateStore(again).SequenceFloors());
     }
 
     [Fact]

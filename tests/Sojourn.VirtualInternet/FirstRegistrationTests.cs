@@ -192,6 +192,54 @@ public sealed class FirstRegistrationTests
         }
     }
 
+    [Theory]
+    [Trait("Row", "M3")]
+    [InlineData("fa1", true)]
+    [InlineData("fa1", false)]
+    [InlineData("ha", true)]
+    [InlineData("ha", false)]
+    [InlineData("pcn", true)]
+    [InlineData("pcn", false)]
+    [InlineData("aaaf", true)]
+    [InlineData("aaah", true)]
+    [InlineData("sgw", true)]
+    public void After_a_crash_packets_flow_again_at_once_under_the_same_keys_and_without_a_login(string name, bool nodeSpeaksFirst)
+    {
+        var world = NewWorld(Static, Dynamic);
+        Login(world);
+        Assert.True(Pings(world, Static).Up.Returned && Pings(world, Dynamic).Down.Returned);
+        var before = Paths(world);
+        for (var crash = 0; crash < 3; crash++)
+        {
+            world.Network.Trace.Arrows.Clear();
+            world.Network.Crash(world.Network[name]);
+            world.Network.Run(0.1);
+            world.Network.Start(world.Network[name]);
+            world.Network.Replay(world.Network[name]);
+            world.Network.Run(0.1);
+            foreach (var vpn in new[] { Static, Dynamic })
+            {
+                Assert.Contains(Enumerable.Range(0, 6), _ => Ping(world, vpn, nodeSpeaksFirst).Returned);
+                Assert.True(Ping(world, vpn, nodeSpeaksFirst).Returned && Ping(world, vpn, !nodeSpeaksFirst).Returned);
+            }
+
+            Assert.Equal(before, Paths(world));
+            Assert.DoesNotContain(world.Network.Trace.Arrows, a => a.Contains("AMR", StringComparison.Ordinal) || a.Contains("HAR", StringComparison.Ordinal));
+        }
+
+        Assert.Empty(Quiescence.Check(world, new HashSet<User>()));
+    }
+
+    private static Ping Ping(World world, VpnInstance vpn, bool up)
+    {
+        var node = world.Network["alice"];
+        var ping = up
+            ? world.Network.PingFromMobile(node, World.CorrespondentOf(vpn), true)
+            : world.Network.PingFromCorrespondent(node, world.Users[0].HomeAddress!, World.CorrespondentOf(vpn), true);
+        world.Network.Run(0.3);
+        return ping;
+    }
+
     private static World NewWorld(params VpnInstance[] vpns) => new(1, [new User("alice", IPAddress.Parse("10.99.0.10"), vpns)], trace: true);
 
     private static List<string> Login(World world)

@@ -35,7 +35,7 @@ public sealed record PacketPathOptions
     /// <summary>Interval of NAT keepalives for paths with UDP encapsulation (RFC 3948 4); null = none.</summary>
     public TimeSpan? NatKeepalive { get; init; } = TimeSpan.FromSeconds(20);
 
-    /// <summary>Where counters of typed-in associations are kept; null = paths with <see cref="SaParameters.StaticKeys"/> are refused.</summary>
+    /// <summary>Where counters are kept over restarts; null = paths with <see cref="SaParameters.StaticKeys"/> are refused, and no other may outlive this packet path.</summary>
     public ISequenceStore? Sequences { get; init; }
 
     /// <summary>Takes what the path table noticed. Called from packet threads: it may only pass the signal on.</summary>
@@ -50,7 +50,7 @@ public sealed record PacketPathReport(IReadOnlyList<PathReport> Paths, IReadOnly
 internal sealed class PacketPathCounters
 {
     public long TunRead, TunWritten, OuterSent, OuterReceived, NoPath, Held, HeldDropped, HeldExpired, NoBuffer, SendFailed, SendTooLong, TunFailed,
-        HopLimit, NotStored, Early, EarlyOpened, UdpKeepalive, UdpNotEsp, Relayed, IcmpLearned, MeterDropped, QueueDropped;
+        HopLimit, Early, EarlyOpened, UdpKeepalive, UdpNotEsp, Relayed, IcmpLearned, MeterDropped, QueueDropped;
 
     public Dictionary<string, long> ToReport() => new(StringComparer.Ordinal)
     {
@@ -70,7 +70,6 @@ internal sealed class PacketPathCounters
         ["datapath.send_too_long"] = Interlocked.Read(ref SendTooLong),
         ["datapath.tun_failed"] = Interlocked.Read(ref TunFailed),
         ["datapath.hop_limit"] = Interlocked.Read(ref HopLimit),
-        ["datapath.sequence_not_stored"] = Interlocked.Read(ref NotStored),
         ["datapath.early"] = Interlocked.Read(ref Early),
         ["datapath.early_opened"] = Interlocked.Read(ref EarlyOpened),
         ["datapath.udp_keepalive"] = Interlocked.Read(ref UdpKeepalive),

@@ -183,6 +183,19 @@ public sealed unsafe partial class UserPacketPath
         {
             Interlocked.Increment(ref _counters.UdpNotEsp);
         }
+
+        if (result.MustAnnounce)
+        {
+            Announce(result.Path, scratch.Output, now);
+        }
+    }
+
+    private void Announce(PathHandle path, Span<byte> output, DateTimeOffset now)
+    {
+        foreach (var packet in _table.Announce(path, output, now).Packets(output))
+        {
+            SendOuter(packet);
+        }
     }
 
     private void Learn(IcmpOutcome outcome)

@@ -190,22 +190,11 @@ public sealed unsafe partial class UserPacketPath
     /// <summary>Protects and sends. Returns the octets of the outer packets.</summary>
     private int Transmit(PathHandle handle, ReadOnlySpan<byte> inner, PacketScratch scratch, DateTimeOffset now, bool relayed)
     {
-        if (handle.Path is { Outbound.StaticKeys: true } path && !_sequences!.MaySend(path))
-        {
-            Interlocked.Increment(ref _counters.NotStored);
-            return 0;
-        }
-
         var output = scratch.Output;
         var result = _table.Protect(handle, inner, output, now);
         switch (result.Verdict)
         {
             case OutboundVerdict.Send:
-                if (result.Path.Path is { Outbound.StaticKeys: true } used)
-                {
-                    _sequences!.Sent(used, result.Count);
-                }
-
                 foreach (var packet in result.Packets(output))
                 {
                     SendOuter(packet);

@@ -19,13 +19,15 @@ public sealed partial class UserPacketPath : IDisposable
 {
     private static readonly TimeSpan s_housekeeping = TimeSpan.FromMilliseconds(500);
 
+    /// <summary>Restored associations announced per housekeeping round: a gateway that comes back does not flood its peers.</summary>
+    private const int AnnouncementsPerRound = 1000;
+
     private readonly PacketPathOptions _options;
     private readonly NetworkNamespace _network = NetworkNamespace.Current();
     private readonly PathTable _table;
     private readonly NodeRouting _routing;
     private readonly TunDevice _tun;
     private readonly OuterSockets _outer;
-    private readonly SequenceReservations? _sequences;
     private readonly PacketPathCounters _counters = new();
     private readonly Lock _control = new();
     private readonly Dictionary<PathId, VpnPath> _paths = [];
@@ -43,8 +45,7 @@ public sealed partial class UserPacketPath : IDisposable
     public UserPacketPath(PacketPathOptions options, IRandomSource random)
     {
         _options = options;
-        _table = new PathTable(options.Table, random);
-        _sequences = options.Sequences is { } store ? new SequenceReservations(store) : null;
+        _table = new PathTable(options.Table with { Sequences = options.Sequences }, random);
         var now = Nanoseconds();
         _lastKeepalive = now;
         _scheduler = new DiffServScheduler<QueuedPacket>(options.DiffServ, now, packet =>
@@ -97,36 +98,30 @@ public sealed partial class UserPacketPath : IDisposable
         lock (_control)
         {
             ObjectDisposedException.ThrowIf(_disposed, this);
-            var prepared = new VpnPath[install.Count];
-            for (var i = 0; i < prepared.Length; i++)
+            if (_options.Sequences is null && install.FirstOrDefault(path => path.Outbound is { StaticKeys: true }) is { } unkept)
             {
-                if (install[i].Outbound is { StaticKeys: true } && _sequences is null)
-                {
-                    return new PathChangeResult(new PathRefusal(install[i].Id, PathRefusalReason.StaticKeyNotAllowed,
-                        "an association with typed-in keys needs a store for its counter", "M5"));
-                }
-
-                prepared[i] = _sequences?.Prepare(install[i]) ?? install[i];
+                return new PathChangeResult(new PathRefusal(unkept.Id, PathRefusalReason.StaticKeyNotAllowed,
+                    "an association with typed-in keys needs a store for its counter", "M5"));
             }
 
             var added = 0;
             PathChangeResult? result = null;
             try
             {
-                foreach (var path in prepared)
+                foreach (var path in install)
                 {
                     Lead(path);
                     added++;
                 }
 
-                OpenUdpPorts(prepared);
-                result = _table.Change(prepared, remove, DateTimeOffset.UtcNow);
+                OpenUdpPorts(install);
+                result = _table.Change(install, remove, DateTimeOffset.UtcNow);
             }
             finally
             {
                 if (result is not { IsDone: true })
                 {
-                    foreach (var path in prepared.AsSpan(0, added))
+                    foreach (var path in install.Take(added))
                     {
                         LeadNoMore(path);
                     }
@@ -135,7 +130,7 @@ public sealed partial class UserPacketPath : IDisposable
 
             if (result.IsDone)
             {
-                foreach (var path in prepared)
+                foreach (var path in install)
                 {
                     Forget(path.Id);
                     _paths.Add(path.Id, path);
@@ -156,6 +151,16 @@ public sealed partial class UserPacketPath : IDisposable
 
             DeliverSignals();
             return result;
+        }
+    }
+
+    /// <summary>Stores the first sequence numbers of several changes to come in one transaction.</summary>
+    /// <exception cref="IOException">Nothing was stored; each change will try by itself.</exception>
+    public void Reserve(IEnumerable<VpnPath> paths)
+    {
+        lock (_control)
+        {
+            _table.Reserve(paths);
         }
     }
 
@@ -289,7 +294,7 @@ public sealed partial class UserPacketPath : IDisposable
         _wakeOutbound.Set();
     }
 
-    private void OpenUdpPorts(VpnPath[] paths)
+    private void OpenUdpPorts(IReadOnlyList<VpnPath> paths)
     {
         var opened = false;
         foreach (var path in paths)
@@ -324,8 +329,22 @@ public sealed partial class UserPacketPath : IDisposable
                 }
             }
 
-            _table.CheckLifetimes(DateTimeOffset.UtcNow);
+            try
+            {
+                _table.CheckLifetimes(DateTimeOffset.UtcNow);
+            }
+            catch (IOException)
+            {
+                // Counters of associations that are gone stay stored until the disk takes the change.
+            }
+
             ExpireHeld();
+            Span<byte> dummy = stackalloc byte[PathTable.MaximumOverhead];
+            for (var sent = 0; sent < AnnouncementsPerRound && _table.TryTakeAnnouncement(out var restored); sent++)
+            {
+                Announce(restored, dummy, DateTimeOffset.UtcNow);
+            }
+
             if (_options.NatKeepalive is { } interval && Nanoseconds() - _lastKeepalive >= interval.TotalNanoseconds)
             {
                 _lastKeepalive = Nanoseconds();

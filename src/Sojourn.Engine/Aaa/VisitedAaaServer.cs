@@ -4,7 +4,7 @@
 // - M10: such an answer proves nothing. It carries no Registration Reply, and the foreign agent lets nothing pass before
 //   the home agent's own reply. When that reply refuses, the foreign agent ends its session (cause 3 or 4) and the cache
 //   goes back to the care-of address it had before.
-// - The cache is not saved: after a restart the AAAH answers (NV-A20).
+// - The cache survives a restart. Without it (cleared, or of another version) the AAAH answers (NV-A20).
 using System.Diagnostics.CodeAnalysis;
 using Sojourn.Engine.Diameter;
 using Sojourn.Wire.Diameter;
@@ -18,6 +18,8 @@ namespace Sojourn.Engine.Aaa;
 /// </summary>
 public sealed class VisitedAaaServer : AaaServer
 {
+    private const string SessionTable = "aaaf.session";
+
     private static readonly AvpKey[] KeyedGroups = [AvpKeys.MipFaToMnMsa, AvpKeys.MipMnToFaMsa, AvpKeys.MipFaToHaMsa, AvpKeys.MipHaToFaMsa];
 
     private readonly VisitedAaaOptions _options;
@@ -45,14 +47,18 @@ public sealed class VisitedAaaServer : AaaServer
 
     protected override void OnInput(EngineInput input, DateTimeOffset now, EffectSink effects)
     {
-        if (input is not ClearVisitedCache clear)
+        switch (input)
         {
-            return;
-        }
+            case EngineStarted started:
+                Restore(started.State, now, effects);
+                break;
+            case ClearVisitedCache clear:
+                foreach (var session in _cache.All.Where(s => clear.Session is null || s.Id == clear.Session).ToList())
+                {
+                    Drop(session, "an operator cleared the cache", "NV-A20", effects);
+                }
 
-        foreach (var session in _cache.All.Where(s => clear.Session is null || s.Id == clear.Session).ToList())
-        {
-            Drop(session, "an operator cleared the cache", "NV-A20", effects);
+                break;
         }
     }
 
@@ -206,7 +212,7 @@ public sealed class VisitedAaaServer : AaaServer
             return;
         }
 
-        _cache.Put(moved);
+        Put(moved, effects);
         Count(effects, "move.answered");
         Report(effects, "session.moved", $"{moved.Nai} moved from {cached.CareOfAddress}, answered from the cache", "NV2.3", moved);
         var left = (long)(moved.Expires - now).TotalSeconds;
@@ -287,7 +293,7 @@ public sealed class VisitedAaaServer : AaaServer
         }
         else if (_cache.Count < _options.MaximumSessions || _cache.Find(session!.Id) is not null)
         {
-            _cache.Put(session!);
+            Put(session!, effects);
             Count(effects, "profiles.cached");
             Report(effects, "profiles.cached", $"{session!.Nai}: {session.Profiles.Count} profiles", "NV1.11", session);
         }
@@ -418,7 +424,7 @@ public sealed class VisitedAaaServer : AaaServer
             if (session.BeforeMove is { } before && cause is TerminationCause.BadAnswer or TerminationCause.Administrative)
             {
                 // The AAAH never knew of this move.
-                _cache.Put(before);
+                Put(before, effects);
                 Count(effects, "move.withdrawn");
                 Report(effects, "session.move_withdrawn", $"{session.Nai}: the move to {session.CareOfAddress} was refused", "NV9.7", before);
                 Answer(request, AnswerTo(request, DiameterResult.Success).Build(), now, effects);
@@ -450,8 +456,35 @@ public sealed class VisitedAaaServer : AaaServer
         ReportDropped(session, why, rule, effects);
     }
 
+    private void Put(VisitedSession session, EffectSink effects)
+    {
+        if (_cache.Put(session) is { } displaced)
+        {
+            effects.Emit(new DropState(new StateKey(SessionTable, displaced)));
+        }
+
+        effects.Emit(new SaveState(new StateKey(SessionTable, session.Id), VisitedSessionRecord.Of(session, ProfileAvps).Write()));
+    }
+
+    private void Restore(IReadOnlyList<SavedState> state, DateTimeOffset now, EffectSink effects)
+    {
+        foreach (var saved in state.Where(s => s.Key.Table == SessionTable))
+        {
+            if (VisitedSessionRecord.Read(saved.Value, ProfileAvps) is { } session && session.Expires > now)
+            {
+                _cache.Put(session);
+                Count(effects, "session.restored");
+            }
+            else
+            {
+                effects.Emit(new DropState(saved.Key));
+            }
+        }
+    }
+
     private void ReportDropped(VisitedSession session, string why, string rule, EffectSink effects)
     {
+        effects.Emit(new DropState(new StateKey(SessionTable, session.Id)));
         Count(effects, "session.dropped");
         Report(effects, "session.dropped", why, rule, session);
     }

@@ -70,7 +70,8 @@ internal sealed class VisitedSessionCache
             : null;
     }
 
-    public void Put(VisitedSession session)
+    /// <returns>The user's other session, whose place this one takes.</returns>
+    public string? Put(VisitedSession session)
     {
         Remove(session.Id);
         if (_byUser.TryGetValue((session.Nai, session.HomeAddress), out var other))
@@ -82,6 +83,7 @@ internal sealed class VisitedSessionCache
         _byUser[(session.Nai, session.HomeAddress)] = session.Id;
         _byAccessSession[session.AccessSession] = session.Id;
         _deadlines.Set(session.Id, session.Expires);
+        return other;
     }
 
     public VisitedSession? Remove(string id)

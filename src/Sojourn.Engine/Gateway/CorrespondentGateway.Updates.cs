@@ -121,7 +121,7 @@ public sealed partial class CorrespondentGateway
             return;
         }
 
-        if (IsSpent(profile))
+        if (IsSpent(profile, known))
         {
             Refuse(BindingStatus.Unspecified, "gateway.bu.spent_keys", "this gateway has restarted and may have used these keys before; the node has to register anew", "M3");
             return;

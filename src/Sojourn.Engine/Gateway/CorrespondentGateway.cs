@@ -5,9 +5,10 @@
 //   Identification gets none either: it is a repetition, and the home agent has moved on.
 // - The same update once more, octet for octet, is a home agent that missed the BA: it gets the same BA, nothing changes.
 // - A lifetime above the limit is cut, not refused; the BR at the threshold brings the next update in time.
-// - Outbound counters do not survive a restart. Keys made before this life began (their freshness is the Identification of
-//   the registration that made them, a time) may have been used, so nothing is sent under them (M3): restored bindings only
-//   receive, and an update with such keys is refused until the node registers anew. Preset associations are not affected.
+// - Restored bindings go on as they were: the packet path keeps how far their counters may have run (M3). It forgets that
+//   with the binding. Keys made before this life began (their freshness is the Identification of the registration that made
+//   them, a time) may have been used and forgotten, so that an update that brings such keys back is refused until the node
+//   registers anew.
 // - One BR for each mobile node and run-down: it names the node, and the home agent renews what it still has for this
 //   gateway (NV7.14).
 using System.Net;
@@ -18,7 +19,7 @@ namespace Sojourn.Engine.Gateway;
 
 /// <summary>
 /// Correspondent gateway (PCN, spec NV4.7, NV4.8, NV7.12-NV7.15, M9): takes the binding updates for the correspondents
-/// behind it and acts for them. Bindings survive a restart; the runner keeps the counters of preset associations (M5). Command: <see cref="ClearBinding"/>.
+/// behind it and acts for them. Bindings survive a restart; the runner keeps the counters of their associations (M3, M5). Command: <see cref="ClearBinding"/>.
 /// </summary>
 public sealed partial class CorrespondentGateway : IEngine
 {
@@ -277,8 +278,11 @@ public sealed partial class CorrespondentGateway : IEngine
         }
     }
 
-    private bool IsSpent(VpnProfile profile) => profile.Keying is ProfileKeying.Derived derived && _spentUntil is { } until
-        && !Identification.IsAfter(derived.Freshness, Identification.FromTime(until));
+    /// <summary>Keys that may have been used in an earlier life and are not in use now.</summary>
+    private bool IsSpent(VpnProfile profile, MobileNodeBindings? known) => profile.Keying is ProfileKeying.Derived derived && _spentUntil is { } until
+        && !Identification.IsAfter(derived.Freshness, Identification.FromTime(until))
+        && !(known?.Bindings.TryGetValue(profile.ProfileNumber, out var held) == true && held.Profile.Keying == profile.Keying
+            && held.Profile.UpSpi == profile.UpSpi && held.Profile.DestinationGateway.Equals(profile.DestinationGateway));
 
     private VpnSession SessionOf(MobileNodeBindings node) => new()
     {
@@ -286,7 +290,6 @@ public sealed partial class CorrespondentGateway : IEngine
         Nai = node.Nai,
         HomeAddress = node.HomeAddress,
         Profiles = [.. node.Bindings.Values.Select(b => b.Profile).OrderBy(p => p.ProfileNumber)],
-        OutboundReady = !node.Bindings.Values.Any(b => IsSpent(b.Profile)),
     };
 
     private static void Report(EffectSink effects, string kind, EventSeverity severity, string text, MobileNodeBindings node, string rule) =>

@@ -47,6 +47,9 @@ public enum DropReason : byte
 
     /// <summary>The caller's output buffer is too small.</summary>
     OutputTooSmall,
+
+    /// <summary>The number is not stored yet as used, or as seen, so that a crash could make it repeat (M3, M5).</summary>
+    SequenceNotStored,
 }
 
 public static class DropReasons
@@ -58,7 +61,7 @@ public static class DropReasons
         "ipsec.none", "ipsec.no_path", "ipsec.path_blocked", "ipsec.inbound_only", "ipsec.malformed", "ipsec.inner_malformed",
         "ipsec.unknown_spi", "ipsec.unknown_gateway", "ipsec.replay", "ipsec.bad_icv", "ipsec.selector_mismatch",
         "ipsec.outer_fragment", "ipsec.ecn_illegal", "ipsec.lifetime_expired", "ipsec.sequence_exhausted", "ipsec.too_big",
-        "ipsec.dummy", "ipsec.output_too_small",
+        "ipsec.dummy", "ipsec.output_too_small", "ipsec.sequence_not_stored",
     ];
 
     public static string CounterName(this DropReason reason) => s_names[(int)reason];

@@ -19,6 +19,7 @@ public sealed partial class PathTable
     /// and is shared (spec S234); one whose holders all leave in this change and that appears under other addresses
     /// moves with its counter. Removing an unknown id is not an error.
     /// </summary>
+    /// <exception cref="IOException">The first numbers of new associations could not be stored; nothing was changed.</exception>
     public PathChangeResult Change(IReadOnlyList<VpnPath> install, IReadOnlyList<PathId> remove, DateTimeOffset now)
     {
         var ids = new HashSet<PathId>(remove);
@@ -45,8 +46,38 @@ public sealed partial class PathTable
             }
         }
 
+        Reserve(plan.Values);
         Apply(install, leaving, plan);
         return PathChangeResult.Done;
+    }
+
+    /// <summary>
+    /// Stores the first numbers of what <see cref="Change"/> is about to be asked for, all of it in one transaction instead of
+    /// one for each change.
+    /// </summary>
+    /// <exception cref="IOException">Nothing was stored; each change will try by itself.</exception>
+    public void Reserve(IEnumerable<VpnPath> paths)
+    {
+        var halves = paths.SelectMany(path => new[] { HalfOf(path, path.Outbound, true), HalfOf(path, path.Inbound, false) }).OfType<OneWay>();
+        _sequences?.Reserve([.. halves.Where(half => !_byFingerprint.ContainsKey(half.Fingerprint))]);
+
+        static OneWay? HalfOf(VpnPath path, SaParameters? parameters, bool outbound) =>
+            parameters is null ? null : new OneWay(path.SecurityType, parameters, outbound, SecurityAssociation.FingerprintOf(parameters));
+    }
+
+    private void Reserve(IEnumerable<Planned> planned)
+    {
+        if (_sequences is null)
+        {
+            return;
+        }
+
+        var made = planned.Where(p => p.Existing is null).ToList();
+        var reservations = _sequences.Reserve([.. made.Select(p => new OneWay(p.Key.Protocol, p.Parameters, p.Outbound, p.Fingerprint))]);
+        for (var i = 0; i < made.Count; i++)
+        {
+            made[i].Reservation = reservations[i];
+        }
     }
 
     private static AssociationKey KeyOf(SecurityType protocol, SaParameters parameters) => new(
@@ -176,6 +207,10 @@ public sealed partial class PathTable
         }
 
         unheld.ForEach(Remember);
+        foreach (var path in installed.Where(path => path is { Inbound.SilentSinceRestart: true, Outbound: not null, Path.State: PathState.Active }))
+        {
+            _announcements.Enqueue(path);
+        }
 
         SecurityAssociation? Planned(VpnPath path, SaParameters? parameters, bool outbound) => parameters is null
             ? null
@@ -185,7 +220,14 @@ public sealed partial class PathTable
     private SecurityAssociation Create(Planned planned, ref Snapshot snapshot)
     {
         var floor = Math.Max(planned.Parameters.SequenceFloor, _retired.GetValueOrDefault((planned.Outbound, planned.Fingerprint)));
-        var association = new SecurityAssociation(planned.Key, planned.Parameters, planned.Outbound, planned.Fingerprint, floor, _options.Ciphers);
+        if (planned.Reservation is { } reservation)
+        {
+            // An association that comes back in the same life finds the reservation it left, and its counter in what is retired.
+            reservation.Holders++;
+            floor = Math.Max(floor, reservation.Floor);
+        }
+
+        var association = new SecurityAssociation(planned.Key, planned.Parameters, planned.Outbound, planned.Fingerprint, floor, planned.Reservation, _options.Ciphers);
         List(association, ref snapshot);
         return association;
     }
@@ -289,6 +331,8 @@ public sealed partial class PathTable
         public HashSet<string> Owners { get; } = [];
 
         public SecurityAssociation? Existing { get; init; }
+
+        public SequenceReservation? Reservation { get; set; }
 
         public SecurityAssociation? Association { get; set; }
     }

@@ -163,22 +163,26 @@ public sealed partial class PathTable
             var cipher = association.Cipher!;
             var length = payload.Length - EspHeader.Length - cipher.IvLength - cipher.IcvLength;
             var plaintext = length < EspTrailer.FixedLength ? default : output[..length];
-            reason = Open(association, esp.SequenceNumber, payload, plaintext, now, out var signal);
+            reason = Open(association, esp.SequenceNumber, payload, plaintext, now, out var notice);
+            Heed(association, notice);
             if (reason == DropReason.None)
             {
-                RaiseForHolders(association, signal);
-                return Accept(snapshot, association, plaintext, from, now);
+                return Told(association, notice, Accept(snapshot, association, plaintext, from, now));
             }
 
             association.Drops.Add(reason);
+            if (notice.IsToAnnounce)
+            {
+                return Told(association, notice, Refused(reason));
+            }
         }
 
         return Refused(reason);
     }
 
-    private static DropReason Open(SecurityAssociation association, uint low, ReadOnlySpan<byte> payload, Span<byte> plaintext, DateTimeOffset now, out PathSignal? signal)
+    private static DropReason Open(SecurityAssociation association, uint low, ReadOnlySpan<byte> payload, Span<byte> plaintext, DateTimeOffset now, out Notice notice)
     {
-        signal = null;
+        notice = default;
         if (plaintext.IsEmpty || plaintext.Length % association.Cipher!.Alignment != 0)
         {
             return DropReason.Malformed;
@@ -194,20 +198,54 @@ public sealed partial class PathTable
             var sequence = association.Window.Infer(low);
             if (!association.Window.MayAccept(sequence))
             {
+                notice = new Notice { FarEndLags = association.HasToAnnounce(now) };
                 return DropReason.Replay;
             }
 
             if (!association.Cipher.Open(payload, (uint)(sequence >> 32), plaintext))
             {
+                // Far below the window the high half is guessed wrong, which looks like this.
+                notice = new Notice { FarEndLags = association.HasToAnnounce(now) };
                 return DropReason.BadIcv;
             }
 
-            association.Window.Accept(sequence);
-            association.Use(plaintext.Length, now);
-            signal = association.DueSignal(now);
-            return DropReason.None;
+            return Take(association, sequence, plaintext.Length, now, out notice);
         }
     }
+
+    /// <summary>Books an authentic packet. Under the association's gate.</summary>
+    private static DropReason Take(SecurityAssociation association, ulong sequence, int length, DateTimeOffset now, out Notice notice)
+    {
+        var reason = association.Accept(sequence, out var leapt);
+        if (reason == DropReason.None)
+        {
+            association.Use(length, now);
+        }
+
+        notice = new Notice { Signal = association.DueSignal(now), FarEndRestarted = leapt };
+        return reason;
+    }
+
+    /// <summary>Does what a packet gave reason to, outside its association's gate.</summary>
+    private void Heed(SecurityAssociation association, in Notice notice)
+    {
+        RaiseForHolders(association, notice.Signal);
+        if (!notice.FarEndRestarted)
+        {
+            return;
+        }
+
+        foreach (var opposite in association.Holders.Select(holder => holder.Outbound).OfType<SecurityAssociation>().Distinct())
+        {
+            opposite.Leap();
+        }
+    }
+
+    private static InboundResult Told(SecurityAssociation association, in Notice notice, in InboundResult result) => !notice.IsToAnnounce ? result : result with
+    {
+        Path = result.Path.IsNone ? new PathHandle(Array.Find(association.Holders, holder => holder is { Outbound: not null, Path.State: PathState.Active })) : result.Path,
+        MustAnnounce = true,
+    };
 
     /// <summary>Takes an opened ESP plaintext apart and delivers it.</summary>
     private InboundResult Accept(Snapshot snapshot, SecurityAssociation association, Span<byte> plaintext, in Outer from, DateTimeOffset now)
@@ -247,24 +285,30 @@ public sealed partial class PathTable
         var reason = DropReason.None;
         foreach (var association in candidates)
         {
-            reason = Check(association, ah, offset, output, now, out var signal);
+            reason = Check(association, ah, offset, output, now, out var notice);
+            Heed(association, notice);
             if (reason == DropReason.None)
             {
-                RaiseForHolders(association, signal);
                 ah.Payload.CopyTo(output);
-                return Deliver(snapshot, association, output[..ah.Payload.Length], ah.NextHeader, from, now);
+                return Told(association, notice, ah.NextHeader == IpProtocol.NoNextHeader
+                    ? RefusedBy(association, DropReason.Dummy)
+                    : Deliver(snapshot, association, output[..ah.Payload.Length], ah.NextHeader, from, now));
             }
 
             association.Drops.Add(reason);
+            if (notice.IsToAnnounce)
+            {
+                return Told(association, notice, Refused(reason));
+            }
         }
 
         return Refused(reason);
     }
 
     /// <param name="covered">The packet with mutable fields cleared; the ICV is cleared here, and octets behind the packet are used.</param>
-    private static DropReason Check(SecurityAssociation association, in AhHeader ah, int offset, Span<byte> covered, DateTimeOffset now, out PathSignal? signal)
+    private static DropReason Check(SecurityAssociation association, in AhHeader ah, int offset, Span<byte> covered, DateTimeOffset now, out Notice notice)
     {
-        signal = null;
+        notice = default;
         var authenticator = association.Authenticator!;
         var icvLength = authenticator.IvLength + authenticator.TagLength;
         var isIPv6 = association.Key.IsIPv6;
@@ -284,6 +328,7 @@ public sealed partial class PathTable
             var sequence = association.Window.Infer(ah.SequenceNumber);
             if (!association.Window.MayAccept(sequence))
             {
+                notice = new Notice { FarEndLags = association.HasToAnnounce(now) };
                 return DropReason.Replay;
             }
 
@@ -299,13 +344,11 @@ public sealed partial class PathTable
             authenticator.Compute(covered[..length], ah.IcvAndPadding[..authenticator.IvLength], tag);
             if (!CryptographicOperations.FixedTimeEquals(tag, ah.IcvAndPadding.Slice(authenticator.IvLength, authenticator.TagLength)))
             {
+                notice = new Notice { FarEndLags = association.HasToAnnounce(now) };
                 return DropReason.BadIcv;
             }
 
-            association.Window.Accept(sequence);
-            association.Use(ah.Payload.Length, now);
-            signal = association.DueSignal(now);
-            return DropReason.None;
+            return Take(association, sequence, ah.Payload.Length, now, out notice);
         }
     }
 
@@ -434,6 +477,13 @@ public sealed partial class PathTable
     {
         association.Drops.Add(reason);
         return Refused(reason);
+    }
+
+    /// <summary>What a packet gives reason to besides being carried.</summary>
+    private readonly record struct Notice(PathSignal? Signal, bool FarEndRestarted, bool FarEndLags)
+    {
+        /// <summary>The far end has to learn how far this side's counter is now.</summary>
+        public bool IsToAnnounce => FarEndRestarted || FarEndLags;
     }
 
     /// <summary>What the outer header says that matters behind it.</summary>

@@ -191,8 +191,8 @@ public sealed partial class PathTable
                 else
                 {
                     length = association.Cipher is { } cipher
-                        ? SealEsp(path, association, cipher, output, innerLength, sequence, trafficClass, flowLabel, dontFragment)
-                        : SealAh(path, association, association.Authenticator!, output, innerLength, sequence, trafficClass, flowLabel, dontFragment);
+                        ? SealEsp(path, association, cipher, output, innerLength, sequence, trafficClass, flowLabel, dontFragment, path.InnerProtocol)
+                        : SealAh(path, association, association.Authenticator!, output, innerLength, sequence, trafficClass, flowLabel, dontFragment, path.InnerProtocol);
                     association.Use(innerLength, now);
                     signal = association.DueSignal(now);
                 }
@@ -219,9 +219,38 @@ public sealed partial class PathTable
         return reason;
     }
 
+    /// <summary>
+    /// A dummy packet (RFC 4303 2.6) on the path, for <see cref="InboundResult.MustAnnounce"/>: its sequence number tells the
+    /// far end that this node has restarted.
+    /// </summary>
+    public OutboundResult Announce(PathHandle handle, Span<byte> output, DateTimeOffset now)
+    {
+        if (handle.Installed is not { Outbound: { } association, Path.State: PathState.Active } path)
+        {
+            return Failed(DropReason.InboundOnly, handle.Installed);
+        }
+
+        if (output.Length < MaximumOverhead)
+        {
+            return Failed(DropReason.OutputTooSmall, path);
+        }
+
+        lock (association.Gate)
+        {
+            var reason = association.TryNext(now, out var sequence);
+            return reason != DropReason.None
+                ? Failed(reason, path)
+                : new OutboundResult(OutboundVerdict.Send, DropReason.None, new PathHandle(path), 0,
+                    association.Cipher is { } cipher
+                        ? SealEsp(path, association, cipher, output, 0, sequence, 0, 0, dontFragment: false, IpProtocol.NoNextHeader)
+                        : SealAh(path, association, association.Authenticator!, output, 0, sequence, 0, 0, dontFragment: false, IpProtocol.NoNextHeader),
+                    1);
+        }
+    }
+
     private int SealEsp(
         InstalledPath path, SecurityAssociation association, IPacketCipher cipher, Span<byte> output, int innerLength, ulong sequence,
-        byte trafficClass, uint flowLabel, bool dontFragment)
+        byte trafficClass, uint flowLabel, bool dontFragment, byte nextHeader)
     {
         var espAt = path.InnerOffset - EspHeader.Length - cipher.IvLength;
         EspHeader.Write(output[espAt..], association.Parameters.Spi, (uint)sequence);
@@ -237,7 +266,7 @@ public sealed partial class PathTable
         }
 
         var end = path.InnerOffset + innerLength;
-        end += EspTrailer.Write(output[end..], EspTrailer.PaddingFor(innerLength, cipher.Alignment), path.InnerProtocol);
+        end += EspTrailer.Write(output[end..], EspTrailer.PaddingFor(innerLength, cipher.Alignment), nextHeader);
         end += cipher.IcvLength;
         cipher.Seal(output[espAt..end], (uint)(sequence >> 32));
         if (path.Path.Udp is { } udp)
@@ -257,11 +286,11 @@ public sealed partial class PathTable
 
     private int SealAh(
         InstalledPath path, SecurityAssociation association, IPacketAuthenticator authenticator, Span<byte> output, int innerLength, ulong sequence,
-        byte trafficClass, uint flowLabel, bool dontFragment)
+        byte trafficClass, uint flowLabel, bool dontFragment, byte nextHeader)
     {
         var end = path.InnerOffset + innerLength;
         var ah = output.Slice(path.OuterHeaderLength, path.AhLength);
-        AhHeader.Write(ah, path.InnerProtocol, path.AhLength, association.Parameters.Spi, (uint)sequence);
+        AhHeader.Write(ah, nextHeader, path.AhLength, association.Parameters.Spi, (uint)sequence);
         WriteOuterHeader(path, output[..end], IpProtocol.Ah, trafficClass, flowLabel, dontFragment);
 
         // The ICV sees the header with its mutable fields cleared and, behind the packet, the high half of the sequence number.

@@ -24,8 +24,10 @@ public sealed partial class PathTable
 
     private readonly PathTableOptions _options;
     private readonly IRandomSource _random;
+    private readonly SequenceReservations? _sequences;
     private readonly DropCounters _drops = new();
     private readonly ConcurrentQueue<PathSignalled> _signals = new();
+    private readonly ConcurrentQueue<InstalledPath> _announcements = new();
     private Snapshot _snapshot = Snapshot.Empty;
     private int _identification;
 
@@ -35,6 +37,7 @@ public sealed partial class PathTable
         _random = random;
         _identification = (int)random.NextUInt32();
         _icmpBudget = options.IcmpErrorsPerSecond;
+        _sequences = options.Sequences is { } store ? new SequenceReservations(store, options.Defer) : null;
     }
 
     private Snapshot Current => Volatile.Read(ref _snapshot);
@@ -47,6 +50,25 @@ public sealed partial class PathTable
         return taken;
     }
 
+    /// <summary>
+    /// Takes a path whose association came back from an earlier life and has heard nothing since: send what <see cref="Announce"/>
+    /// makes, so that the far end is ahead of what was stored before its next packet. Any thread.
+    /// </summary>
+    public bool TryTakeAnnouncement(out PathHandle path)
+    {
+        while (_announcements.TryDequeue(out var next))
+        {
+            if (next is { Retired: false, Inbound.SilentSinceRestart: true })
+            {
+                path = new PathHandle(next);
+                return true;
+            }
+        }
+
+        path = default;
+        return false;
+    }
+
     /// <summary>Refusals of the whole table by counter name, those of no path included. Any thread.</summary>
     public IReadOnlyDictionary<string, long> Drops => _drops.ToReport();
 
@@ -54,7 +76,8 @@ public sealed partial class PathTable
     public IReadOnlyList<PathReport> Report(DateTimeOffset now) =>
         [.. _paths.Values.OrderBy(path => path.Order).Select(path => ReportOf(path, now))];
 
-    /// <summary>Raises the lifetime signals of associations that no packet passes. Control thread, now and then.</summary>
+    /// <summary>Raises the lifetime signals of associations that no packet passes, and forgets the stored counters of those that are gone. Control thread, now and then.</summary>
+    /// <exception cref="IOException">The counters could not be forgotten; the next call tries again.</exception>
     public void CheckLifetimes(DateTimeOffset now)
     {
         foreach (var associations in _associations.Values)
@@ -70,6 +93,8 @@ public sealed partial class PathTable
                 RaiseForHolders(association, signal);
             }
         }
+
+        _sequences?.Sweep(now);
     }
 
     private static PathReport ReportOf(InstalledPath path, DateTimeOffset now)

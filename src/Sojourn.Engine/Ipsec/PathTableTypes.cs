@@ -28,6 +28,12 @@ public sealed record PathTableOptions
     public int IcmpErrorsPerSecond { get; init; } = 100;
 
     public ICipherProvider Ciphers { get; init; } = PlatformCiphers.Instance;
+
+    /// <summary>Where counters are kept over restarts; null = nowhere, and no association may outlive the table.</summary>
+    public ISequenceStore? Sequences { get; init; }
+
+    /// <summary>Runs the storing of reservations, off the packet threads.</summary>
+    public Action<Action> Defer { get; init; } = static work => ThreadPool.UnsafeQueueUserWorkItem(static next => next(), work, preferLocal: false);
 }
 
 public enum PathRefusalReason : byte
@@ -151,7 +157,11 @@ public enum InboundVerdict : byte
     Drop,
 }
 
-public readonly record struct InboundResult(InboundVerdict Verdict, DropReason Reason, PathHandle Path, int Length);
+public readonly record struct InboundResult(InboundVerdict Verdict, DropReason Reason, PathHandle Path, int Length)
+{
+    /// <summary>One of the two ends has restarted and the other has to learn where the counter stands: send what <see cref="PathTable.Announce"/> makes for <see cref="Path"/>.</summary>
+    public bool MustAnnounce { get; init; }
+}
 
 public enum IcmpOutcome : byte
 {

@@ -12,16 +12,23 @@ internal sealed class SecurityAssociation : IDisposable
     /// <summary>Without extended numbers the soft limit is raised this far before the counter ends.</summary>
     private const ulong ExhaustionWarning = 0xF000_0000;
 
+    private static readonly long s_announcePause = TimeSpan.FromMilliseconds(250).Ticks;
+
     private readonly ulong _lastSequence;
+    private readonly SequenceReservation? _reservation;
+    private ulong _lastLeap;
+    private long _lastAnnounced;
     private SaLifetime _lifetime;
     private bool _softRaised;
     private bool _hardRaised;
     private bool _closed;
 
     public SecurityAssociation(
-        AssociationKey key, SaParameters parameters, bool outbound, string fingerprint, ulong floor, ICipherProvider ciphers)
+        AssociationKey key, SaParameters parameters, bool outbound, string fingerprint, ulong floor, SequenceReservation? reservation, ICipherProvider ciphers)
     {
         var protocol = key.Protocol;
+        _reservation = reservation;
+        SilentSinceRestart = !outbound && reservation is { Restored: true };
         Key = key;
         Parameters = parameters;
         Protocol = protocol;
@@ -71,6 +78,9 @@ internal sealed class SecurityAssociation : IDisposable
 
     public long LastUseTicks { get; private set; }
 
+    /// <summary>Inbound: nothing has been accepted since this node restarted, and the sender may be below what was stored as seen.</summary>
+    public bool SilentSinceRestart { get; private set; }
+
     public DropCounters Drops { get; } = new();
 
     /// <summary>The installed paths that hold this association. Replaced whole by the control thread.</summary>
@@ -115,8 +125,64 @@ internal sealed class SecurityAssociation : IDisposable
             return DropReason.SequenceExhausted;
         }
 
+        if (_reservation is { } reservation && !reservation.Covers(Sequence + 1))
+        {
+            return DropReason.SequenceNotStored;
+        }
+
         sequence = ++Sequence;
         return DropReason.None;
+    }
+
+    /// <summary>
+    /// Takes the number of an authentic packet into the window. Under <see cref="Gate"/>.
+    /// </summary>
+    /// <param name="leapt">The number lies so far ahead that the sender must have restarted.</param>
+    /// <returns>Why the packet cannot be taken after all.</returns>
+    public DropReason Accept(ulong sequence, out bool leapt)
+    {
+        leapt = false;
+        if (_reservation is { } reservation)
+        {
+            leapt = sequence > Window.Top + reservation.Jump && sequence > _lastLeap + reservation.Jump;
+            _lastLeap = leapt ? sequence : _lastLeap;
+            if (!reservation.Covers(sequence))
+            {
+                return DropReason.SequenceNotStored;
+            }
+
+            SilentSinceRestart = false;
+        }
+
+        Window.Accept(sequence);
+        return DropReason.None;
+    }
+
+    /// <summary>The far end has restarted and may take nothing up to a number it has stored: goes on above that.</summary>
+    public void Leap()
+    {
+        lock (Gate)
+        {
+            if (Outbound && _reservation is { Permanent: false } reservation)
+            {
+                Sequence += reservation.Answer;
+            }
+        }
+    }
+
+    /// <summary>
+    /// After a packet that was too old or not authentic: whether the far end may still be below what this node stored
+    /// before its restart and has to hear of it. Not more often than every 250 ms. Under <see cref="Gate"/>.
+    /// </summary>
+    public bool HasToAnnounce(DateTimeOffset now)
+    {
+        if (!SilentSinceRestart || now.UtcTicks - _lastAnnounced < s_announcePause)
+        {
+            return false;
+        }
+
+        _lastAnnounced = now.UtcTicks;
+        return true;
     }
 
     /// <summary>Whether an inbound association may still be used. Under <see cref="Gate"/>.</summary>
@@ -149,9 +215,14 @@ internal sealed class SecurityAssociation : IDisposable
         return null;
     }
 
-    /// <summary>Where the counter or the window stands at the end, for the memory of retired associations.</summary>
+    /// <summary>Where the counter or the window stands at the end, for the memory of retired associations. Control thread.</summary>
     public ulong Close()
     {
+        if (_reservation is { } reservation)
+        {
+            reservation.Holders--;
+        }
+
         lock (Gate)
         {
             _closed = true;

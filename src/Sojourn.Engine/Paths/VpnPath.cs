@@ -115,7 +115,7 @@ public sealed record SaParameters
     /// <summary>The last sequence number that may already have been used; sending starts above it (spec M5: counters survive restart).</summary>
     public ulong SequenceFloor { get; init; }
 
-    /// <summary>True for preset and contract associations, whose counter has to survive a restart.</summary>
+    /// <summary>True for preset and contract associations, whose keys outlive every session and every configuration.</summary>
     public bool StaticKeys { get; init; }
 
     public SaLifetime Lifetime { get; init; } = SaLifetime.Unlimited;

@@ -11,6 +11,11 @@ public interface IEffectPort
 {
     /// <summary>False when the effect is not this port's. Never throws for what the network does; a failed send is counted by the port.</summary>
     bool TryCarryOut(Effect effect);
+
+    /// <summary>Sees everything that is about to be carried out, to do once what would be dear for each. The state of the batch is committed.</summary>
+    void Prepare(IReadOnlyList<Effect> batch)
+    {
+    }
 }
 
 public sealed record EngineHostOptions
@@ -250,6 +255,11 @@ public sealed class EngineHost : IDisposable
             {
                 _stateChanges.Clear();
             }
+        }
+
+        foreach (var port in _ports)
+        {
+            port.Prepare(effects);
         }
 
         foreach (var effect in effects)

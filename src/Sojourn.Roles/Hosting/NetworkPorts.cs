@@ -1,10 +1,12 @@
 using System.Collections.Concurrent;
+using System.Data.Common;
 using System.Net;
 using Sojourn.DataPath.Interception;
 using Sojourn.DataPath.Native;
 using Sojourn.DataPath.Netlink;
 using Sojourn.DataPath.PacketPath;
 using Sojourn.Engine;
+using Sojourn.Engine.Ipsec;
 using Sojourn.Storage;
 
 namespace Sojourn.Roles.Hosting;
@@ -99,6 +101,19 @@ internal sealed class AgentDiscoveryPort(IEnumerable<string> interfaces, Action<
 /// <summary>Paths, visitors and attracted addresses of a gateway. A path that cannot be installed is told to the engine.</summary>
 internal sealed class PacketPathPort(UserPacketPath packetPath, Func<EspKeyExport?> keyExport, Action<EngineInput> deliver, Action<EngineEvent> report) : IEffectPort
 {
+    public void Prepare(IReadOnlyList<Effect> batch)
+    {
+        try
+        {
+            packetPath.Reserve(batch.OfType<ChangePaths>().SelectMany(change => change.Install));
+        }
+        catch (IOException e)
+        {
+            // Each change tries again by itself, and tells its own failure.
+            report(new EngineEvent("path.not_reserved", EventSeverity.Warning, e.Message) { Rule = "M3" });
+        }
+    }
+
     public bool TryCarryOut(Effect effect)
     {
         if (effect is ReadUsage read)
@@ -166,10 +181,20 @@ internal sealed class DiameterPort(Diameter.DiameterTransport transport) : IEffe
     public bool TryCarryOut(Effect effect) => transport.TryCarryOut(effect);
 }
 
-/// <summary>Counters of typed-in associations, kept over restarts (spec M5).</summary>
+/// <summary>Counters of associations, kept over restarts (spec M3, M5).</summary>
 internal sealed class SequenceStore(StateStore state) : ISequenceStore
 {
-    public ulong Read(string association) => state.SequenceFloor(association);
+    public IReadOnlyDictionary<string, ulong> ReadAll() => state.SequenceFloors();
 
-    public void Write(string association, ulong reservedUpTo) => state.RaiseSequenceFloor(association, reservedUpTo);
+    public void Write(IReadOnlyCollection<KeyValuePair<string, ulong>> raised, IReadOnlyCollection<string> forgotten)
+    {
+        try
+        {
+            state.ChangeSequenceFloors(raised, forgotten);
+        }
+        catch (DbException e)
+        {
+            throw new IOException($"sequence numbers could not be stored: {e.Message}", e);
+        }
+    }
 }

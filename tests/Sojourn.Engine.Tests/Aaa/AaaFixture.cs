@@ -129,9 +129,14 @@ internal sealed class AaaFixture
 
     public VisitedAaaServer NewVisited(string name, VisitedAaaOptions options) => new(options, Node(name, "aaah"), SystemRandomSource.Instance);
 
-    public void RestartVisited()
+    public void RestartVisited(bool diskLost = false)
     {
         Net.Crash("aaaf");
+        if (diskLost)
+        {
+            Net.Wipe("aaaf");
+        }
+
         Visited = NewVisited("aaaf", VisitedOptions);
         Net.Replace("aaaf", Visited);
     }

@@ -60,6 +60,9 @@ internal sealed class AaaNetwork
         Run(TimeSpan.Zero);
     }
 
+    /// <summary>Its saved state is gone, too.</summary>
+    public void Wipe(string name) => _nodes[name].State.Clear();
+
     public void Replace(string name, DiameterApplication engine)
     {
         _down.Remove(name);

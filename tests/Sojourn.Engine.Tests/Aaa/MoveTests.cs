@@ -169,7 +169,7 @@ public class MoveTests
     {
         _f.Directory.Vpns.Add(_f.Static());
         _f.Register("fa1");
-        _f.RestartVisited();
+        _f.RestartVisited(diskLost: true);
         _f.Net.Run(TimeSpan.FromSeconds(60));
         var moved = _f.Register("fa2", Fa1);
         Assert.Equal(6, _f.Net.Arrows.Count);
@@ -178,6 +178,29 @@ public class MoveTests
         _f.Net.Input("aaaf", new ClearVisitedCache());
         Assert.Equal(DiameterResult.Success, _f.Register("fa1", Fa2).ResultCode);
         Assert.Equal(6, _f.Net.Arrows.Count);
+    }
+
+    [Fact]
+    [Trait("Row", "NV2.3")]
+    public void A_restarted_visited_server_answers_moves_from_the_cache_it_had()
+    {
+        _f.Directory.Vpns.Add(_f.Static());
+        _f.Register("fa1");
+        var before = _f.Visited.Sessions.Single();
+        _f.RestartVisited();
+        _f.Net.Run(TimeSpan.FromSeconds(60));
+        var after = _f.Visited.Sessions.Single();
+        Assert.Equal(before.Profiles, after.Profiles);
+        Assert.Equal(before with { Profiles = [] }, after with { Profiles = [] });
+        _f.Net.Arrows.Clear();
+        var moved = _f.Register("fa2", Fa1);
+        Assert.Equal(["fa2 > aaaf AMR", "aaaf > fa2 AMA"], _f.Net.Arrows);
+        Assert.Equal(["1:10.0.1.3>10.0.3.2"], AaaFixture.Profiles(moved, Kek("fa2")).Select(AaaFixture.Ends));
+
+        // A move it has answered by itself survives, too: the home server has to hear of it with the next request.
+        _f.RestartVisited();
+        _f.Net.Run(TimeSpan.FromSeconds(60));
+        Assert.Equal(AaaFixture.Profiles(moved, Kek("fa2"))[0].UpSpi, _f.Visited.Sessions.Single().Profiles[0].UpSpi);
     }
 
     [Fact]

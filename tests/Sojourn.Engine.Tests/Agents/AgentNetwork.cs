@@ -80,6 +80,7 @@ internal sealed class AgentNetwork
         var node = _nodes[name];
         node.IsDown = true;
         node.Life++;
+        node.KeepKeys();
         node.Paths.Clear();
         node.Carried.Clear();
         node.Visitors.Clear();
@@ -339,6 +340,7 @@ internal sealed class AgentNetwork
 internal sealed class AgentNode(string name, IEngine engine)
 {
     private readonly Dictionary<string, int> _lives = [];
+    private readonly HashSet<string> _kept = [];
 
     public string Name { get; } = name;
 
@@ -446,22 +448,34 @@ internal sealed class AgentNode(string name, IEngine engine)
         }
     }
 
+    /// <summary>The packet path keeps, over a restart, the counters of what stands; those of what has gone it forgets.</summary>
+    public void KeepKeys()
+    {
+        _kept.Clear();
+        _kept.UnionWith(Paths.Values.Where(IsCounted).Select(KeyOf));
+    }
+
     /// <summary>M3: a counter that starts again under a key of an earlier life repeats nonces.</summary>
     private void NoteKeys(VpnPath path, List<string> violations)
     {
-        if (path is not { State: PathState.Active, Outbound: { StaticKeys: false } outbound })
+        if (!IsCounted(path))
         {
             return;
         }
 
-        var key = $"{outbound.Spi:x8} {Convert.ToHexString(outbound.Keys.Encryption.Octets)} {Convert.ToHexString(outbound.Keys.Authentication.Octets)}";
-        if (_lives.TryGetValue(key, out var life) && life != Life)
+        var key = KeyOf(path);
+        if (_lives.TryGetValue(key, out var life) && life != Life && !_kept.Contains(key))
         {
-            violations.Add($"{Name} sends on {path.Id} under a key of an earlier life");
+            violations.Add($"{Name} sends on {path.Id} under a key it had put away in an earlier life");
         }
 
         _lives[key] = Life;
     }
+
+    private static bool IsCounted(VpnPath path) => path is { State: PathState.Active, Outbound.StaticKeys: false };
+
+    private static string KeyOf(VpnPath path) =>
+        $"{path.Outbound!.Spi:x8} {Convert.ToHexString(path.Outbound.Keys.Encryption.Octets)} {Convert.ToHexString(path.Outbound.Keys.Authentication.Octets)}";
 }
 
 /// <summary>Accounting records as a server's database keeps them.</summary>

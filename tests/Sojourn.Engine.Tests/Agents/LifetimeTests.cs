@@ -76,6 +76,7 @@ public sealed class LifetimeTests
         // Without an MN-FA key the agent cannot believe the node by itself.
         var f = new AgentFixture().WithCompany().WithPartner().Register();
         f.Net.Crash("fa1");
+        f.Net["fa1"].State.Clear();
         f.Net.Input("alice", new DeregisterNode());
         f.Net.Restart("fa1", f.NewForeignAgent("fa1"), TimeSpan.Zero);
         f.Net.Run(TimeSpan.FromSeconds(5));
@@ -122,18 +123,18 @@ public sealed class LifetimeTests
     [Fact]
     [Trait("Row", "M3")]
     [Trait("Row", "M5")]
-    public void After_a_restart_the_home_agent_has_its_bindings_and_the_next_renewal_gives_both_ends_new_keys()
+    public void After_a_restart_the_home_agent_has_its_bindings_and_goes_on_under_the_same_keys()
     {
         var f = new AgentFixture().WithCompany().WithPartner().Register();
         f.Net.Crash("ha");
         f.Net.Restart("ha", f.NewHomeAgent());
         Assert.Equal(AliceHome, f.HomeAgent.Bindings.Single().HomeAddress);
         Assert.Contains(AliceHome, f.Net["ha"].Attracted);
-        Assert.Equal(PathState.InboundOnly, f.Net["ha"].Carrying(CompanyHost, AliceHome)!.State);
-        var before = f.Net["fa1"].Carrying(AliceHome, CompanyHost)!.Outbound!;
-        Assert.Equal(before.Keys, f.Net["ha"].Carrying(CompanyHost, AliceHome)!.Inbound!.Keys);
+        f.AssertLeg("fa1", "ha", 1, AliceHome);
+        var keys = Keys(f);
 
         f.Net.Run(TimeSpan.FromSeconds(490));
+        Assert.Equal(keys, Keys(f));
         f.AssertRegistered("fa1");
         f.AssertLeg("fa1", "ha", 1, AliceHome);
         f.AssertLeg("fa1", "pcn", 2, AliceHome);
@@ -142,12 +143,37 @@ public sealed class LifetimeTests
 
     [Fact]
     [Trait("Row", "M3")]
-    public void After_a_restart_of_the_foreign_agent_the_node_registers_again_under_new_keys()
+    public void After_a_restart_the_foreign_agent_has_its_visitors_and_nobody_registers_again()
     {
         var f = new AgentFixture().WithCompany().WithPartner().Register();
+        var keys = Keys(f);
+        f.Net.Arrows.Clear();
         f.Net.Crash("fa1");
         f.Net.Restart("fa1", f.NewForeignAgent("fa1"));
         f.Net.Run(TimeSpan.FromSeconds(5));
+        Assert.DoesNotContain(f.Net.Arrows, a => a.Contains("RRQ", StringComparison.Ordinal));
+        Assert.Equal(AliceHome, Assert.Single(f.Net["fa1"].Visitors).Key);
+        Assert.Equal(keys, Keys(f));
+        f.AssertRegistered("fa1");
+        f.AssertLeg("fa1", "ha", 1, AliceHome);
+        f.AssertLeg("fa1", "pcn", 2, AliceHome);
+
+        f.Net.Run(TimeSpan.FromSeconds(600));
+        Assert.Equal(keys, Keys(f));
+        f.AssertSound();
+    }
+
+    [Fact]
+    [Trait("Row", "NV9.8")]
+    public void A_saved_visitor_that_has_ended_or_cannot_be_read_does_not_come_back_and_the_node_learns_of_it()
+    {
+        var f = new AgentFixture().WithCompany().WithPartner().Register();
+        f.Net.Crash("fa1");
+        f.Net["fa1"].State[new StateKey("visitor", AliceHome.ToString())] = [1, 2, 3];
+        f.Net.Restart("fa1", f.NewForeignAgent("fa1"), TimeSpan.Zero);
+        Assert.Empty(f.ForeignAgent("fa1").Visitors);
+        f.Net.Run(TimeSpan.FromSeconds(5));
+        Assert.Contains(f.Net["fa1"].Events, e => e.Kind == "visitor.not_restored");
         f.AssertRegistered("fa1");
         f.AssertLeg("fa1", "ha", 1, AliceHome);
         f.AssertLeg("fa1", "pcn", 2, AliceHome);

@@ -106,6 +106,7 @@ public sealed class MoveTests
     {
         var f = new AgentFixture().WithCompany().Register();
         f.Net.Crash("fa1");
+        f.Net["fa1"].State.Clear();
         f.Net.Restart("fa1", f.NewForeignAgent("fa1"), TimeSpan.Zero);
         f.Net.Input("alice", new RequestServiceUpdate());
         f.Net.Run(TimeSpan.FromSeconds(10));

@@ -10,6 +10,9 @@ internal sealed class Ledger(VirtualNetwork network)
 {
     private readonly Dictionary<(UInt128 Key, uint Spi, ulong Nonce), string> _nonces = [];
 
+    /// <summary>Packets taken out of tunnels, with the life in which.</summary>
+    private readonly Dictionary<(string Node, int Life, (UInt128 Key, uint Spi, ulong Nonce)), int> _accepted = [];
+
     /// <summary>Home address and correspondents of every profile with ESP or AH.</summary>
     private readonly HashSet<(IPAddress Home, IPNetwork Correspondents)> _protected = [];
 
@@ -33,29 +36,45 @@ internal sealed class Ledger(VirtualNetwork network)
             return;
         }
 
+        PacketsSealed++;
+        var name = NameOf(path.SecurityType, association, outer);
+        var who = $"{node} (life {node.Life}) on {path.Id}, spi {association.Spi:x}";
+        if (!_nonces.TryAdd(name, who))
+        {
+            throw network.Violation($"nonce {name.Nonce} repeats under one {association.Algorithm} key: {_nonces[name]}, then {who}");
+        }
+    }
+
+    /// <summary>
+    /// A packet comes out of a tunnel. No node takes the same one twice, not in different lives either; only what comes under
+    /// typed-in keys, whose sender may be anybody's, may be taken once in each life.
+    /// </summary>
+    public void Accepted(VirtualNode node, VpnPath path, ReadOnlySpan<byte> outer)
+    {
+        if (path.Inbound is not { } association)
+        {
+            return;
+        }
+
+        var name = (node.Name, association.StaticKeys ? node.Life : 0, NameOf(path.SecurityType, association, outer));
+        if (!_accepted.TryAdd(name, node.Life))
+        {
+            throw network.Violation($"{node} (life {node.Life}) takes packet {name.Item3.Nonce} of spi {association.Spi:x} on {path.Id} again, first in life {_accepted[name]}");
+        }
+    }
+
+    private static (UInt128 Key, uint Spi, ulong Nonce) NameOf(SecurityType type, SaParameters association, ReadOnlySpan<byte> outer)
+    {
         var packet = IpPacket.OfChecked(outer);
-        var sequenceAt = path.SecurityType == SecurityType.Esp ? 4 : 8;
-        ulong nonce = BinaryPrimitives.ReadUInt32BigEndian(packet.Payload[sequenceAt..]);
-        if (path.SecurityType == SecurityType.Esp && !association.Algorithm.AllowsStaticKey())
+        ulong nonce = BinaryPrimitives.ReadUInt32BigEndian(packet.Payload[(type == SecurityType.Esp ? 4 : 8)..]);
+        if (type == SecurityType.Esp && !association.Algorithm.AllowsStaticKey())
         {
             nonce = BinaryPrimitives.ReadUInt64BigEndian(packet.Payload[8..]);
         }
 
-        if (association.StaticKeys)
-        {
-            node.Floors[(association.Spi, association.Destination)] = nonce;
-        }
-
-        PacketsSealed++;
         Span<byte> digest = stackalloc byte[32];
-        var keys = association.Keys.Encryption.Octets.Length > 0 ? association.Keys.Encryption.Octets : association.Keys.Authentication.Octets;
-        SHA256.HashData(keys, digest);
-        var name = (BinaryPrimitives.ReadUInt128BigEndian(digest), association.Algorithm.AllowsStaticKey() ? association.Spi : 0, nonce);
-        var who = $"{node} (life {node.Life}) on {path.Id}, spi {association.Spi:x}";
-        if (!_nonces.TryAdd(name, who))
-        {
-            throw network.Violation($"nonce {nonce} repeats under one {association.Algorithm} key: {_nonces[name]}, then {who}");
-        }
+        SHA256.HashData(association.Keys.Encryption.Octets.Length > 0 ? association.Keys.Encryption.Octets : association.Keys.Authentication.Octets, digest);
+        return (BinaryPrimitives.ReadUInt128BigEndian(digest), association.Algorithm.AllowsStaticKey() ? association.Spi : 0, nonce);
     }
 
     /// <summary>A packet crosses the core.</summary>

@@ -57,6 +57,25 @@ internal sealed class Quiescence(World world)
         }
 
         CheckTables(here);
+        CheckSequences();
+    }
+
+    /// <summary>Reserved numbers go with their association: no row on a disk but of what stands.</summary>
+    private void CheckSequences()
+    {
+        foreach (var node in world.Network.Nodes.Where(n => n.Paths is not null))
+        {
+            // Left ones stay for one round of housekeeping.
+            node.Paths!.CheckLifetimes(world.Network.Simulation.Now);
+            node.Paths.CheckLifetimes(world.Network.Simulation.Now);
+            var standing = node.Paths.Report(world.Network.Simulation.Now).SelectMany(p => new[] { p.Path.Outbound, p.Path.Inbound })
+                .Where(sa => sa is { StaticKeys: false }).Select(sa => (sa!.Spi, sa.Source, sa.Destination)).Distinct().Count();
+            var rows = node.Sequences.ReadAll().Keys.Count(name => name.StartsWith("out:", StringComparison.Ordinal) || name.StartsWith("in:", StringComparison.Ordinal));
+            if (rows != standing)
+            {
+                Problem($"{node} keeps numbers of {rows} associations and has {standing}");
+            }
+        }
     }
 
     private void CheckUser(User user, HashSet<(string, PathId)> expected)

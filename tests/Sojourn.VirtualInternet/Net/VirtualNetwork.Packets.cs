@@ -16,6 +16,7 @@ internal sealed partial class VirtualNetwork
 
     private readonly byte[] _buffer = new byte[4096];
     private readonly List<Ping> _pings = [];
+    private readonly List<byte[]> _overheard = [];
 
     public IReadOnlyList<Ping> Pings => _pings;
 
@@ -62,6 +63,7 @@ internal sealed partial class VirtualNetwork
         return packet;
     }
 
+    /// <summary>Null for what is no ping: a protected packet, a dummy.</summary>
     private Ping? PingOf(ReadOnlySpan<byte> packet) =>
         IpPacket.TryParse(packet, out var parsed, out _) && parsed.NextHeader == TestProtocol ? _pings[BinaryPrimitives.ReadInt32BigEndian(parsed.Payload)] : null;
 
@@ -151,6 +153,11 @@ internal sealed partial class VirtualNetwork
     {
         ping ??= PingOf(packet);
         Ledger.OnCore(from, packet);
+        if (Trace.Enabled && from is not null)
+        {
+            _overheard.Add(packet);
+        }
+
         var parsed = IpPacket.OfChecked(packet);
         var destination = parsed.DestinationAddress;
         if (destination.Equals(OpenCorrespondent))
@@ -192,11 +199,36 @@ internal sealed partial class VirtualNetwork
         TakeSignals(node);
         if (result.Verdict == InboundVerdict.Deliver)
         {
+            Ledger.Accepted(node, result.Path.Path!, outer);
             Forward(node, buffer[..result.Length]);
         }
         else
         {
             ping?.Note($"{node} refuses: {result.Reason}");
+        }
+
+        if (result.MustAnnounce && node.IsUp)
+        {
+            Announce(node, result.Path);
+        }
+    }
+
+    /// <summary>An eavesdropper sends a node everything again that was ever sent to it through tunnels.</summary>
+    public void Replay(VirtualNode node)
+    {
+        foreach (var outer in _overheard.Where(packet => node.Addresses.Contains(IpPacket.OfChecked(packet).DestinationAddress)).ToList())
+        {
+            FromTunnel(node, outer, ping: null);
+        }
+    }
+
+    /// <summary>Tells the far end of a path where the counter stands after a restart.</summary>
+    private void Announce(VirtualNode node, PathHandle path)
+    {
+        foreach (var dummy in node.Paths!.Announce(path, _buffer, Simulation.Now).Packets(_buffer))
+        {
+            Ledger.Sent(node, path.Path!, dummy);
+            Route(node, dummy.ToArray());
         }
     }
 

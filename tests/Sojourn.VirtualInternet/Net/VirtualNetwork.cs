@@ -10,8 +10,6 @@ namespace Sojourn.VirtualInternet.Net;
 /// </summary>
 internal sealed partial class VirtualNetwork
 {
-    private const ulong ReservedBlock = 64;
-
     private readonly Dictionary<string, VirtualNode> _nodes = [];
     private readonly Dictionary<IPAddress, VirtualNode> _byAddress = [];
     private readonly HashSet<(string, string)> _partitions = [];
@@ -63,7 +61,8 @@ internal sealed partial class VirtualNetwork
 
         var random = Simulation.SourceFor(node.Name, ++node.Life);
         node.Engine = node.Build(random);
-        node.Paths = new PathTable(new PathTableOptions(), random);
+        node.Paths = new PathTable(new PathTableOptions { Sequences = node.Sequences, Defer = work => work() }, random);
+        node.Paths.CheckLifetimes(Simulation.Now);
         node.Wake = null;
         Trace.Note(Simulation.Now, $"{node,6}  ●  starts, life {node.Life}");
         Input(node, new EngineStarted([.. node.State.Select(s => new SavedState(s.Key, s.Value))]));
@@ -78,12 +77,6 @@ internal sealed partial class VirtualNetwork
         }
 
         Trace.Note(Simulation.Now, $"{node,6}  ✗  crashes");
-        foreach (var association in node.Floors.Keys.ToList())
-        {
-            // As the role host does it: numbers are reserved on disk in blocks ahead of their use.
-            node.Floors[association] += ReservedBlock;
-        }
-
         node.Engine = null;
         node.Paths = null;
         node.Visitors.Clear();
@@ -122,6 +115,11 @@ internal sealed partial class VirtualNetwork
             {
                 return;
             }
+        }
+
+        while (node.Paths is { } paths && paths.TryTakeAnnouncement(out var restored))
+        {
+            Announce(node, restored);
         }
 
         TakeSignals(node);
@@ -246,10 +244,7 @@ internal sealed partial class VirtualNetwork
 
     private void Change(VirtualNode node, ChangePaths change)
     {
-        var install = change.Install.Select(path => path.Outbound is { StaticKeys: true } outbound && node.Floors.TryGetValue((outbound.Spi, outbound.Destination), out var floor)
-            ? path with { Outbound = outbound with { SequenceFloor = floor } }
-            : path).ToList();
-        if (node.Paths!.Change(install, change.Remove, Simulation.Now).Refusal is { } refusal)
+        if (node.Paths!.Change(change.Install, change.Remove, Simulation.Now).Refusal is { } refusal)
         {
             throw Violation($"{node}: the packet path refuses what the engine asked for: {refusal.Path} {refusal.Reason}: {refusal.Text} [{refusal.Rule}]");
         }

@@ -5,7 +5,7 @@ namespace Sojourn.VirtualInternet.Net;
 
 /// <summary>
 /// A machine: an engine, its packet path and its disk. A restart takes engine, paths, visitors and attracted addresses
-/// away; <see cref="State"/> and the counters of typed-in keys (<see cref="Floors"/>) stay, as the role host keeps them.
+/// away; <see cref="State"/> and the reserved sequence numbers stay, as the role host keeps them.
 /// </summary>
 internal sealed class VirtualNode(string name, string? identity, IReadOnlyList<IPAddress> addresses, Func<IRandomSource, IEngine> build)
 {
@@ -51,8 +51,7 @@ internal sealed class VirtualNode(string name, string? identity, IReadOnlyList<I
 
     public Dictionary<StateKey, byte[]> State { get; } = [];
 
-    /// <summary>Last sequence number used of each association with typed-in keys.</summary>
-    public Dictionary<(uint Spi, IPAddress Destination), ulong> Floors { get; } = [];
+    public SequenceDisk Sequences { get; } = new();
 
     public Dictionary<IPAddress, LinkAddress> Visitors { get; } = [];
 
@@ -62,4 +61,25 @@ internal sealed class VirtualNode(string name, string? identity, IReadOnlyList<I
     public IPAddress? HomeAddress { get; set; }
 
     public override string ToString() => name;
+}
+
+/// <summary>Reserved sequence numbers of a machine.</summary>
+internal sealed class SequenceDisk : ISequenceStore
+{
+    private readonly Dictionary<string, ulong> _reserved = [];
+
+    public IReadOnlyDictionary<string, ulong> ReadAll() => _reserved;
+
+    public void Write(IReadOnlyCollection<KeyValuePair<string, ulong>> raised, IReadOnlyCollection<string> forgotten)
+    {
+        foreach (var (association, number) in raised)
+        {
+            _reserved[association] = Math.Max(number, _reserved.GetValueOrDefault(association));
+        }
+
+        foreach (var association in forgotten)
+        {
+            _reserved.Remove(association);
+        }
+    }
 }

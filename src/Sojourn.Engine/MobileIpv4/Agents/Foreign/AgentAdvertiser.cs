@@ -99,6 +99,12 @@ internal sealed class AgentAdvertiser(AccessLink link, ForeignAgentOptions optio
         return challenge;
     }
 
+    /// <summary>
+    /// The agent has kept its visitors over a restart: it counts on as after a roll-over, so that they do not take it for one
+    /// that has forgotten them (RFC 5944 2.4.4).
+    /// </summary>
+    public void CountOn() => _sequence = FirstSequenceAfterWrap;
+
     private void Send(bool busy, IPAddress destination, LinkAddress? linkDestination, EffectSink effects)
     {
         var flags = MobilityAgentFlags.RegistrationRequired | MobilityAgentFlags.ForeignAgent | MobilityAgentFlags.ReverseTunnelling;

@@ -207,6 +207,7 @@ public sealed partial class ForeignAgent
 
         _visitors[visitor.HomeAddress] = visitor;
         Renewed(visitor, reply, now, effects);
+        Keep(visitor, effects);
         Relay(pending, reply, visitor.MobileNode, effects);
         effects.Emit(new Report(Event("registration.renewed", EventSeverity.Information, $"lifetime {reply.Lifetime} s", visitor.Session, visitor.Nai, visitor.HomeAddress, "NV9.6")));
     }
@@ -277,6 +278,7 @@ public sealed partial class ForeignAgent
         var former = earlier ?? away?.Visitor;
         visitor = visitor with { MobileNode = visitor.MobileNode ?? former?.MobileNode, HomeAgentAssociation = visitor.HomeAgentAssociation ?? former?.HomeAgentAssociation };
         _visitors[visitor.HomeAddress] = visitor;
+        Keep(visitor, effects);
         _nextSweep ??= now + ExpirySweep;
         if (!FetchFromOldAgent(pending, visitor, profiles, reply, now, effects))
         {

@@ -68,6 +68,11 @@ public sealed partial class ForeignAgent
             return;
         }
 
+        if (_visitors.TryGetValue(session.HomeAddress, out var visitor) && visitor.Session == session.Session)
+        {
+            Keep(visitor, effects);
+        }
+
         effects.Count("fa.trigger.activated", ready.Count);
         foreach (var number in ready)
         {

@@ -357,6 +357,7 @@ public sealed partial class ForeignAgent
 
         var octets = association.Sign(answer).ToArray();
         away.Answers[update.Identification] = octets;
+        Keep(away, effects);
         if (update.AcknowledgementWanted)
         {
             ToAgent(away.NewAgent, octets, effects);
@@ -379,6 +380,7 @@ public sealed partial class ForeignAgent
     {
         var visitor = away.Visitor;
         _handedOff.Remove(visitor.HomeAddress);
+        Discard(visitor.HomeAddress, effects);
         Vpn.Remove(visitor.Session, effects);
         effects.Emit(new Report(Event("handoff.ended", EventSeverity.Information, $"nothing is sent on to {away.NewAgent} any more", visitor.Session, visitor.Nai, visitor.HomeAddress, "NV2.15")));
         if (cause is { } why)

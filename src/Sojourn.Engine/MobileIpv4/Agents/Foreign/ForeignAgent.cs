@@ -98,22 +98,15 @@ public sealed partial class ForeignAgent : DiameterApplication
                 _running = true;
                 Vpn.Start(effects);
                 _accounting?.Restore(started.State, now, effects);
+                Restore(started.State, now, effects);
                 _accounting?.Restored(now, effects);
                 break;
             case UsageRead read:
                 _accounting?.Take(read, now, effects);
                 break;
             case EngineStopping:
-                foreach (var visitor in _visitors.Values.ToList())
-                {
-                    Leave(visitor, terminationCause: null, now, effects);
-                }
-
-                foreach (var away in _handedOff.Values.ToList())
-                {
-                    EndHandOff(away, null, now, effects);
-                }
-
+                // Visitors stay saved: whoever starts this agent again finds them as after a crash.
+                _accounting?.Stopping(effects);
                 _running = false;
                 break;
             case IcmpReceived icmp when icmp.Interface is { } name && _advertisers.TryGetValue(name, out var advertiser):
@@ -288,6 +281,7 @@ public sealed partial class ForeignAgent : DiameterApplication
     private void Leave(Visitor visitor, TerminationCause? terminationCause, DateTimeOffset now, EffectSink effects)
     {
         _visitors.Remove(visitor.HomeAddress);
+        Discard(visitor.HomeAddress, effects);
         ForgetHandOff(visitor.HomeAddress);
         ForgetAsked(visitor.HomeAddress, Vpn.Find(visitor.Session)?.Profiles ?? []);
         Vpn.Remove(visitor.Session, effects);

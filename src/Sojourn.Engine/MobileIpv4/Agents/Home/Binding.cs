@@ -30,9 +30,6 @@ public sealed record Binding
     /// </summary>
     public ImmutableHashSet<uint> Unserved { get; init; } = [];
 
-    /// <summary>Came back after a restart with keys whose outbound counters are lost: it only receives until they are replaced (M3). Not saved.</summary>
-    public bool Restored { get; init; }
-
     public MobilityAssociation? MobileNode { get; init; }
 
     /// <summary>Looked up by home address, since a move inside a domain carries it to the next agent.</summary>

@@ -175,7 +175,6 @@ public sealed partial class HomeAgent
                     Replay = before.Replay.Accept(request.Identification),
                     Profiles = moved ? [.. before.Profiles.Select(p => p.MovedTo(before.CareOfAddress, request.CareOfAddress, request.Identification))] : before.Profiles,
                     Unserved = [],
-                    Restored = false,
                 },
             },
             now, effects);
@@ -241,12 +240,6 @@ public sealed partial class HomeAgent
             return;
         }
 
-        if (NeedsFreshKeys(registration))
-        {
-            Refuse(registration, new(RegistrationReplyCode.HomeForeignAgentFailedAuthentication, "ha.rrq.restarted", "this agent has restarted and sends under no key of its earlier life", "M3"), now, effects);
-            return;
-        }
-
         if (HasSpentKeys(registration))
         {
             Refuse(registration, new(RegistrationReplyCode.HomeForeignAgentFailedAuthentication, "ha.rrq.spent_keys", "a gateway that is to have a profile has restarted since its keys were made", "M3"), now, effects);
@@ -272,14 +265,6 @@ public sealed partial class HomeAgent
             Finish(registration, now, effects);
         }
     }
-
-    /// <summary>A restored binding whose registration would bring keys back whose counters are lost (M3).</summary>
-    private bool NeedsFreshKeys(Registration registration) =>
-        registration.Before is { Restored: true } before && registration.Desired.Profiles.Any(p => HasCounterHere(before, p) && before.Profiles.Contains(p));
-
-    /// <summary>Whether this agent sends under a key of the profile that the platform does not count over restarts: on a leg of its own, or after what waited for a packet (NV8.3).</summary>
-    private bool HasCounterHere(Binding binding, VpnProfile profile) => profile.Keying is ProfileKeying.Derived
-        && (profile.SourceGateway.Equals(_options.Address) || (profile.WaitsForPacket && !binding.Unserved.Contains(profile.ProfileNumber)));
 
     /// <summary>S216, S217: the paths are set, the binding is saved and the reply goes out.</summary>
     private void Finish(Registration registration, DateTimeOffset now, EffectSink effects)

@@ -1,9 +1,7 @@
 // Readings:
 // - R10: a first registration counts as a changed care-of address. R11: HAA only after the last BA. R42: a
 //   re-registration with the same care-of address changes nothing but the lifetime.
-// - The counters of derived keys are lost in a restart, and a counter that starts again would repeat AEAD nonces (spec
-//   M3). A restored binding with such keys only receives. Its next registration is refused with code 132, which the
-//   foreign agent answers by asking the AAA servers as if it knew nothing of the user; that makes new keys.
+// - A restored binding goes on as it was, with its keys: the packet path keeps how far their counters may have run (M3).
 using System.Net;
 using System.Text;
 using Sojourn.Engine.Aaa;
@@ -192,13 +190,11 @@ public sealed partial class HomeAgent : DiameterApplication
                     effects.Emit(new DropState(key));
                     effects.Emit(new Report(new EngineEvent("binding.unreadable", EventSeverity.Error, $"saved binding of {key.Key} dropped: {reason}")));
                 }
-                else if (Standing(binding!) is var standing && standing.Expires > now && Vpn.Set(SessionOf(standing), now, effects) is null)
+                else if (binding!.Expires > now && Vpn.Set(SessionOf(binding), now, effects) is null)
                 {
-                    _bindings[standing.HomeAddress] = standing;
-                    effects.Emit(new AttractHomeAddress(standing.HomeAddress, _options.HomeInterface));
-                    effects.Emit(new Report(Event(
-                        "binding.restored", EventSeverity.Information,
-                        standing.Restored ? "restored after a restart; sending waits for new keys with the next registration" : "restored after a restart", standing, "M3")));
+                    _bindings[binding.HomeAddress] = binding;
+                    effects.Emit(new AttractHomeAddress(binding.HomeAddress, _options.HomeInterface));
+                    effects.Emit(new Report(Event("binding.restored", EventSeverity.Information, "restored after a restart", binding, "M3")));
                 }
                 else
                 {
@@ -209,8 +205,6 @@ public sealed partial class HomeAgent : DiameterApplication
 
         _nextSweep = _bindings.Count > 0 ? now + ExpirySweep : null;
     }
-
-    private Binding Standing(Binding saved) => saved with { Restored = saved.Profiles.Any(p => HasCounterHere(saved, p)) };
 
     /// <summary>Makes a binding current: state first, then attraction; the reply that promises it is emitted after this (design 4).</summary>
     private void Commit(Binding binding, DateTimeOffset now, EffectSink effects)
@@ -269,7 +263,6 @@ public sealed partial class HomeAgent : DiameterApplication
         Profiles = binding.Profiles,
         Base = new BaseTunnel(_options.Address, binding.CareOfAddress),
         Waiting = binding.Unserved,
-        OutboundReady = !binding.Restored,
     };
 
     private EngineEvent Event(string kind, EventSeverity severity, string text, Binding binding, string rule) => new(kind, severity, text)
