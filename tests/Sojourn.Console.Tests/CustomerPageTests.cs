@@ -44,6 +44,7 @@ public sealed class CustomerPageTests : IAsyncLifetime
 
     [Fact]
     [Trait("Row", "NV7.1")]
+    [Trait("Row", "M11")]
     public async Task Every_change_is_audited_and_show_audit_tells_who_from_where_old_and_new()
     {
         using var alice = await LoggedIn(HomeNetwork.Alice, HomeNetwork.AlicePassword);
@@ -60,6 +61,7 @@ public sealed class CustomerPageTests : IAsyncLifetime
 
     [Theory]
     [Trait("Row", "NV-A14")]
+    [Trait("Row", "M11")]
     [InlineData("destination", "192.168.51.0/24", "192.168.51.0/24 is not among the destinations of your contract. Allowed: 10.4.0.0/24 or any address in it")]
     [InlineData("destination", "0.0.0.0/0", "not among the destinations")]
     [InlineData("destination", "10.4.0.0/23", "not among the destinations")]
@@ -131,6 +133,7 @@ public sealed class CustomerPageTests : IAsyncLifetime
 
     [Fact]
     [Trait("Row", "NV-A14")]
+    [Trait("Row", "M11")]
     public async Task Another_user_s_profile_cannot_be_seen_or_reached_by_its_number()
     {
         using var alice = await LoggedIn(HomeNetwork.Alice, HomeNetwork.AlicePassword);
@@ -156,6 +159,7 @@ public sealed class CustomerPageTests : IAsyncLifetime
     }
 
     [Fact]
+    [Trait("Row", "M11")]
     public async Task Without_a_session_every_page_leads_to_the_login()
     {
         using var stranger = new Browser(_home.Address);

@@ -113,7 +113,7 @@ public sealed class HomeAgentTests : IDisposable
     }
 
     [Fact]
-    [Trait("Row", "NV-A3")]
+    [Trait("Row", "M1")]
     public void The_home_link_reaches_the_visitor_through_proxy_arp_and_loses_it_when_released()
     {
         Assert.Equal(0, TestNetwork.Exec(_neighbour, "ping", "-c2", "-i0.05", "-W2", "10.9.0.5").Status);

@@ -149,6 +149,7 @@ public sealed class InterceptionTests : IDisposable
     [Trait("Row", "NV4.7")]
     [Trait("Row", "R46")]
     [Trait("Row", "S205")]
+    [Trait("Row", "S200")]
     public void A_gateway_takes_binding_updates_for_hosts_behind_it_and_answers_in_their_name()
     {
         // outside --- gateway --- (10.2.0.0/24); nobody is at 10.2.0.7

@@ -137,6 +137,7 @@ public class PacketPathTests
     [InlineData(null)]
     [Trait("Row", "NV-A24")]
     [Trait("Row", "S203")]
+    [Trait("Row", "S204")]
     public void The_mark_is_on_inner_and_outer_header_and_congestion_marks_of_the_core_survive(byte? mark)
     {
         using var pair = new GatewayPair(forwarding: false);

@@ -232,6 +232,7 @@ public sealed class ControlApiTests : IDisposable
     [Fact]
     [Trait("Row", "NV-A17")]
     [Trait("Row", "NV-A32")]
+    [Trait("Row", "M14")]
     public async Task Show_vpn_db_lists_every_field_and_no_key()
     {
         var (options, secrets) = HomeAaa();

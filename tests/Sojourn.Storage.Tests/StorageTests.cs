@@ -58,6 +58,7 @@ public sealed class StorageTests : IDisposable
 
     [Fact]
     [Trait("Row", "NV-A32")]
+    [Trait("Row", "M14")]
     public void No_secret_stands_in_clear_in_any_file_of_the_database()
     {
         using (var database = Database.Open(DatabasePath))

@@ -74,6 +74,7 @@ public class MoveTests
     [Trait("Row", "NV-C18")]
     [Trait("Row", "NV-C21")]
     [Trait("Row", "M4")]
+    [Trait("Row", "R26")]
     public void A_move_to_another_domain_rewrites_the_agent_without_a_search_and_names_the_old_one()
     {
         _f.Directory.Vpns.AddRange([_f.Static(), AaaFixture.Dynamic()]);
@@ -143,7 +144,6 @@ public class MoveTests
 
     [Fact]
     [Trait("Row", "R34")]
-    [Trait("Row", "NV9.6")]
     public void The_home_server_catches_up_with_moves_it_did_not_see()
     {
         _f.Directory.Vpns.AddRange([_f.Static(), AaaFixture.Dynamic()]);
@@ -231,6 +231,7 @@ public class MoveTests
     [Trait("Row", "NV-A17")]
     [Trait("Row", "NV-C24")]
     [Trait("Row", "NV7.5")]
+    [Trait("Row", "S116")]
     public void A_service_update_searches_again_and_keeps_what_did_not_change()
     {
         _f.Directory.Vpns.AddRange([_f.Static(), AaaFixture.Dynamic(correspondents: "192.168.60.9/32")]);

@@ -39,6 +39,7 @@ public class RegistrationTests
     [Trait("Row", "S103")]
     [Trait("Row", "S109")]
     [Trait("Row", "R48")]
+    [Trait("Row", "NV-C8")]
     public void A_static_path_is_handed_out_leg_by_leg_and_cached_everywhere()
     {
         _f.Directory.Vpns.Add(_f.Static());

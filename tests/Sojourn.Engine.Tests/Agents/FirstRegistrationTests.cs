@@ -40,6 +40,7 @@ public sealed class FirstRegistrationTests
     [Trait("Row", "NV-C13")]
     [Trait("Row", "NV-C15")]
     [Trait("Row", "R30")]
+    [Trait("Row", "NV-C6")]
     public void When_the_reply_leaves_the_agent_both_directions_stand_at_both_ends()
     {
         var f = new AgentFixture().WithCompany();
@@ -141,6 +142,11 @@ public sealed class FirstRegistrationTests
     [Trait("Row", "S211")]
     [Trait("Row", "S218")]
     [Trait("Row", "R10")]
+    [Trait("Row", "NV-C2")]
+    [Trait("Row", "NV-C6")]
+    [Trait("Row", "S212")]
+    [Trait("Row", "R20")]
+    [Trait("Row", "R49")]
     public void With_a_dynamic_gateway_the_update_goes_to_the_correspondent_and_the_answer_waits_for_its_acknowledgement()
     {
         var f = new AgentFixture().WithPartner().Register();
@@ -166,6 +172,7 @@ public sealed class FirstRegistrationTests
     [Fact]
     [Trait("Row", "NV9.5")]
     [Trait("Row", "NV-A25")]
+    [Trait("Row", "S215")]
     public void One_static_and_two_dynamic_profiles_need_two_acknowledgements_and_each_gets_its_own_path()
     {
         var f = new AgentFixture().WithCompany().WithPartner().WithPartner("192.168.70.0/24", number: 3);

@@ -36,7 +36,6 @@ public sealed class ForeignAgentTests
     [Theory]
     [MemberData(nameof(BadRequests))]
     [Trait("Row", "R12")]
-    [Trait("Row", "S212")]
     public void A_request_that_breaks_a_rule_is_refused_with_its_code_and_no_server_is_asked(string what, RegistrationReplyCode code, string counter)
     {
         var old = _h.Challenge();

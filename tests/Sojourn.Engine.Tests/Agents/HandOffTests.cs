@@ -36,6 +36,9 @@ public sealed class HandOffTests
     [Trait("Row", "NV5.12")]
     [Trait("Row", "NV6.12")]
     [Trait("Row", "NV6.13")]
+    [Trait("Row", "R43")]
+    [Trait("Row", "G3")]
+    [Trait("Row", "S212")]
     public void The_old_agent_sends_on_under_other_keys_before_the_node_has_its_reply(string agent)
     {
         var f = new AgentFixture().WithCompany().WithPartner().Register();

@@ -204,7 +204,6 @@ public sealed class HomeAgentTests
     }
 
     [Fact]
-    [Trait("Row", "NV2.5")]
     public void A_request_the_network_doubled_is_answered_once()
     {
         var haa = _h.Accepted(_h.Request(), Leg());
@@ -217,8 +216,8 @@ public sealed class HomeAgentTests
 
     // A node whose move was granted without its knowing takes its way back for a renewal, and so does the agent there.
     [Fact]
-    [Trait("Row", "NV9.11")]
     [Trait("Row", "M3")]
+    [Trait("Row", "NV9.7")]
     public void A_change_of_place_that_the_node_does_not_know_of_wants_new_keys()
     {
         var haa = _h.Accepted(_h.Request(), Leg());
@@ -274,7 +273,6 @@ public sealed class HomeAgentTests
     }
 
     [Fact]
-    [Trait("Row", "M5")]
     [Trait("Row", "NV9.8")]
     public void Saved_bindings_that_cannot_be_read_or_have_ended_are_dropped_and_the_rest_comes_back()
     {

@@ -136,7 +136,7 @@ public sealed class LossTests
     [Theory]
     [InlineData("RRQ")]
     [InlineData("RRP")]
-    [Trait("Row", "NV2.5")]
+    [Trait("Row", "G3")]
     public void Inside_a_domain_every_request_and_reply_may_be_doubled_or_lost(string message)
     {
         foreach (var fate in new[] { Fate.Duplicate, Fate.Lose, Fate.Delay })

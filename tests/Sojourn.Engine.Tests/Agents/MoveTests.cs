@@ -18,6 +18,8 @@ public sealed class MoveTests
     [Trait("Row", "NV2.9")]
     [Trait("Row", "S214")]
     [Trait("Row", "R9")]
+    [Trait("Row", "NV-C7")]
+    [Trait("Row", "S213")]
     public void A_move_inside_the_domain_stays_inside_it_and_turns_only_the_agents_leg()
     {
         var f = new AgentFixture().WithCompany().Register();
@@ -119,6 +121,7 @@ public sealed class MoveTests
     [Trait("Row", "NV2.14")]
     [Trait("Row", "R31")]
     [Trait("Row", "S235")]
+    [Trait("Row", "M4")]
     public void The_old_inbound_half_at_home_outlives_the_move_by_the_handoff_time()
     {
         var f = new AgentFixture().WithCompany().Register();
@@ -134,6 +137,8 @@ public sealed class MoveTests
     [Trait("Row", "NV-C20")]
     [Trait("Row", "NV5.5")]
     [Trait("Row", "NV5.8")]
+    [Trait("Row", "NV-C7")]
+    [Trait("Row", "R49")]
     public void Inside_the_domain_the_dynamic_gateway_is_updated_before_the_home_agent_replies()
     {
         var f = new AgentFixture().WithPartner().Register().Register("fa2");
@@ -154,6 +159,9 @@ public sealed class MoveTests
     [Trait("Row", "NV3.5")]
     [Trait("Row", "NV3.6")]
     [Trait("Row", "NV6.5")]
+    [Trait("Row", "NV-C7")]
+    [Trait("Row", "R26")]
+    [Trait("Row", "G3")]
     public void Between_domains_the_home_agent_names_the_old_agent_and_no_database_is_searched()
     {
         var f = new AgentFixture().WithCompany().WithPartner().Register();

@@ -182,6 +182,7 @@ public class CorrespondentGatewayTests
 
     [Theory, MemberData(nameof(Forgeries))]
     [Trait("Row", "NV-A30")]
+    [Trait("Row", "NV9.10")]
     public void A_forged_or_replayed_update_changes_nothing_is_counted_and_is_told_with_its_rule(string forgery, string counter)
     {
         var gateway = new GatewayHarness();
@@ -279,6 +280,7 @@ public class CorrespondentGatewayTests
 
     [Theory, MemberData(nameof(Misfits))]
     [Trait("Row", "M9")]
+    [Trait("Row", "NV9.10")]
     public void An_authentic_update_that_does_not_fit_is_refused_with_its_status_and_changes_nothing(string misfit, BindingStatus status, string counter)
     {
         var gateway = new GatewayHarness();

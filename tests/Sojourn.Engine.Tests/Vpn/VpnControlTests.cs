@@ -189,6 +189,8 @@ public sealed class VpnControlTests
     [Trait("Row", "S235")]
     [Trait("Row", "NV2.7")]
     [Trait("Row", "NV2.14")]
+    [Trait("Row", "M4")]
+    [Trait("Row", "R31")]
     public void A_move_replaces_the_path_in_one_change_and_the_old_inbound_half_lives_for_the_handoff_time()
     {
         var (control, effects) = Installed(GatewayRole.HomeAgent, Ha, FaHa().Mirror());
@@ -299,6 +301,7 @@ public sealed class VpnControlTests
     [Fact]
     [Trait("Row", "NV9.8")]
     [Trait("Row", "NV-A19")]
+    [Trait("Row", "S226")]
     public void Removing_a_session_leaves_nothing()
     {
         var (control, effects) = Installed(GatewayRole.HomeAgent, Ha, FaHa().Mirror());

@@ -38,6 +38,7 @@ public sealed class KernelGatewayTests(KernelGateway rig) : IClassFixture<Kernel
     [InlineData(false, true, false, 32)]
     [Trait("Row", "NV1.2")]
     [Trait("Row", "NV-A23")]
+    [Trait("Row", "M7")]
     public async Task Authentication_headers_of_either_rounding_are_carried(bool align4, bool roundTo8, bool extended, int length)
     {
         using var own = await rig.ConnectAsync(rig.NewPath(SecurityType.Ah, IpsecAlgorithm.HmacSha256, extended), align4, roundTo8);
@@ -64,7 +65,7 @@ public sealed class KernelGatewayTests(KernelGateway rig) : IClassFixture<Kernel
     [InlineData(SecurityType.Esp, IpsecAlgorithm.Aes128CbcHmacSha256)]
     [InlineData(SecurityType.Esp, IpsecAlgorithm.HmacSha256)]
     [InlineData(SecurityType.Ah, IpsecAlgorithm.HmacSha256)]
-    [Trait("Row", "NV1.2")]
+    [Trait("Row", "NV-A23")]
     public async Task A_changed_octet_is_dropped_by_whoever_receives_it(SecurityType type, IpsecAlgorithm algorithm)
     {
         using var own = await rig.ConnectAsync(rig.NewPath(type, algorithm, extended: false), align4: true);
@@ -102,7 +103,7 @@ public sealed class KernelGatewayTests(KernelGateway rig) : IClassFixture<Kernel
     [InlineData(SecurityType.Esp, IpsecAlgorithm.Aes256Gcm16, true)]
     [InlineData(SecurityType.Ah, IpsecAlgorithm.HmacSha256, false)]
     [InlineData(SecurityType.Ah, IpsecAlgorithm.HmacSha256, true)]
-    [Trait("Row", "NV1.2")]
+    [Trait("Row", "NV-A33")]
     public async Task A_packet_sent_twice_is_taken_once_by_either_side(SecurityType type, IpsecAlgorithm algorithm, bool extended)
     {
         using var own = await rig.ConnectAsync(rig.NewPath(type, algorithm, extended), align4: true);
