@@ -13,7 +13,7 @@ internal sealed class SeededRun
     private const double FaultySeconds = 80;
 
     private static readonly string[] Names = ["alice", "bob", "carol"];
-    private static readonly string[] Machines = ["fa1", "fa2", "aaaf", "aaah", "ha", "pcn", "sgw"];
+    private static readonly string[] Machines = [.. World.Agents, "aaaf", "aaaf2", "aaah", "ha", "pcn", "sgw"];
 
     private static readonly IpsecAlgorithm[] EspSuites =
         [IpsecAlgorithm.Aes128Gcm16, IpsecAlgorithm.Aes256Gcm16, IpsecAlgorithm.ChaCha20Poly1305, IpsecAlgorithm.Aes128CbcHmacSha256, IpsecAlgorithm.HmacSha256, IpsecAlgorithm.Aes128Gmac];
@@ -78,7 +78,7 @@ internal sealed class SeededRun
         _world.StartInfrastructure();
         foreach (var user in _world.Users)
         {
-            var agent = _choice.Next(2) == 0 ? "fa1" : "fa2";
+            var agent = AnyAgent();
             Network.Simulation.After(Seconds(0, 3), () => _world.StartMobile(user, agent));
             Traffic(user);
         }
@@ -87,7 +87,7 @@ internal sealed class SeededRun
         {
             // Stays to the end: rest and departure have to come about in spite of him.
             var victim = _world.Users[_choice.Next(_world.Users.Count)];
-            var where = _choice.Next(2) == 0 ? "fa1" : "fa2";
+            var where = AnyAgent();
             Network.Simulation.After(Seconds(0, 40), () => _world.StartIntruder(victim, where));
         }
 
@@ -186,8 +186,13 @@ internal sealed class SeededRun
 
     private Action Happening()
     {
-        switch (_choice.Next(8))
+        switch (_choice.Next(12))
         {
+            case >= 8:
+                // One move, or several to and fro, slower or faster than a registration takes (NV9.11).
+                var mover = Network[_world.Users[_choice.Next(_world.Users.Count)].Name];
+                var stops = Enumerable.Range(0, _choice.Next(3) == 0 ? _choice.Next(2, 12) : 1).Select(_ => (Network[AnyAgent()], Seconds(0.02, 1.5))).ToList();
+                return () => Roam(mover, stops, 0);
             case 0 or 1:
                 var machine = Network[Machines[_choice.Next(Machines.Length)]];
                 var off = Seconds(0.05, 6);
@@ -233,6 +238,21 @@ internal sealed class SeededRun
                 return () => Restart(mobile, asleep);
         }
     }
+
+    private void Roam(VirtualNode mover, List<(VirtualNode Agent, TimeSpan Stay)> stops, int at)
+    {
+        if (!_faulty || at == stops.Count)
+        {
+            return;
+        }
+
+        // Between two links there is a moment without any; in make-before-break terms every move here is a hard one.
+        Network.Attach(mover, null);
+        Network.Simulation.After(TimeSpan.FromMilliseconds(20), () => Network.Attach(mover, stops[at].Agent));
+        Network.Simulation.After(stops[at].Stay + TimeSpan.FromMilliseconds(20), () => Roam(mover, stops, at + 1));
+    }
+
+    private string AnyAgent() => World.Agents[_choice.Next(World.Agents.Count)];
 
     private string AnyNode()
     {

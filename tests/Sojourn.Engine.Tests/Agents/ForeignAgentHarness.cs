@@ -75,8 +75,8 @@ internal sealed class ForeignAgentHarness
         Keying = new ProfileKeying.Derived(AgentFixture.Secret((int)number), 7),
     };
 
-    /// <summary>The newest challenge advertised, or told in a reply.</summary>
-    public OctetString Challenge()
+    /// <summary>The newest challenge advertised, or told in a reply to a node with this home address; null = to any.</summary>
+    public OctetString Challenge(IPAddress? home = null)
     {
         for (var i = Node.Effects.Count - 1; i >= 0; i--)
         {
@@ -85,7 +85,8 @@ internal sealed class ForeignAgentHarness
                 return advertisement.Extensions.Find<AdvertisedChallengeExtension>()!.Challenge;
             }
 
-            if (Node.Effects[i] is SendDatagram datagram && MobileIpMessage.TryParse(datagram.Payload.Span, out RegistrationReply? reply, out _))
+            if (Node.Effects[i] is SendDatagram datagram && MobileIpMessage.TryParse(datagram.Payload.Span, out RegistrationReply? reply, out _)
+                && (home is null || reply.HomeAddress.Equals(home)))
             {
                 return reply.Extensions.Find<ChallengeExtension>()!.Challenge;
             }
@@ -111,7 +112,7 @@ internal sealed class ForeignAgentHarness
         request = request.Sign(AuthenticationKind.MobileHome, new MobilityAssociation(0x700, HomeKey));
         if (!noChallenge)
         {
-            request = request.With(new ChallengeExtension(challenge ?? Challenge()));
+            request = request.With(new ChallengeExtension(challenge ?? Challenge(home ?? AgentFixture.AliceHome)));
         }
 
         if (mnAaa)

@@ -165,8 +165,11 @@ internal sealed class Quiescence(World world)
 
     private IEnumerable<(string Node, IEnumerable<PathId> Paths)> Desired()
     {
-        yield return ("fa1", world.ForeignAgent("fa1").Vpn.Paths.Select(p => p.Id));
-        yield return ("fa2", world.ForeignAgent("fa2").Vpn.Paths.Select(p => p.Id));
+        foreach (var agent in World.Agents)
+        {
+            yield return (agent, world.ForeignAgent(agent).Vpn.Paths.Select(p => p.Id));
+        }
+
         yield return ("ha", world.HomeAgent.Vpn.Paths.Select(p => p.Id));
         yield return ("pcn", world.Pcn.Vpn.Paths.Select(p => p.Id));
     }
@@ -176,7 +179,7 @@ internal sealed class Quiescence(World world)
     {
         var users = here.Select(u => u.Nai).Order(StringComparer.Ordinal).ToList();
         Same("bindings", world.HomeAgent.Bindings.Select(b => b.Nai));
-        Same("visitors", world.ForeignAgent("fa1").Visitors.Concat(world.ForeignAgent("fa2").Visitors).Select(v => v.Nai));
+        Same("visitors", World.Agents.SelectMany(agent => world.ForeignAgent(agent).Visitors).Select(v => v.Nai));
         Same("sessions at the home AAA server", world.Aaah.Sessions.Select(s => s.Nai));
         Same("attracted home addresses", world.Network["ha"].Attracted.Select(a => NaiOf(a)));
         Same("saved bindings", world.Network["ha"].State.Keys.Where(k => k.Table == "binding").Select(k => NaiOf(IPAddress.Parse(k.Key))));
@@ -184,9 +187,9 @@ internal sealed class Quiescence(World world)
         var dynamic = here.Where(u => u.Vpns.Any(World.IsDynamic)).Select(u => u.Nai).ToHashSet();
         Same("nodes at the dynamic gateway", world.Pcn.Nodes.Select(n => n.Nai!), dynamic);
         Same("records of the dynamic gateway", world.Network["pcn"].State.Keys.Where(k => k.Table == "gateway.binding").Select(k => NaiOf(IPAddress.Parse(k.Key))), dynamic);
-        foreach (var session in world.Aaaf.Sessions.Where(s => !users.Contains(s.Nai)))
+        foreach (var session in world.Aaaf.Sessions.Concat(world.Aaaf2.Sessions).Where(s => !users.Contains(s.Nai)))
         {
-            Problem($"the visited AAA server still knows {session.Nai}");
+            Problem($"a visited AAA server still knows {session.Nai}");
         }
 
         void Same(string what, IEnumerable<string> found, IEnumerable<string>? wanted = null)

@@ -95,9 +95,9 @@ internal sealed partial class VirtualNetwork
         if (!agent.Visitors.TryGetValue(parsed.SourceAddress, out var link) || link != mobile.LinkAddress)
         {
             PingOf(packet)?.Note($"{agent} knows no such visitor");
-            return;
         }
 
+        // A selector takes it all the same; what none takes is not forwarded.
         IntoPaths(agent, packet);
     }
 
@@ -138,6 +138,9 @@ internal sealed partial class VirtualNetwork
                     Route(node, outer.ToArray(), ping);
                 }
 
+                break;
+            case OutboundVerdict.NoPath when node.AccessInterface is not null:
+                ping?.Note($"{node} drops: for nobody here");
                 break;
             case OutboundVerdict.NoPath:
                 Route(node, packet, ping);

@@ -208,6 +208,9 @@ internal sealed partial class VirtualNetwork
             case RemoveVisitor visitor:
                 node.Visitors.Remove(visitor.Address);
                 break;
+            case HoldVisitor:
+                // A matter of links with one station, which these are not.
+                break;
             case AttractHomeAddress attract:
                 node.Attracted.Add(attract.Address);
                 break;

@@ -18,8 +18,8 @@ internal sealed record User(string Name, IPAddress? HomeAddress, IReadOnlyList<V
 }
 
 /// <summary>
-/// The network of spec network-vpn figure 1: fa1, fa2 and aaaf of visited.example; aaah and ha of home.example; the
-/// company behind the static gateway sgw, the partner behind the dynamic gateway pcn; one mobile node per user.
+/// The network of spec network-vpn figure 1: fa1, fa2 and aaaf of visited.example; fa3 and aaaf2 of abroad.example; aaah and
+/// ha of home.example; the company behind the static gateway sgw, the partner behind the dynamic gateway pcn; one mobile node per user.
 /// </summary>
 internal sealed class World
 {
@@ -37,6 +37,8 @@ internal sealed class World
     {
         ["fa1"] = ("visited.example", IPAddress.Parse("10.0.1.2")),
         ["fa2"] = ("visited.example", IPAddress.Parse("10.0.1.3")),
+        ["fa3"] = ("abroad.example", IPAddress.Parse("10.0.7.2")),
+        ["aaaf2"] = ("abroad.example", IPAddress.Parse("10.0.8.2")),
         ["aaaf"] = ("visited.example", IPAddress.Parse("10.0.2.2")),
         ["aaah"] = ("home.example", IPAddress.Parse("10.0.9.2")),
         ["ha"] = ("home.example", IPAddress.Parse("10.0.3.2")),
@@ -44,7 +46,10 @@ internal sealed class World
         ["sgw"] = ("", IPAddress.Parse("10.0.5.2")),
     };
 
-    private static readonly string[] DiameterHosts = ["fa1", "fa2", "aaaf", "aaah", "ha"];
+    /// <summary>Foreign agents; the last one is of another domain than the others.</summary>
+    public static readonly IReadOnlyList<string> Agents = ["fa1", "fa2", "fa3"];
+
+    private static readonly string[] DiameterHosts = [.. Agents, "aaaf", "aaaf2", "aaah", "ha"];
     private static readonly VpnProfileAvps Encoding = new(DiameterDictionary.Default);
     private readonly Directory _directory;
 
@@ -55,11 +60,12 @@ internal sealed class World
         _directory = new Directory(users);
         Network = new VirtualNetwork(seed, trace) { HomeNetwork = HomeNetwork, OpenCorrespondent = Web };
         Network.Add(new VirtualNode("aaah", Identity("aaah"), [Address("aaah")], NewAaah));
-        Network.Add(new VirtualNode("aaaf", Identity("aaaf"), [Address("aaaf")], NewAaaf));
+        Network.Add(new VirtualNode("aaaf", Identity("aaaf"), [Address("aaaf")], random => NewAaaf("aaaf", ["fa1", "fa2"], random)));
+        Network.Add(new VirtualNode("aaaf2", Identity("aaaf2"), [Address("aaaf2")], random => NewAaaf("aaaf2", ["fa3"], random)));
         Network.Add(new VirtualNode("ha", Identity("ha"), [Address("ha")], NewHomeAgent));
         Network.Add(new VirtualNode("sgw", null, [Address("sgw")], _ => NewStaticGateway()) { Behind = [Company] });
         Network.Add(new VirtualNode("pcn", null, [Address("pcn")], NewDynamicGateway) { Behind = [Partner], Intercepts = true });
-        foreach (var (name, index) in new[] { ("fa1", 1), ("fa2", 2) })
+        foreach (var (name, index) in Agents.Select((agent, i) => (agent, i + 1)))
         {
             Network.Add(new VirtualNode(name, Identity(name), [Address(name), Router(index)], random => NewForeignAgent(name, index, random))
             {
@@ -112,6 +118,8 @@ internal sealed class World
     public HomeAaaServer Aaah => (HomeAaaServer)Network["aaah"].Engine!;
 
     public VisitedAaaServer Aaaf => (VisitedAaaServer)Network["aaaf"].Engine!;
+
+    public VisitedAaaServer Aaaf2 => (VisitedAaaServer)Network["aaaf2"].Engine!;
 
     public CorrespondentGateway Pcn => (CorrespondentGateway)Network["pcn"].Engine!;
 
@@ -216,8 +224,9 @@ internal sealed class World
             Identity(h), Hosts[h].Realm, dials.Contains(h) ? new IPEndPoint(Address(h), 5658) : null))],
         Routes = name switch
         {
-            "aaah" => [new DiameterRoute("visited.example", [Identity("aaaf")])],
+            "aaah" => [new DiameterRoute("visited.example", [Identity("aaaf")]), new DiameterRoute("abroad.example", [Identity("aaaf2")])],
             "fa1" or "fa2" => [new DiameterRoute("*", [Identity("aaaf")])],
+            "fa3" => [new DiameterRoute("*", [Identity("aaaf2")])],
             _ => [],
         },
     };
@@ -260,18 +269,18 @@ internal sealed class World
         new HomeAaaOptions
         {
             HomeAgents = [new HomeAgentEntry(Identity("ha"), "home.example", Address("ha"), [HomeNetwork])],
-            KeyWrap = KeyWrap("aaah", "ha", "aaaf"),
+            KeyWrap = KeyWrap("aaah", "ha", "aaaf", "aaaf2"),
             AuthorizationLifetime = Options.Authorization,
         },
         Diameter("aaah"), _directory, random);
 
-    private static VisitedAaaServer NewAaaf(IRandomSource random) => new(
+    private static VisitedAaaServer NewAaaf(string name, string[] agents, IRandomSource random) => new(
         new VisitedAaaOptions
         {
-            ForeignAgents = [new ForeignAgentEntry(Identity("fa1"), [Address("fa1")]), new ForeignAgentEntry(Identity("fa2"), [Address("fa2")])],
-            KeyWrap = KeyWrap("aaaf", "aaah", "fa1", "fa2"),
+            ForeignAgents = [.. agents.Select(agent => new ForeignAgentEntry(Identity(agent), [Address(agent)]))],
+            KeyWrap = KeyWrap(name, ["aaah", .. agents]),
         },
-        Diameter("aaaf", "aaah"), random);
+        Diameter(name, "aaah"), random);
 
     private ForeignAgent NewForeignAgent(string name, int index, IRandomSource random) => new(
         new ForeignAgentOptions
@@ -280,9 +289,12 @@ internal sealed class World
             Access = [new AccessLink(Access, Router(index), 24) { AdvertisementInterval = TimeSpan.FromSeconds(2) }],
             Vpn = new VpnControlOptions { Role = GatewayRole.ForeignAgent, Gateways = [Address(name)], Presets = [.. Presets(name, "ha", "pcn")] },
             RegistrationLifetime = Options.Lifetime,
-            KeyWrap = KeyWrap(name, "aaaf"),
+            KeyWrap = KeyWrap(name, ServerOf(name)),
+            Neighbours = Agents.Where(other => other != name).ToDictionary(Address, other => new BindingAssociation(AuthenticationKind.ForeignForeign, 0x600, Between("bu", name, other))),
         },
-        Diameter(name, "aaaf"), random);
+        Diameter(name, ServerOf(name)), random);
+
+    private static string ServerOf(string agent) => agent == "fa3" ? "aaaf2" : "aaaf";
 
     private HomeAgent NewHomeAgent(IRandomSource random) => new(
         new HomeAgentOptions
@@ -296,7 +308,7 @@ internal sealed class World
             {
                 Role = GatewayRole.HomeAgent,
                 Gateways = [Address("ha")],
-                Presets = [.. Presets("ha", "fa1", "fa2", "sgw", "pcn")],
+                Presets = [.. Presets("ha", [.. Agents, "sgw", "pcn"])],
                 ProtectedDestinations = [Company, Partner],
             },
             BindingContracts = new Dictionary<IPAddress, BindingAssociation> { [Address("pcn")] = new(AuthenticationKind.HomeCorrespondent, 0x501, Secret("bu ha pcn")) },
@@ -309,7 +321,7 @@ internal sealed class World
             Gateway = Address("pcn"),
             Correspondents = [Partner],
             Contracts = [new HomeAgentContract("home", Address("ha"), [HomeNetwork], 0x501, Secret("bu ha pcn"))],
-            Presets = [.. Presets("pcn", "fa1", "fa2", "ha")],
+            Presets = [.. Presets("pcn", [.. Agents, "ha"])],
             ProtectedDestinations = [HomeNetwork],
         },
         Encoding, random);
@@ -359,7 +371,7 @@ internal sealed class World
         public IReadOnlyList<CorrespondentGatewayRow> CorrespondentGateways { get; } =
             [new(Company, Address("sgw"), GatewayType.Static, "company"), new(Partner, Address("pcn"), GatewayType.Dynamic, "partner")];
 
-        public IReadOnlyCollection<string> RoamingPartners { get; } = ["visited.example"];
+        public IReadOnlyCollection<string> RoamingPartners { get; } = ["visited.example", "abroad.example"];
 
         public long Version => 1;
 

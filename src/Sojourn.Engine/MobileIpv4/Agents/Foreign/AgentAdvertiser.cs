@@ -17,7 +17,8 @@ internal enum ChallengeResult : byte
 /// <summary>
 /// Agent advertisements of one access link (RFC 5944 2.1, 2.3) with their challenges (RFC 4721 2).
 /// Reading: a challenge is spent per node, not for all, because nodes that hear the same advertisement answer it
-/// at the same time (RFC 4721 3.2 leaves it open).
+/// at the same time (RFC 4721 3.2 leaves it open). A challenge told to one node, in its reply or in answer to its
+/// solicitation, is good for that node alone and takes no place in the window of those that all hear (RFC 4721 3.4).
 /// </summary>
 internal sealed class AgentAdvertiser(AccessLink link, ForeignAgentOptions options, IRandomSource random)
 {
@@ -27,9 +28,23 @@ internal sealed class AgentAdvertiser(AccessLink link, ForeignAgentOptions optio
     private const ushort FirstSequenceAfterWrap = 256;
     private static readonly TimeSpan SolicitedGap = TimeSpan.FromMilliseconds(50);
 
+    /// <summary>Solicited advertisements a second, to all nodes together.</summary>
+    private const int MostSolicited = 200;
+
     private readonly LinkedList<IssuedChallenge> _challenges = new();
+    private readonly Dictionary<LinkAddress, Known> _nodes = [];
+    private readonly Queue<LinkAddress> _nodesInOrder = new();
     private ushort _sequence;
-    private DateTimeOffset _lastSolicited = DateTimeOffset.MinValue;
+    private int _solicited;
+    private DateTimeOffset _solicitedSince = DateTimeOffset.MinValue;
+
+    /// <summary>What is between the agent and one node of the link.</summary>
+    private sealed class Known
+    {
+        public OctetString? Challenge { get; set; }
+
+        public DateTimeOffset LastSolicited { get; set; } = DateTimeOffset.MinValue;
+    }
 
     public AccessLink Link => link;
 
@@ -52,14 +67,25 @@ internal sealed class AgentAdvertiser(AccessLink link, ForeignAgentOptions optio
     /// <summary>Answers a solicitation to the one who asked (RFC 5944 2.3.1).</summary>
     public void Solicited(IcmpReceived solicitation, bool busy, DateTimeOffset now, EffectSink effects)
     {
-        if (now - _lastSolicited < SolicitedGap)
+        if (now - _solicitedSince >= TimeSpan.FromSeconds(1))
+        {
+            (_solicitedSince, _solicited) = (now, 0);
+        }
+
+        var node = solicitation.LinkSource is { } link ? KnownNode(link) : null;
+        if (_solicited >= MostSolicited || (node is not null && now - node.LastSolicited < SolicitedGap))
         {
             effects.Count("fa.solicitation.rate_limited");
             return;
         }
 
-        _lastSolicited = now;
-        var unknown = solicitation.Source.Equals(IPAddress.Any);
+        _solicited++;
+        if (node is not null)
+        {
+            node.LastSolicited = now;
+        }
+
+        var unknown = solicitation.Source.Equals(IPAddress.Any) || solicitation.LinkSource is null;
         Send(busy, unknown ? IPAddress.Parse("224.0.0.1") : solicitation.Source, unknown ? null : solicitation.LinkSource, effects);
     }
 
@@ -69,6 +95,12 @@ internal sealed class AgentAdvertiser(AccessLink link, ForeignAgentOptions optio
         if (challenge is not { } answered)
         {
             return ChallengeResult.Missing;
+        }
+
+        if (_nodes.TryGetValue(node, out var known) && known.Challenge == answered)
+        {
+            known.Challenge = null;
+            return ChallengeResult.Fresh;
         }
 
         var depth = 0;
@@ -85,8 +117,32 @@ internal sealed class AgentAdvertiser(AccessLink link, ForeignAgentOptions optio
         return ChallengeResult.Unknown;
     }
 
-    /// <summary>A challenge for the next request of a node, told in its reply (RFC 4721 3.4).</summary>
-    public OctetString NewChallenge()
+    /// <summary>A challenge for the next request of a node, told to it alone (RFC 4721 3.4).</summary>
+    public OctetString NewChallenge(LinkAddress node)
+    {
+        var challenge = new OctetString(random.NextBytes(ChallengeLength));
+        KnownNode(node).Challenge = challenge;
+        return challenge;
+    }
+
+    private Known KnownNode(LinkAddress node)
+    {
+        if (!_nodes.TryGetValue(node, out var known))
+        {
+            // Whoever is forgotten answers an advertised challenge instead.
+            while (_nodes.Count >= options.MaximumVisitors && _nodesInOrder.TryDequeue(out var oldest))
+            {
+                _nodes.Remove(oldest);
+            }
+
+            _nodes[node] = known = new Known();
+            _nodesInOrder.Enqueue(node);
+        }
+
+        return known;
+    }
+
+    private OctetString AdvertisedChallenge()
     {
         var challenge = new OctetString(random.NextBytes(ChallengeLength));
         _challenges.AddFirst(new IssuedChallenge(challenge, []));
@@ -121,7 +177,7 @@ internal sealed class AgentAdvertiser(AccessLink link, ForeignAgentOptions optio
                     CareOfAddresses = [options.CareOfAddress],
                 },
                 new PrefixLengthsExtension(new[] { (byte)link.PrefixLength }),
-                new AdvertisedChallengeExtension(NewChallenge())),
+                new AdvertisedChallengeExtension(linkDestination is { } node ? NewChallenge(node) : AdvertisedChallenge())),
         };
         _sequence = _sequence == ushort.MaxValue ? FirstSequenceAfterWrap : (ushort)(_sequence + 1);
         effects.Emit(new SendIcmp(link.Address, destination, advertisement.ToArray(), link.Interface, linkDestination));

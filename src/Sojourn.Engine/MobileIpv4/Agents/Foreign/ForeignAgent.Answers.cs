@@ -177,7 +177,7 @@ public sealed partial class ForeignAgent
             return;
         }
 
-        SettleEarlier(pending);
+        SettleEarlier(pending, effects);
         if (!pending.IsNewHere)
         {
             // What was known when the request went out may have changed while the home agent thought.
@@ -303,13 +303,24 @@ public sealed partial class ForeignAgent
             return;
         }
 
-        if (!IsKnownHere(allowed.HomeAddress))
-        {
-            Vpn.Remove(allowed.Session, effects);
-            effects.Emit(new RemoveVisitor(allowed.HomeAddress));
-        }
+        RemoveUnlessStanding(allowed, effects);
 
         Terminate(pending.DiameterSession, allowed.Session, allowed.Nai, allowed.HomeRealm, TerminationCause.Administrative, now, effects);
+    }
+
+    /// <summary>Takes away what was only to be: unless the node is here, or was, by the same session.</summary>
+    private void RemoveUnlessStanding(Visitor allowed, EffectSink effects)
+    {
+        var standing = _visitors.GetValueOrDefault(allowed.HomeAddress) ?? _handedOff.GetValueOrDefault(allowed.HomeAddress)?.Visitor;
+        if (standing?.Session != allowed.Session)
+        {
+            Vpn.Remove(allowed.Session, effects);
+        }
+
+        if (standing is null)
+        {
+            effects.Emit(new RemoveVisitor(allowed.HomeAddress));
+        }
     }
 
     /// <summary>The home agent does not renew: it may have lost the binding, or the key. The AAA servers find out with the next request.</summary>
@@ -324,13 +335,17 @@ public sealed partial class ForeignAgent
     }
 
     /// <summary>Earlier requests of a node whose later one was granted need no answer any more.</summary>
-    private void SettleEarlier(PendingRegistration granted)
+    private void SettleEarlier(PendingRegistration granted, EffectSink effects)
     {
         foreach (var (key, earlier) in _awaitingHomeAgent.Where(p => p.Key.Home.Equals(granted.Request.HomeAddress)
             && Identification.IsAfter(granted.Request.Identification, p.Value.Request.Identification)).ToList())
         {
             _awaitingHomeAgent.Remove(key);
             _underWay.Remove(earlier.Key);
+            if (earlier is { IsNewHere: true, Allowed: { } other } && other.Session != granted.Allowed?.Session)
+            {
+                RemoveUnlessStanding(other, effects);
+            }
         }
     }
 

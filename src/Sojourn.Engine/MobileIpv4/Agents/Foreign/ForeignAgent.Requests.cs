@@ -222,7 +222,7 @@ public sealed partial class ForeignAgent
     /// <summary>A new challenge and the MN-FA authentication, which this agent adds behind what the home agent wrote.</summary>
     private static RegistrationReply WithForeignPart(RegistrationReply reply, PendingRegistration pending, MobilityAssociation? association)
     {
-        reply = reply.With(new ChallengeExtension(pending.Advertiser.NewChallenge()));
+        reply = reply.With(new ChallengeExtension(pending.Advertiser.NewChallenge(pending.LinkAddress)));
         return association is null ? reply : reply.Sign(AuthenticationKind.MobileForeign, association);
     }
 
