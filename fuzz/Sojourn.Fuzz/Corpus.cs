@@ -5,6 +5,7 @@ using Sojourn.Engine.Aaa;
 using Sojourn.Engine.Gateway;
 using Sojourn.Engine.MobileIpv4;
 using Sojourn.Engine.MobileIpv4.Agents;
+using Sojourn.Engine.Accounting;
 using Sojourn.Wire.Diameter;
 using Sojourn.Wire.Icmp;
 using Sojourn.Wire.Ip;
@@ -188,6 +189,22 @@ internal static class Corpus
             .Add(AvpKeys.SessionId, "fa1.visited.example;1;1").Add(AvpKeys.OriginHost, "fa1.visited.example").Add(AvpKeys.OriginRealm, "visited.example")
             .Add(AvpKeys.DestinationRealm, "home.example").Add(AvpKeys.AuthApplicationId, DiameterApplications.MobileIpv4).Add(AvpKeys.TerminationCause, 1).Build();
         yield return str;
+        yield return new AccountingMessages(dictionary).Write(
+            new AccountingRecord
+            {
+                Session = "fa1.visited.example;1;2",
+                Number = 3,
+                Type = AccountingRecordType.Interim,
+                MobilitySession = "aaah.home.example;9;1;alice@home.example",
+                Nai = "alice@home.example",
+                HomeAddress = Alice,
+                HomeAgent = IPAddress.Parse("10.0.3.2"),
+                At = new DateTimeOffset(2026, 11, 21, 4, 0, 0, TimeSpan.Zero),
+                SessionTime = 600,
+                Total = new UsageFigures(3, 300, 4, 4000),
+                Profiles = [new ProfileUsage(7, 184, 40, 2, new UsageFigures(2, 200, 3, 3000)), new ProfileUsage(0, 0, 0, 0, new UsageFigures(1, 100, 1, 1000))],
+            },
+            "fa1.visited.example", "visited.example");
         yield return dictionary.Answer(str, DiameterResult.Success).Add(AvpKeys.OriginHost, "aaah.home.example").Add(AvpKeys.OriginRealm, "home.example").Build();
     }
 

@@ -16,6 +16,8 @@ namespace Sojourn.Fuzz;
 /// <summary>Every codec that reads octets of strangers.</summary>
 internal static class FuzzTargets
 {
+    private static readonly Engine.Accounting.AccountingMessages Accounting = new(DiameterDictionary.Default);
+
     private static readonly byte[] Peer4 = [192, 0, 2, 1];
     private static readonly byte[] Peer6 = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
     private static readonly DiameterValidator Strict = new(DiameterDictionary.Default, DiameterLimits.Default);
@@ -272,6 +274,9 @@ internal static class FuzzTargets
         yield return new FuzzTarget("vpn-profile-wrapped", [], Corpus.WrappedProfiles, input => Profiles.TryDecode(input.Span, Kek, out _, out _)) { PerOctet = 320, Allowance = 16384 };
         yield return new FuzzTarget("access-request", [], Corpus.Diameter, input =>
             DiameterMessage.TryParse(input, DiameterLimits.Default, out var message, out Wire.WireError _) && AccessRequest.TryRead(message, Keys, out _, out _))
+        { PerOctet = 320, Allowance = 16384, Mend = Corpus.MendDiameter };
+        yield return new FuzzTarget("accounting-record", [], Corpus.Diameter, input =>
+            DiameterMessage.TryParse(input, DiameterLimits.Default, out var message, out Wire.WireError _) && Accounting.TryRead(message, DateTimeOffset.UnixEpoch, out _, out _))
         { PerOctet = 320, Allowance = 16384, Mend = Corpus.MendDiameter };
     }
 

@@ -1,4 +1,5 @@
 using System.Net;
+using Sojourn.Engine.Accounting;
 using Sojourn.Engine.MobileIpv4;
 using Sojourn.VirtualInternet.Net;
 
@@ -24,12 +25,13 @@ internal sealed class SeededRun
     private readonly World _world;
     private readonly HashSet<User> _gone = [];
     private bool _faulty = true;
+    private bool _crashesAmidstCalls;
 
     public SeededRun(int seed, bool trace)
     {
         // Another stream than the network's, so that one more loss does not change who the users are.
         _choice = new Random(unchecked(seed * 7919));
-        _world = new World(seed, Users(), new WorldOptions(), trace);
+        _world = new World(seed, Users(), new WorldOptions { Accounting = new AccountingOptions { RetryMaximum = TimeSpan.FromSeconds(8) } }, trace);
     }
 
     public World World => _world;
@@ -202,6 +204,7 @@ internal sealed class SeededRun
                 var victim = Network[AnyNode()];
                 var count = _choice.Next(1, 40);
                 var pause = Seconds(0.05, 4);
+                _crashesAmidstCalls = true;
                 return () => Network.CrashAfter = (node, _) =>
                 {
                     if (!_faulty || node != victim || --count > 0)
@@ -347,5 +350,24 @@ internal sealed class SeededRun
 
         Network.Run(3);
         AssertQuiet("after everybody left");
+        AssertAccounted();
+    }
+
+    /// <summary>Records are sent again until they are acknowledged: within a few of the longest waits all are home.</summary>
+    private void AssertAccounted()
+    {
+        List<string> problems = [];
+        for (var tries = 0; tries < 10; tries++)
+        {
+            problems = [.. Network.Usage.Check(Network, exact: !_crashesAmidstCalls)];
+            if (problems.Count == 0)
+            {
+                return;
+            }
+
+            Network.Run(5);
+        }
+
+        throw Network.Violation($"accounting: {string.Join("\n  ", problems)}");
     }
 }

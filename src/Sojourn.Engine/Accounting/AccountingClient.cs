@@ -119,7 +119,6 @@ internal sealed class AccountingClient
         account = new Account(usage) { IsClaimed = true, Revision = revision };
         _accounts.Add(session.Session, account);
         Record(account, AccountingRecordType.Start, now, effects);
-        Save(account, now, effects);
         Schedule(now);
     }
 
@@ -164,7 +163,7 @@ internal sealed class AccountingClient
         {
             Record(account, AccountingRecordType.Interim, now, effects);
             account.NextInterim = NextInterim(account.Usage, now);
-            touched.Add(account);
+            touched.Remove(account);
         }
 
         foreach (var account in _ending.Where(a => read.Number >= a.EndedAtRead + LastReadings).ToList())
@@ -232,10 +231,13 @@ internal sealed class AccountingClient
         effects.Emit(new DropState(KeyOf(account)));
     }
 
+    /// <summary>The account goes to the disk before its record: no number is ever given to two records.</summary>
     private void Record(Account account, AccountingRecordType type, DateTimeOffset now, EffectSink effects)
     {
-        _queue.Add(account.Usage.Record(type, now), now, effects);
+        var record = account.Usage.Record(type, now);
         account.Usage = account.Usage with { NextNumber = account.Usage.NextNumber + 1 };
+        Save(account, now, effects);
+        _queue.Add(record, now, effects);
     }
 
     /// <summary>One reading is out at a time; who ends meanwhile waits for later ones.</summary>

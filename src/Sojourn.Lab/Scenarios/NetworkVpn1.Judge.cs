@@ -31,6 +31,7 @@ public sealed partial class NetworkVpn1
         rows.Part("Provisioned", () => Provisioned(captures, rows));
         rows.Part("Installed", () => Installed(captures, rows, options));
         rows.Part("EndHosts", () => EndHosts(captures, rows));
+        rows.Part("Accounting", () => Accounting(captures, rows));
 
         rows.Measure("registration, RRQ to RRP on the access link", Between(captures, "RRQ", "RRP", "alice", "alice"), "ms");
         rows.Measure("ping through the tunnels, median", _up!.Median, "ms");

@@ -243,12 +243,14 @@ public sealed partial class NetworkVpn1 : Scenario
 
     private async Task RemovalAsync(LabRun run, CancellationToken cancellation)
     {
+        await UseAsync(run, cancellation);
         run.Progress.Step("Bob leaves while Alice goes on");
         var going = run.PingAsync("alice", Host.ToString(), new PingOptions(60) { Interval = TimeSpan.FromMilliseconds(50) }, cancellation);
         await Task.Delay(500, cancellation);
         await run.Node("bob").StopAsync();
         _during = await going;
         await _tables.TakeAsync(run, "bob-gone", cancellation);
+        await UsageAsync(run, cancellation);
 
         run.Progress.Step("Bob's profile is changed in the database; he comes back");
         var variables = run.Definition.Options;

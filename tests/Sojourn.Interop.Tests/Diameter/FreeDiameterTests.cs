@@ -90,6 +90,60 @@ public class FreeDiameterTests
         Assert.All(answers, Assert.True);
     }
 
+    [PackagedFact("freediameterd and freediameter-extensions", Daemon, AccessList)]
+    public async Task Accounting_records_of_a_mobility_session_cross_a_freediameter_relay()
+    {
+        using var credentials = new Credentials();
+        using var clientTls = credentials.Issue(Client);
+        using var serverTls = credentials.Issue(Server);
+        credentials.Issue(Relay).Dispose();
+        await using var server = new RunningNode(
+            Rig.Options(Server, new DiameterPeerOptions(Relay, "visited.example")), Rig.Transport(serverTls),
+            (request, builder) => builder
+                .Add(request.Message.Avps.All(AvpKeys.AccountingRecordType)).Add(request.Message.Avps.All(AvpKeys.AccountingRecordNumber))
+                .Add(AvpKeys.AcctInterimInterval, 600).Build());
+        var port = Rig.FreePort();
+        await using var relay = new Stranger(Daemon, "-c", Configure(credentials.Folder, port, server.EndPoint));
+        await server.WaitOpenAsync(Relay);
+        await using var client = new RunningNode(
+            Rig.Options(Client, new DiameterPeerOptions(Relay, "visited.example", new IPEndPoint(IPAddress.Loopback, port))) with
+            {
+                Routes = [new DiameterRoute("*", [Relay])],
+            },
+            Rig.Transport(clientTls));
+        await client.WaitOpenAsync(Relay);
+        var acr = DiameterDictionary.Default.Request(DiameterCommands.Accounting, DiameterApplications.MobileIpv4)
+            .Add(AvpKeys.SessionId, client.NewSession())
+            .Add(AvpKeys.OriginHost, Client)
+            .Add(AvpKeys.OriginRealm, "visited.example")
+            .Add(AvpKeys.DestinationRealm, "home.example")
+            .Add(AvpKeys.AccountingRecordType, 4)
+            .Add(AvpKeys.AccountingRecordNumber, 2)
+            .Add(AvpKeys.AcctApplicationId, DiameterApplications.MobileIpv4)
+            .Add(AvpKeys.UserName, "alice@home.example")
+            .Add(AvpKeys.AcctMultiSessionId, "mobility-session-1")
+            .Add(AvpKeys.AcctSessionTime, 60);
+        AddFigures(acr, 4_000_000_000_000);
+        acr.AddGroup(Vpn.VpnProfileUsage, group =>
+        {
+            group.Add(Vpn.VpnProfileNumber, 7).Add(Vpn.VpnProfileRevision, 3).Add(Vpn.VpnUpTos, 184).Add(Vpn.VpnDownTos, 40);
+            AddFigures(group, 4_000_000_000_000);
+        });
+
+        var aca = await client.AskAsync(acr.Build());
+
+        Assert.True(aca.ResultCode == DiameterResult.Success, $"{aca.ResultCode}\n{relay.Output}");
+        Assert.True(aca.Avps.TryGetUnsigned32(AvpKeys.AcctInterimInterval, out var interval) && interval == 600);
+        var taken = Assert.Single(server.Requests);
+        Assert.Equal((DiameterApplications.MobileIpv4, Client), (taken.ApplicationId, taken.OriginHost));
+        Assert.True(taken.Avps.TryGetText(AvpKeys.AcctMultiSessionId, out var session) && session == "mobility-session-1");
+        Assert.True(taken.Avps.TryGetGroup(Vpn.VpnProfileUsage, out var usage));
+        Assert.True(usage.TryGetUnsigned64(AvpKeys.AccountingInputOctets, out var octets) && octets == 4_000_000_000_000);
+
+        static void AddFigures(AvpListBuilder avps, ulong octets) => avps
+            .Add(AvpKeys.AccountingInputOctets, octets).Add(AvpKeys.AccountingOutputOctets, 9UL).Add(AvpKeys.AccountingInputPackets, 8UL).Add(AvpKeys.AccountingOutputPackets, 7UL);
+    }
+
     private static DiameterMessage Ama(DiameterRequest request, DiameterMessageBuilder builder) => builder
         .Add(AvpKeys.MipRegReply, Convert.FromHexString("0300AABB"))
         .Add(AvpKeys.MipHomeAgentAddress, IPAddress.Parse("10.0.3.2"))

@@ -1,3 +1,4 @@
+using Sojourn.Engine.Accounting;
 using System.Net;
 using Sojourn.Engine.Diameter;
 using Sojourn.Engine.Ipsec;
@@ -126,6 +127,9 @@ internal sealed partial class VirtualNetwork
         ScheduleWake(node);
     }
 
+    /// <summary>The accounting of the whole run; what is stored survives restarts of the home AAA server.</summary>
+    public UsageBook Usage { get; } = new();
+
     /// <summary>Crashes a node between two effects of one call: what came before is done, what follows is not.</summary>
     public Func<VirtualNode, Effect, bool>? CrashAfter { get; set; }
 
@@ -230,6 +234,20 @@ internal sealed partial class VirtualNetwork
                 break;
             case DropState drop:
                 node.State.Remove(drop.Key);
+                break;
+            case ReadUsage read:
+                var (carried, life) = (node.Paths!.TakeUsage(), node.Life);
+                Simulation.After(TimeSpan.FromMicroseconds(200), () =>
+                {
+                    if (node.IsUp && node.Life == life)
+                    {
+                        Usage.HandedOver(node, carried);
+                        Input(node, new UsageRead(read.Number, carried));
+                    }
+                });
+                break;
+            case StoreUsage store:
+                Usage.Store(store.Usage);
                 break;
             case CountEvent { Amount: < 0 } negative:
                 throw Violation($"{node} counts {negative.Counter} backwards, by {negative.Amount}");

@@ -2,6 +2,7 @@ using System.Net;
 using System.Security.Cryptography;
 using System.Text;
 using Sojourn.Engine.Aaa;
+using Sojourn.Engine.Accounting;
 using Sojourn.Engine.Diameter;
 using Sojourn.Engine.Gateway;
 using Sojourn.Engine.MobileIpv4;
@@ -271,8 +272,9 @@ internal sealed class World
             HomeAgents = [new HomeAgentEntry(Identity("ha"), "home.example", Address("ha"), [HomeNetwork])],
             KeyWrap = KeyWrap("aaah", "ha", "aaaf", "aaaf2"),
             AuthorizationLifetime = Options.Authorization,
+            AccountingInterval = TimeSpan.FromSeconds(25),
         },
-        Diameter("aaah"), _directory, random);
+        Diameter("aaah"), _directory, random, Network.Usage);
 
     private static VisitedAaaServer NewAaaf(string name, string[] agents, IRandomSource random) => new(
         new VisitedAaaOptions
@@ -291,6 +293,7 @@ internal sealed class World
             RegistrationLifetime = Options.Lifetime,
             KeyWrap = KeyWrap(name, ServerOf(name)),
             Neighbours = Agents.Where(other => other != name).ToDictionary(Address, other => new BindingAssociation(AuthenticationKind.ForeignForeign, 0x600, Between("bu", name, other))),
+            Accounting = Options.Accounting,
         },
         Diameter(name, ServerOf(name)), random);
 
@@ -304,6 +307,7 @@ internal sealed class World
             Pool = (IPAddress.Parse("10.99.0.200"), IPAddress.Parse("10.99.0.220")),
             RegistrationLifetime = Options.Lifetime,
             KeyWrap = KeyWrap("ha", "aaah"),
+            Accounting = Options.Accounting,
             Vpn = new VpnControlOptions
             {
                 Role = GatewayRole.HomeAgent,
@@ -391,4 +395,7 @@ internal sealed record WorldOptions
 
     /// <summary>How long the AAAH authorizes; registrations within need no AAA server.</summary>
     public TimeSpan Authorization { get; init; } = TimeSpan.FromSeconds(110);
+
+    /// <summary>Null = the agents do not account.</summary>
+    public AccountingOptions? Accounting { get; init; }
 }
