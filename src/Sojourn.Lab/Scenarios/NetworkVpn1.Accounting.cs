@@ -36,7 +36,7 @@ public sealed partial class NetworkVpn1
 
     private void Accounting(CaptureSet captures, RowBook rows)
     {
-        var link = captures.On("access-bob").Where(p => p.Time <= _bobLeft && !(p.Packet.IsUdp && (p.Packet.SourcePort == MobileIpPort || p.Packet.DestinationPort == MobileIpPort))).ToList();
+        var link = captures.On("access-bob").Where(p => p.Time <= _bobLeft && !IsMobility(p.Packet)).ToList();
         var up = link.Where(p => p.SenderNode == "bob" && p.Packet.Source.Equals(Bob) && p.Packet.Destination.GetAddressBytes()[0] < 224).ToList();
         var down = link.Where(p => p.ReceiverNode == "bob" && p.Packet.Destination.Equals(Bob)).ToList();
         var carried = (up.Count, up.Sum(p => p.Packet.Octets.Length), down.Count, down.Sum(p => p.Packet.Octets.Length));
@@ -62,6 +62,9 @@ public sealed partial class NetworkVpn1
             $"{requests.Count} ACR ({string.Join(", ", ways)}), {sessions.Count} Acct-Multi-Session-Id, {answers.Count} ACA, results {string.Join("/", answers.Select(a => a.Diameter!.ResultCode).Distinct())}");
         rows.Check("accounting", "the operator sees it with `show usage`", _usageShown.Contains(string.Create(CultureInfo.InvariantCulture, $"{carried.Item2}"), StringComparison.Ordinal),
             _usageShown.Split('\n').FirstOrDefault(l => l.Contains("foreign-agent", StringComparison.Ordinal))?.Trim() ?? "nothing of Bob");
+
+        // Between node and agent, and nobody's use: registrations, advertisements and solicitations.
+        static bool IsMobility(Ipv4Packet packet) => packet.IcmpType is 9 or 10 || (packet.IsUdp && (packet.SourcePort == MobileIpPort || packet.DestinationPort == MobileIpPort));
 
         static long Sum(IEnumerable<JsonElement> charges, string member) => charges.Sum(c => c.GetProperty(member).GetInt64());
     }
