@@ -21,7 +21,7 @@ public sealed partial class NetworkVpn7 : Scenario
     private readonly Tables _tables = new() { More = ["ipsec", "qos", "bindings", "vpn-db"] };
     private SeenRegistration? _login, _renewal, _update;
     private PingResult? _loginPing, _renewalPing, _newUp, _newDown, _oldUp, _oldDown, _bob, _end;
-    private (uint Sent, IReadOnlyDictionary<uint, int> Taken) _flow;
+    private (uint Sent, IReadOnlyDictionary<uint, int> Taken) _flow, _newFlow;
     private long _asked, _gone;
 
     public override string Name => "network-vpn/7";
@@ -79,9 +79,12 @@ public sealed partial class NetworkVpn7 : Scenario
             _update = await run.RegisterAgainAsync("alice", "access-alice", serviceUpdate: true, () => _tables.TakeAsync(run, "reply", cancellation), cancellation);
 
             // Long enough to see what is left of the old path go while the new one carries.
+            using var fresh = new Flow(run.Network.Namespace("cn2"), run.Network.Namespace("alice"), Alice, TimeSpan.FromMilliseconds(2));
             var pings = await Task.WhenAll(
                 run.PingAsync("alice", NewHost.ToString(), new PingOptions(60), cancellation), run.PingAsync("cn2", Alice.ToString(), new PingOptions(60), cancellation));
             (_newUp, _newDown) = (pings[0], pings[1]);
+            await fresh.StopAsync(TimeSpan.FromMilliseconds(500), cancellation);
+            _newFlow = (fresh.Sent, fresh.Taken);
             run.Progress.Note($"{_newUp.Summary}; from there: {_newDown.Summary}");
             var few = new PingOptions(3) { Wait = TimeSpan.FromMilliseconds(500) };
             _oldUp = await run.PingAsync("alice", Host.ToString(), few, cancellation);
