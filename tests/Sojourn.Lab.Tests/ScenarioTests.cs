@@ -80,6 +80,18 @@ public sealed class NetworkVpn7Tests(ITestOutputHelper output) : ScenarioTests(o
     public Task Every_row_holds(SecurityType security, bool userSpecific, int delay) => HoldsAsync("network-vpn/7", security, userSpecific, delay);
 }
 
+public sealed class NetworkVpn8Tests(ITestOutputHelper output) : ScenarioTests(output)
+{
+    [Theory]
+    [ScenarioRows("network-vpn/8")]
+    [InlineData(SecurityType.Esp, true, 20)]
+    [InlineData(SecurityType.Esp, false, 20)]
+    [InlineData(SecurityType.Ah, true, 20)]
+    [InlineData(SecurityType.Ah, false, 20)]
+    [InlineData(SecurityType.EncapsulationOnly, true, 20)]
+    public Task Every_row_holds(SecurityType security, bool userSpecific, int delay) => HoldsAsync("network-vpn/8", security, userSpecific, delay);
+}
+
 /// <summary>
 /// The scenarios themselves, one class per scenario and one case per variant: real processes, real packets, rows judged
 /// from outside. The classes run side by side, each in namespaces of its own.
@@ -200,6 +212,7 @@ internal static class RowsOf
             "NV7.1", "NV7.2", "NV7.3", "NV7.4", "NV7.5", "NV7.6", "NV7.7", "NV7.8", "NV7.9", "NV7.10", "NV7.11", "NV7.12", "NV7.13", "NV7.14", "NV7.15",
             "NV-A13", "NV-A14", "NV-A15", "NV-A32",
         ],
+        ["network-vpn/8"] = ["NV8.1", "NV8.2", "NV8.3", "NV8.4", "NV-A16", "NV-A32", "NV-A34"],
     };
 }
 

@@ -59,6 +59,36 @@ public sealed class FirstRegistrationTests
     }
 
     [Fact]
+    [Trait("Row", "NV8.1")]
+    [Trait("Row", "NV8.2")]
+    [Trait("Row", "NV8.3")]
+    [Trait("Row", "NV8.4")]
+    [Trait("Row", "NV-A16")]
+    public void A_profile_that_waits_is_distributed_by_the_correspondents_first_packet_which_arrives_all_the_same()
+    {
+        var vpn = Dynamic with { Trigger = ProfileTrigger.FirstPacket };
+        var world = NewWorld(vpn);
+        Assert.Equal(LoginThroughAaa, Login(world));
+        AssertQuiet(world);
+
+        var early = world.Network.PingFromMobile(world.Network["alice"], World.CorrespondentOf(vpn), true);
+        world.Network.Run(3);
+        Assert.False(early.Reached);
+        world.Network.Trace.Arrows.Clear();
+        var first = world.Network.PingFromCorrespondent(world.Network["alice"], world.Network["alice"].HomeAddress!, World.CorrespondentOf(vpn), true);
+        world.Network.Run(1);
+        Assert.Equal(["ha > pcn BU 40 s", "pcn > ha BA"], world.Network.Trace.Arrows.Select(a => a.StartsWith("ha > pcn BU", StringComparison.Ordinal) ? "ha > pcn BU 40 s" : a));
+        Assert.Equal(["pcn>ha Esp", "ha>fa1 Esp", "fa1>pcn Esp"], first.Legs);
+        Assert.True(first.Returned);
+        AssertQuiet(world);
+
+        var (up, down) = Pings(world, vpn);
+        Assert.Equal(["fa1>pcn Esp", "pcn>fa1 Esp"], up.Legs);
+        Assert.Equal(["pcn>fa1 Esp", "fa1>pcn Esp"], down.Legs);
+        Assert.True(up.Returned && down.Returned);
+    }
+
+    [Fact]
     [Trait("Row", "NV9.1")]
     [Trait("Row", "NV1.15")]
     public void A_user_without_VPNs_registers_reaches_the_open_internet_and_no_protected_domain()

@@ -109,7 +109,7 @@ internal sealed class SeededRun
 
     private static string Describe(VpnInstance vpn) =>
         $"{vpn.ProfileNumber} {vpn.Destination} {(World.IsDynamic(vpn) ? vpn.Route == RoutePreference.ViaHome ? "dynamic via home" : "dynamic" : "static")}"
-        + $" {(vpn.UserSpecific ? vpn.ContractKeys is null ? "own" : "own, contract" : "shared")} {vpn.SecurityType} {(vpn.UserSpecific ? vpn.Algorithm : IpsecAlgorithm.None)}";
+        + $" {(vpn.UserSpecific ? vpn.ContractKeys is null ? "own" : "own, contract" : "shared")} {(vpn.Trigger == ProfileTrigger.FirstPacket ? "on first packet " : "")}{vpn.SecurityType} {(vpn.UserSpecific ? vpn.Algorithm : IpsecAlgorithm.None)}";
 
     private List<User> Users()
     {
@@ -145,6 +145,7 @@ internal sealed class SeededRun
             SecurityType = type,
             Algorithm = suites[_choice.Next(suites.Length)],
             Route = dynamic && _choice.Next(4) == 0 ? RoutePreference.ViaHome : RoutePreference.Direct,
+            Trigger = _choice.Next(3) == 0 ? ProfileTrigger.FirstPacket : ProfileTrigger.Registration,
         };
         return !dynamic && vpn.UserSpecific && type != SecurityType.EncapsulationOnly && _choice.Next(2) == 0 ? World.WithContract(vpn) : vpn;
     }

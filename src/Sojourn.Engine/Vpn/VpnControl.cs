@@ -196,7 +196,7 @@ public sealed partial class VpnControl
             return waits ? HeldPath(profile, session) : null;
         }
 
-        return !waits && session.OutboundReady && PathOf(profile with { SourceGateway = tunnel.Local }, session).Path is { } path
+        return !waits && session.OutboundReady && PathOf(profile.FromHome(tunnel.Local), session).Path is { } path
             ? path with { Inbound = null, Origin = path.Origin with { Row = "NV8.3" } }
             : HeldPath(profile, session);
     }
@@ -204,7 +204,7 @@ public sealed partial class VpnControl
     /// <summary>Foreign agent: the other end of <see cref="HomeLeg"/>. Null when the profile needs none, or no association is preset for it.</summary>
     private VpnPath? FromHomeAgent(VpnProfile profile, VpnSession session) =>
         _options.Role == GatewayRole.ForeignAgent && !session.HandedOff && profile.WaitsForPacket && session.Base is { } tunnel
-        && PathOf(profile with { DestinationGateway = tunnel.Remote }, session).Path is { } path
+        && PathOf(profile.FromHome(tunnel.Remote), session).Path is { } path
             ? path with
             {
                 Id = path.Id with { Leg = string.Create(CultureInfo.InvariantCulture, $"{profile.ProfileNumber}/fa-ha") },

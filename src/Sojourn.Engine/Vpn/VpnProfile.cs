@@ -106,8 +106,8 @@ public sealed record VpnProfile
     }
 }
 
-/// <summary>Copies for the tunnel between two foreign agents.</summary>
-public static class HandOffProfiles
+/// <summary>Copies of a profile for legs beside its own: another SPI of the profile's block for each.</summary>
+public static class SideLegs
 {
     /// <summary>
     /// What the old agent is to send with towards the new one (NV2.10, M3): correspondents' packets for the mobile node,
@@ -116,10 +116,22 @@ public static class HandOffProfiles
     public static VpnProfile ForHandOff(this VpnProfile held, IPAddress oldAgent)
     {
         var copy = held.Mirror() with { SourceGateway = oldAgent, DestinationGateway = held.SourceGateway, Supplier = held.SourceGateway, Trigger = ProfileTrigger.Registration };
-        return held.Keying is ProfileKeying.Derived ? copy with { UpSpi = Another(held.UpSpi), DownSpi = Another(held.DownSpi) } : copy;
+        return copy.WithSpis(128);
     }
 
-    private static uint Another(uint spi) => (spi & 0xFFFFFF00) | (byte)(spi + 128);
+    /// <summary>
+    /// What the home agent is to send with towards the foreign agent in place of a direct profile's gateway (NV8.3): the
+    /// holder's copy, at either end, with <paramref name="homeAgent"/> where the gateway stands.
+    /// </summary>
+    public static VpnProfile FromHome(this VpnProfile held, IPAddress homeAgent) =>
+        (held.View == ProfileView.Down ? held with { SourceGateway = homeAgent } : held with { DestinationGateway = homeAgent }).WithSpis(64);
+
+    private static VpnProfile WithSpis(this VpnProfile copy, byte offset)
+    {
+        return copy.Keying is ProfileKeying.Derived ? copy with { UpSpi = Another(copy.UpSpi), DownSpi = Another(copy.DownSpi) } : copy;
+
+        uint Another(uint spi) => (spi & 0xFFFFFF00) | (byte)(spi + offset);
+    }
 }
 
 /// <summary>Where the keys of a profile's associations come from.</summary>

@@ -35,6 +35,7 @@ public abstract class Scenario
         ["network-vpn/5"] = () => new NetworkVpn5(),
         ["network-vpn/6"] = () => new NetworkVpn6(),
         ["network-vpn/7"] = () => new NetworkVpn7(),
+        ["network-vpn/8"] = () => new NetworkVpn8(),
     };
 }
 

@@ -72,6 +72,9 @@ public sealed class HomeAgentRole : Role
 
     public override IReadOnlyList<EngineCommand> Clear(string? session, string? nai, IPAddress? homeAddress) => [new ClearSession(session, nai, homeAddress)];
 
-    public override void Reconfigure(NodeOptions options, DateTimeOffset now, EffectSink effects) =>
+    public override void Reconfigure(NodeOptions options, DateTimeOffset now, EffectSink effects)
+    {
         _agent.Vpn.Configure(EngineOptions.Vpn(options, GatewayRole.HomeAgent), effects);
+        _agent.TriggerFromMobileNode = options.HomeAgent!.TriggerFromMobileNode;
+    }
 }

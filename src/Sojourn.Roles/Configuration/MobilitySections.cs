@@ -85,7 +85,7 @@ public sealed class HomeAgentSection : OptionSection
     [Option("What happens when a dynamic gateway does not take a profile: refuse the registration, or go on without that profile, whose traffic is then blocked (spec R38).")]
     public UnansweredUpdatePolicy UnansweredUpdate { get; set; }
 
-    [Option("Whether a packet the mobile node sends first distributes a profile that waits for its first packet too; without it only the correspondent's does, and the node's are held and then dropped (spec NV8.3).")]
+    [Option("Whether a packet the mobile node sends first distributes a profile that waits for its first packet too; without it only the correspondent's does, and the node's are held and then dropped (spec NV8.3).", Reload = true)]
     public bool TriggerFromMobileNode { get; set; }
 
     [Option("How long the former agent's inbound half lives after a move (spec R31).", Minimum = "1s", Maximum = "10m")]

@@ -139,6 +139,28 @@ public sealed class FirstPacketTests
         f.AssertSound();
     }
 
+    [Fact]
+    [Trait("Row", "NV8.4")]
+    [Trait("Row", "NV9.9")]
+    public void When_only_the_acknowledgement_was_lost_the_next_reply_makes_the_foreign_agent_wait_again()
+    {
+        var f = Waiting();
+        f.Net.Fates = flight => flight is { Name: "BA", From: "pcn" } ? Fate.Lose : Fate.Deliver;
+        FromCorrespondent(f);
+        Arrived(f, "fa1", f.Net["fa1"].UserPaths.Single(p => p.RemoteGateway.Equals(Pcn) && p.State == PathState.InboundOnly));
+        f.AssertLeg("fa1", "pcn", 2, AliceHome);
+        f.Net.Run(TimeSpan.FromSeconds(4));
+        Assert.Equal(PathState.Blocked, f.Net["ha"].Carrying(PartnerHost, AliceHome)!.State);
+        f.Net.Run(TimeSpan.FromSeconds(485));
+        Assert.Equal(PathState.Blocked, f.Net["fa1"].Carrying(AliceHome, PartnerHost)!.State);
+        f.Net.Fates = _ => Fate.Deliver;
+        f.Net.Run(TimeSpan.FromSeconds(10));
+        FromCorrespondent(f);
+        FromNode(f);
+        f.AssertLeg("fa1", "pcn", 2, AliceHome);
+        f.AssertSound();
+    }
+
     [Theory]
     [InlineData("fa2")]
     [InlineData("fa3")]

@@ -1,5 +1,6 @@
 using System.Net;
 using Sojourn.Engine.MobileIpv4;
+using Sojourn.Engine.MobileIpv4.Agents;
 
 namespace Sojourn.VirtualInternet.Net;
 
@@ -111,6 +112,15 @@ internal sealed class Quiescence(World world)
         foreach (var vpn in user.Vpns)
         {
             var n = vpn.ProfileNumber;
+            if (vpn.Trigger == ProfileTrigger.FirstPacket && World.IsDynamic(vpn))
+            {
+                CheckWaiting(user, vpn, agent, binding, expected);
+                if (binding.Unserved.Contains(n))
+                {
+                    continue;
+                }
+            }
+
             if (World.IsDynamic(vpn) && vpn.Route == RoutePreference.Direct)
             {
                 Pair(user, (agent, new PathId(session, $"{n}/fa-pcn")), ("pcn", new PathId(home.ToString(), $"{n}/fa-pcn")), expected);
@@ -126,6 +136,53 @@ internal sealed class Quiescence(World world)
             {
                 Pair(user, ("ha", new PathId(session, $"{n}/ha-sgw")), ("sgw", new PathId("standing", $"vpn{n}")), expected);
             }
+        }
+    }
+
+    /// <summary>NV8: while the gateway knows nothing both agents hold and can receive; afterwards the home agent has its own one-way leg.</summary>
+    private void CheckWaiting(User user, VpnInstance vpn, string agent, Binding binding, HashSet<(string, PathId)> expected)
+    {
+        var n = vpn.ProfileNumber;
+        var waiting = binding.Unserved.Contains(n);
+        if (vpn.Route == RoutePreference.ViaHome)
+        {
+            if (waiting)
+            {
+                foreach (var leg in (string[])["fa-ha", "ha-pcn"])
+                {
+                    Stands("ha", $"{n}/{leg}", PathState.InboundOnly);
+                    Stands("ha", $"{n}/{leg}/held", PathState.Blocked);
+                }
+
+                Stands(agent, $"{n}/fa-ha", PathState.Active);
+            }
+
+            return;
+        }
+
+        var half = Stands(agent, $"{n}/fa-ha", PathState.InboundOnly);
+        if (waiting)
+        {
+            Stands("ha", $"{n}/held", PathState.Blocked);
+            Stands(agent, $"{n}/fa-pcn", PathState.InboundOnly);
+            Stands(agent, $"{n}/fa-pcn/held", PathState.Blocked);
+        }
+        else if (Stands("ha", $"{n}/fa-ha", PathState.Active) is { } leg && half is not null && !SameAssociation(leg.Outbound, half.Inbound))
+        {
+            Problem($"{user.Name}: what waited at home for profile {n} cannot be opened at {agent}");
+        }
+
+        VpnPath? Stands(string node, string leg, PathState state)
+        {
+            var id = new PathId(binding.Session, leg);
+            expected.Add((node, id));
+            var path = _paths[node].GetValueOrDefault(id);
+            if (path?.State != state)
+            {
+                Problem($"{user.Name}: {id} at {node} is {path?.State.ToString() ?? "missing"} and should be {state}");
+            }
+
+            return path;
         }
     }
 
@@ -184,7 +241,7 @@ internal sealed class Quiescence(World world)
         Same("attracted home addresses", world.Network["ha"].Attracted.Select(a => NaiOf(a)));
         Same("saved bindings", world.Network["ha"].State.Keys.Where(k => k.Table == "binding").Select(k => NaiOf(IPAddress.Parse(k.Key))));
         Same("saved sessions", world.Network["aaah"].State.Keys.Where(k => k.Table == "aaah.session").Select(k => k.Key[(k.Key.LastIndexOf(';') + 1)..]));
-        var dynamic = here.Where(u => u.Vpns.Any(World.IsDynamic)).Select(u => u.Nai).ToHashSet();
+        var dynamic = here.Where(u => u.Vpns.Any(v => World.IsDynamic(v) && world.HomeAgent.Bindings.FirstOrDefault(b => b.Nai == u.Nai)?.Unserved.Contains(v.ProfileNumber) != true)).Select(u => u.Nai).ToHashSet();
         Same("nodes at the dynamic gateway", world.Pcn.Nodes.Select(n => n.Nai!), dynamic);
         Same("records of the dynamic gateway", world.Network["pcn"].State.Keys.Where(k => k.Table == "gateway.binding").Select(k => NaiOf(IPAddress.Parse(k.Key))), dynamic);
         foreach (var session in world.Aaaf.Sessions.Concat(world.Aaaf2.Sessions).Where(s => !users.Contains(s.Nai)))

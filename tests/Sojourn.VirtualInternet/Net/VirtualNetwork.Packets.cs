@@ -14,6 +14,9 @@ internal sealed partial class VirtualNetwork
     private const byte TestProtocol = 253;
     private const byte InitialHopLimit = 16;
 
+    /// <summary>As a packet path of the product does by default.</summary>
+    private static readonly TimeSpan HoldTime = TimeSpan.FromSeconds(2);
+
     private readonly byte[] _buffer = new byte[4096];
     private readonly List<Ping> _pings = [];
     private readonly List<byte[]> _overheard = [];
@@ -124,6 +127,11 @@ internal sealed partial class VirtualNetwork
         }
 
         IPv4Header.WriteChecksum(packet.AsSpan(0, IPv4Header.MinimumLength));
+        Carry(node, packet, Simulation.Now + HoldTime);
+    }
+
+    private void Carry(VirtualNode node, byte[] packet, DateTimeOffset until)
+    {
         var ping = PingOf(packet);
         var result = node.Paths!.Outbound(packet, _buffer, Simulation.Now);
         TakeSignals(node);
@@ -145,9 +153,29 @@ internal sealed partial class VirtualNetwork
             case OutboundVerdict.NoPath:
                 Route(node, packet, ping);
                 break;
+            case OutboundVerdict.Blocked when result.Path.Path!.Origin.ProfileNumber is not null:
+                node.Held.Enqueue((packet, until));
+                break;
             default:
                 ping?.Note($"{node} drops: {result.Reason}{(result.Path.Path is { } dropped ? $" on {dropped.Id}" : "")}");
                 break;
+        }
+    }
+
+    /// <summary>After a change of paths: what is held goes its way, waits on, or has waited too long.</summary>
+    private void ReleaseHeld(VirtualNode node)
+    {
+        for (var count = node.IsUp ? node.Held.Count : 0; count > 0; count--)
+        {
+            var (packet, until) = node.Held.Dequeue();
+            if (until > Simulation.Now)
+            {
+                Carry(node, packet, until);
+            }
+            else
+            {
+                PingOf(packet)?.Note($"{node} held it too long");
+            }
         }
     }
 

@@ -82,6 +82,7 @@ internal sealed partial class VirtualNetwork
         node.Paths = null;
         node.Visitors.Clear();
         node.Attracted.Clear();
+        node.Held.Clear();
         node.HomeAddress = null;
         BreakStreams(end => end.Node == node || end.Other.Node == node);
     }
@@ -268,6 +269,11 @@ internal sealed partial class VirtualNetwork
         if (node.Paths!.Change(change.Install, change.Remove, Simulation.Now).Refusal is { } refusal)
         {
             throw Violation($"{node}: the packet path refuses what the engine asked for: {refusal.Path} {refusal.Reason}: {refusal.Text} [{refusal.Rule}]");
+        }
+
+        if (node.Held.Count > 0)
+        {
+            Simulation.After(TimeSpan.Zero, () => ReleaseHeld(node));
         }
 
         if (Trace.Enabled)

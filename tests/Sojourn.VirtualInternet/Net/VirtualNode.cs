@@ -57,6 +57,9 @@ internal sealed class VirtualNode(string name, string? identity, IReadOnlyList<I
 
     public HashSet<IPAddress> Attracted { get; } = [];
 
+    /// <summary>Packets that met a path which is not ready, and until when they wait for it.</summary>
+    public Queue<(byte[] Packet, DateTimeOffset Until)> Held { get; } = new();
+
     /// <summary>Mobile node: the address its interface has now, and the router it uses.</summary>
     public IPAddress? HomeAddress { get; set; }
 

@@ -138,6 +138,9 @@ internal sealed class World
         return new IPAddress(octets);
     }
 
+    /// <summary>Profiles whose gateway hears of them with the first packet only: until then what comes from there to the home network is protected as a whole.</summary>
+    private IEnumerable<VpnInstance> Undistributed => Users.SelectMany(u => u.Vpns).Where(v => IsDynamic(v) && v.Trigger == ProfileTrigger.FirstPacket);
+
     public static bool IsDynamic(VpnInstance vpn) => Partner.Contains(vpn.Destination.BaseAddress);
 
     /// <summary>Starts everything but the mobile nodes and lets the Diameter peers find each other.</summary>
@@ -313,19 +316,21 @@ internal sealed class World
                 Role = GatewayRole.HomeAgent,
                 Gateways = [Address("ha")],
                 Presets = [.. Presets("ha", [.. Agents, "sgw", "pcn"])],
-                ProtectedDestinations = [Company, Partner],
+                StandingTunnels = [.. Undistributed.Select(v => new StandingTunnel($"first{v.ProfileNumber}", "pcn-Esp", Address("ha"), Address("pcn"), HomeNetwork, v.Destination))],
+                ProtectedDestinations = [Company, Partner, HomeNetwork],
             },
             BindingContracts = new Dictionary<IPAddress, BindingAssociation> { [Address("pcn")] = new(AuthenticationKind.HomeCorrespondent, 0x501, Secret("bu ha pcn")) },
         },
         Diameter("ha", "aaah"), random);
 
-    private static CorrespondentGateway NewDynamicGateway(IRandomSource random) => new(
+    private CorrespondentGateway NewDynamicGateway(IRandomSource random) => new(
         new CorrespondentGatewayOptions
         {
             Gateway = Address("pcn"),
             Correspondents = [Partner],
             Contracts = [new HomeAgentContract("home", Address("ha"), [HomeNetwork], 0x501, Secret("bu ha pcn"))],
             Presets = [.. Presets("pcn", [.. Agents, "ha"])],
+            StandingTunnels = [.. Undistributed.Select(v => new StandingTunnel($"first{v.ProfileNumber}", "ha-Esp", Address("pcn"), Address("ha"), v.Destination, HomeNetwork))],
             ProtectedDestinations = [HomeNetwork],
         },
         Encoding, random);

@@ -372,7 +372,7 @@ public sealed partial class ForeignAgent
         Profiles = profiles,
         Base = new BaseTunnel(_options.CareOfAddress, visitor.HomeAgent),
         OutboundReady = reply is not null,
-        Waiting = WaitingOf(visitor.Session, profiles, reply),
+        Waiting = WaitingOf(profiles, reply),
     };
 
     private sealed record Ama(Visitor Visitor, IReadOnlyList<VpnProfile> Profiles, RegistrationReply? Reply, IPAddress? PreviousAgent);

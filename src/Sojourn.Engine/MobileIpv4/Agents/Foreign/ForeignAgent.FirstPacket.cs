@@ -1,7 +1,8 @@
 // Readings:
 // - NV8.4: a profile that waits turns active by the first authentic packet on its association with the correspondent's
 //   gateway, or on the home agent's for what waited there, which sends only after the gateway has acknowledged; or by the
-//   home agent's word, in a registration reply or in its answer to a request from here.
+//   home agent's word, in a registration reply or in its answer to a request from here. What a reply does not name waits
+//   (again): only the home agent knows whether the gateway still has it.
 // - NV8.3: a packet the node sends first is held, and asked for at the home agent, which decides. Every second that
 //   packets wait they ask again, so no request needs repeating by itself.
 using System.Net;
@@ -39,24 +40,27 @@ public sealed partial class ForeignAgent
         }
     }
 
-    /// <summary>What of a registration's profiles has to wait here: neither in use before, nor told by the home agent.</summary>
-    private HashSet<uint> WaitingOf(string session, IReadOnlyList<VpnProfile> profiles, RegistrationReply? reply)
+    /// <summary>What of a registration's profiles has to wait here: all that the home agent's reply does not name.</summary>
+    private HashSet<uint> WaitingOf(IReadOnlyList<VpnProfile> profiles, RegistrationReply? reply)
     {
         var distributed = reply?.Extensions.ProfileNumbers(_options.EnterpriseNumber);
-        var before = Vpn.Find(session) is { HandedOff: false } standing ? standing : null;
-        return
-        [
-            .. profiles.Where(p => p.WaitsForPacket && distributed?.Contains(p.ProfileNumber) != true
-                && !(before is not null && !before.Waiting.Contains(p.ProfileNumber) && before.Profiles.Contains(p))).Select(p => p.ProfileNumber),
-        ];
+        return [.. profiles.Where(p => p.WaitsForPacket && distributed?.Contains(p.ProfileNumber) != true).Select(p => p.ProfileNumber)];
     }
 
-    /// <summary>NV9.6: a renewal's reply may bring the news too.</summary>
+    /// <summary>NV9.6: a renewal changes no path, unless its reply brings news of a profile that waits.</summary>
     private void Renewed(Visitor visitor, RegistrationReply reply, DateTimeOffset now, EffectSink effects)
     {
-        if (Vpn.Find(visitor.Session) is { } session)
+        if (Vpn.Find(visitor.Session) is not { HandedOff: false } session)
         {
-            Activate(session, reply.Extensions.ProfileNumbers(_options.EnterpriseNumber), "the home agent's reply says so", now, effects);
+            return;
+        }
+
+        var waiting = WaitingOf(session.Profiles, reply);
+        Activate(session, session.Waiting.Except(waiting), "the home agent's reply says so", now, effects);
+        if (waiting.Except(session.Waiting).Any())
+        {
+            effects.Count("fa.trigger.waits_again");
+            Vpn.Set(session with { Waiting = waiting }, now, effects, RekeyTime);
         }
     }
 

@@ -39,6 +39,9 @@ public sealed partial class HomeAgent
 
     private readonly Dictionary<IPAddress, Dictionary<uint, Trigger>> _triggers = [];
 
+    /// <summary>Whether a packet the mobile node sends first distributes a waiting profile too. Set on the owner loop.</summary>
+    public bool TriggerFromMobileNode { get; set; }
+
     /// <summary>NV8.2, NV8.3: a packet met a path that is not ready.</summary>
     private void PacketWaits(PathSignalled signal, DateTimeOffset now, EffectSink effects)
     {
@@ -49,7 +52,7 @@ public sealed partial class HomeAgent
         }
 
         // Via home the node's own packets come this far.
-        if (path.Source.Equals(new IPNetwork(home, 32)) && !_options.TriggerFromMobileNode)
+        if (path.Source.Equals(new IPNetwork(home, 32)) && !TriggerFromMobileNode)
         {
             effects.Count("ha.trigger.from_mobile_node_refused");
             return;
@@ -252,7 +255,7 @@ public sealed partial class HomeAgent
 
         foreach (var profile in asked.Select(number => WaitingIn(binding, number)).OfType<VpnProfile>())
         {
-            if (_options.TriggerFromMobileNode)
+            if (TriggerFromMobileNode)
             {
                 effects.Count("ha.trigger.mobile_node");
                 Distribute(binding, profile, request, now, effects);

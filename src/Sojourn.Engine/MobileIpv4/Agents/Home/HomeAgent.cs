@@ -43,6 +43,7 @@ public sealed partial class HomeAgent : DiameterApplication
         _msaAvps = new MobilityMsaAvps(diameter.Dictionary);
         _pool = options.Pool is { } range ? new HomeAddressPool(range) : null;
         _identifications = new IdentificationSource(random);
+        TriggerFromMobileNode = options.TriggerFromMobileNode;
         Vpn = new VpnControl(options.Vpn);
         _accounting = Accounting(options);
     }

@@ -50,7 +50,7 @@ public sealed record HomeAgentOptions
     /// <summary>How long packets ask for nothing after a gateway did not take a profile that waited for one (spec NV8.3).</summary>
     public TimeSpan TriggerInterval { get; init; } = TimeSpan.FromSeconds(5);
 
-    /// <summary>A packet the mobile node sends first distributes a waiting profile too; else only the correspondent's does (spec NV8.3).</summary>
+    /// <summary>A packet the mobile node sends first distributes a waiting profile too; else only the correspondent's does (spec NV8.3). <see cref="HomeAgent.TriggerFromMobileNode"/> changes it later.</summary>
     public bool TriggerFromMobileNode { get; init; }
 
     public UnansweredUpdatePolicy UnansweredUpdate { get; init; }
