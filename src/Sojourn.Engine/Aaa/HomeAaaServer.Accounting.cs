@@ -39,7 +39,10 @@ public sealed partial class HomeAaaServer
         }
         else
         {
-            var known = _cache.Find(record.MobilitySession) is { } session ? session.Nai == record.Nai : ledger.KnowsSession(origin, record.Session);
+            // A home agent begins to account before its HAA has arrived here.
+            var known = _cache.Find(record.MobilitySession) is { } session
+                ? session.Nai == record.Nai
+                : ledger.KnowsSession(origin, record.Session) || _pending.Values.Any(p => p.Candidate.Id == record.MobilitySession && p.Candidate.Nai == record.Nai);
             if (!known)
             {
                 Count(effects, "acr.unknown_session");

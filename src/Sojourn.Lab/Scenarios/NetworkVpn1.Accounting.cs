@@ -50,7 +50,7 @@ public sealed partial class NetworkVpn1
             rows.Check("accounting", $"after Bob has left, what the home AAA server has of him by the {name} is what his link carried, packet by packet and octet by octet",
                 _bobLarge!.AllArrived && carried.Item1 >= _bobLarge.Sent && told == carried && records.SequenceEqual(["start", "stop"])
                 && mine.All(c => Text(c, "sessionKnown") == "True" && (Text(c, "profileNumber") == "2" || Sum([c], "packetsUp") == 0)),
-                string.Create(CultureInfo.InvariantCulture, $"link: {carried.Item1} packets {carried.Item2} octets up, {carried.Item3} packets {carried.Item4} octets down; told: {told.Item1} {told.Item2} up, {told.Item3} {told.Item4} down, records {string.Join(", ", records)}"));
+                string.Create(CultureInfo.InvariantCulture, $"link: {carried.Item1} packets {carried.Item2} octets up, {carried.Item3} packets {carried.Item4} octets down; told: {told.Item1} {told.Item2} up, {told.Item3} {told.Item4} down, records {string.Join(", ", mine.Select(c => $"{Text(c, "record")} of profile {Text(c, "profileNumber")}{(Text(c, "sessionKnown") == "True" ? "" : ", session unknown")}"))}; his last ping: {_bobLarge.Summary}"));
         }
 
         var requests = captures.Signals.Where(s => s.Name == "ACR" && s.Diameter!.UserName == "bob@home.example" && s.Time <= _bobAccounted).ToList();

@@ -33,6 +33,7 @@ public sealed class AccountingTests
         Assert.Equal([(1u, Some + Some), (2u, new UsageFigures(1, 2, 3, 4)), (0u, new UsageFigures(1, 1, 1, 1))], fa[1].Record.Profiles.Select(p => (p.ProfileNumber, p.Figures)));
         var ha = Of(f, "ha");
         Assert.Equal((UsageMeterPlace.HomeAgent, Some), (ha[^1].Meter, ha[^1].Record.Total));
+        Assert.All(ha, u => Assert.True(u.SessionKnown));
         Assert.Equal(fa[0].Record.MobilitySession, ha[0].Record.MobilitySession);
         Assert.NotEqual(fa[0].Record.Session, ha[0].Record.Session);
         AssertNothingWaits(f);
