@@ -68,6 +68,10 @@ public sealed class MoveTests(ITestOutputHelper output) : ScenarioTests(output)
     [ScenarioRows("network-vpn/6")]
     [InlineData(SecurityType.Esp)]
     public Task Between_domains_on_a_direct_path_every_row_holds(SecurityType security) => HoldsAsync("network-vpn/6", security, userSpecific: true, delay: 0);
+
+    [Fact]
+    [ScenarioRows("network-vpn/crowd")]
+    public Task Two_hundred_users_move_at_random() => HoldsAsync("network-vpn/crowd", SecurityType.Esp, userSpecific: true, delay: 0);
 }
 
 public sealed class NetworkVpn7Tests(ITestOutputHelper output) : ScenarioTests(output)
@@ -197,6 +201,7 @@ internal static class RowsOf
             "NV4.1", "NV4.2", "NV4.3", "NV4.4", "NV4.5", "NV4.6", "NV4.7", "NV4.8", "NV4.9", "NV4.10", "NV4.11", "NV4.12", "NV4.13",
             "NV-A9", "NV-A18", "NV-A23", "NV-A25", "NV-A29", "NV-A30", "NV-A32", "NV-A34",
         ],
+        ["network-vpn/crowd"] = ["NV1.4", "NV9.8", "NV9.11", "NV-A31", "NV-A32"],
         ["network-vpn/5"] =
         [
             "NV5.1", "NV5.2", "NV5.3", "NV5.4", "NV5.5", "NV5.6", "NV5.7", "NV5.8", "NV5.9", "NV5.10", "NV5.11", "NV5.12", "NV5.13", "NV5.14", "NV5.15",

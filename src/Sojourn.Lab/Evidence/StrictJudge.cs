@@ -9,7 +9,9 @@ namespace Sojourn.Lab.Evidence;
 public static class StrictJudge
 {
     private const string Fault =
-        "_ws.malformed || _ws.short || _ws.unreassembled || _ws.expert.severity >= 8388608 || ip.checksum.status == 0 || udp.checksum.status == 0 || tcp.checksum.status == 0 || icmp.checksum.status == 0 || (esp && !esp.pad_len)";
+        "_ws.malformed || _ws.short || _ws.unreassembled || _ws.expert.severity >= 8388608 || ip.checksum.status == 0 || udp.checksum.status == 0 || tcp.checksum.status == 0 || icmp.checksum.status == 0";
+
+    private const string ClosedEsp = " || (esp && !esp.pad_len)";
 
     // tshark 4.0 reads the long-format key generation nonces (RFC 3957) as short ones and loses its step in what follows;
     // the lab walks those messages itself (MobileIpView.IsWhole).
@@ -18,7 +20,9 @@ public static class StrictJudge
     public static bool IsAvailable => LabCommand.Find("tshark") is not null;
 
     /// <summary>Options that open TLS and ESP with the keys of an evidence folder.</summary>
-    public static IReadOnlyList<string> KeyOptions(string evidence)
+    /// <param name="evidence">Evidence folder.</param>
+    /// <param name="openEsp">False leaves the keys of ESP out.</param>
+    public static IReadOnlyList<string> KeyOptions(string evidence, bool openEsp = true)
     {
         // tshark's guess for Remote Desktop takes the first octets of a Diameter message inside TLS for its own.
         var options = new List<string>
@@ -26,7 +30,7 @@ public static class StrictJudge
             "-o", "tls.keylog_file:" + Path.Combine(evidence, "keys", "tls_keys.log"), "-d", "tls.port==5658,diameter", "--disable-protocol", "rdpmt", "-o", "esp.enable_encryption_decode:TRUE",
         };
         var keys = Path.Combine(evidence, "keys", "esp_sa");
-        if (File.Exists(keys))
+        if (openEsp && File.Exists(keys))
         {
             foreach (var line in File.ReadLines(keys).Where(l => l.StartsWith("\"IPv", StringComparison.Ordinal)).Distinct())
             {
@@ -40,15 +44,16 @@ public static class StrictJudge
     /// <summary>Faults found in a capture, one a line; empty when there are none.</summary>
     /// <param name="capture">File.</param>
     /// <param name="evidence">Evidence folder with the keys.</param>
+    /// <param name="openEsp">False judges ESP without opening it.</param>
     /// <param name="except">Display filter of packets the scenario itself damaged; null = none.</param>
     /// <param name="cancellation">Stops tshark.</param>
-    public static async Task<IReadOnlyList<string>> FaultsAsync(string capture, string evidence, string? except, CancellationToken cancellation)
+    public static async Task<IReadOnlyList<string>> FaultsAsync(string capture, string evidence, bool openEsp, string? except, CancellationToken cancellation)
     {
         var result = await LabCommand.RunAsync(
             [
-                LabCommand.Find("tshark")!, "-n", "-r", capture, .. KeyOptions(evidence),
+                LabCommand.Find("tshark")!, "-n", "-r", capture, .. KeyOptions(evidence, openEsp),
                 "-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE",
-                "-Y", $"({Fault}) && !({OutOfStep}){(except is null ? "" : $" && !({except})")}",
+                "-Y", $"({Fault}{(openEsp ? ClosedEsp : "")}) && !({OutOfStep}){(except is null ? "" : $" && !({except})")}",
                 "-T", "fields", "-e", "frame.number", "-e", "_ws.col.Protocol", "-e", "_ws.expert.message", "-e", "_ws.col.Info",
             ],
             cancellation);

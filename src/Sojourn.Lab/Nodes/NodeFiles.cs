@@ -123,9 +123,17 @@ public static partial class NodeFiles
     private static void WriteDatabase(ScenarioDefinition scenario, RunDirectory run, string folder)
     {
         var import = Path.Combine(folder, "provisioning.yaml");
-        File.WriteAllText(import, scenario.Provisioning.ToYaml());
+        var crowd = CrowdUsers.Of(scenario.Provisioning);
+        File.WriteAllText(import, (crowd is null ? scenario.Provisioning : scenario.Provisioning.Without("crowd")).ToYaml());
         using var database = Database.Open(Path.Combine(folder, DatabaseFile));
-        ProvisioningFile.Import(import, new SubscriberStore(database, TimeProvider.System, "lab"));
+        var subscribers = new SubscriberStore(database, TimeProvider.System, "lab");
+        ProvisioningFile.Import(import, subscribers);
+        if (crowd is not null)
+        {
+            var more = Path.Combine(folder, "crowd.yaml");
+            File.WriteAllText(more, crowd.ToYaml());
+            ProvisioningFile.Import(more, subscribers);
+        }
     }
 
     private static void WritePrivate(string path, string text)

@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using System.Globalization;
 using System.Net;
 using Sojourn.Lab.Capture;
@@ -182,16 +181,8 @@ public abstract partial class MoveScenario
         var expired = captures.Packets.Where(p => (p.Host ?? p.Packet).IcmpType == 11).ToList();
         rows.Check("NV-A31", "no packet went round in circles", expired.Count == 0, expired.Count("TTL-expired messages"));
 
-        // A packet is on several links: one count at its sender's own. Only SPIs that had one key in the run are compared.
-        var single = captures.EspKeys.All.GroupBy(k => k.Spi).Where(g => g.Count() == 1).Select(g => g.Key).ToHashSet();
-        var sent = captures.On(LinkKind.Core).Where(p => p.Protection == SeenProtection.Esp && single.Contains(p.Spi!.Value) && p.Frame.Comment is null && p.Packet.Source.Equals(OwnAddress(captures.Topology, p)))
-            .Select(p => (p.Spi, p.Packet.Destination, Iv: BinaryPrimitives.ReadUInt64BigEndian(p.Packet.Payload.Span[8..]))).ToList();
-        var repeated = sent.Count - sent.Distinct().Count();
-        rows.Check("NV-A31", "no SPI, key and IV was used twice", repeated == 0, string.Create(CultureInfo.InvariantCulture, $"{sent.Count} ESP packets under {single.Count} SPIs, {repeated} repetitions"));
+        NonceQuestions.Judge(captures, rows, "NV-A31");
     }
-
-    private static IPAddress? OwnAddress(LabTopology topology, Sighting packet) =>
-        topology.Link(packet.Link).Ends.FirstOrDefault(e => e.Node == packet.SenderNode)?.Address;
 
     private static uint? Number(Sighting packet) => packet.Host is { } host ? Flow.NumberOf(host) : null;
 

@@ -25,6 +25,9 @@ public abstract class Scenario
     /// <summary>Pictures the scenario left in the evidence folder, for the page; the file is relative to that folder.</summary>
     public virtual IReadOnlyList<(string File, string Caption)> Pictures => [];
 
+    /// <summary>False where there are more associations than tshark takes keys; ESP then stays closed to it.</summary>
+    public virtual bool OpensEsp => true;
+
     /// <summary>The scenarios that have a script.</summary>
     public static IReadOnlyDictionary<string, Func<Scenario>> All { get; } = new Dictionary<string, Func<Scenario>>
     {
@@ -36,6 +39,7 @@ public abstract class Scenario
         ["network-vpn/6"] = () => new NetworkVpn6(),
         ["network-vpn/7"] = () => new NetworkVpn7(),
         ["network-vpn/8"] = () => new NetworkVpn8(),
+        ["network-vpn/crowd"] = () => new NetworkVpnCrowd(),
     };
 }
 
