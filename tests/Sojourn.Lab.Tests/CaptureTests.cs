@@ -167,9 +167,9 @@ public sealed class CaptureTests : IDisposable
             writer.Write(0, 1_700_000_000_000_000_000, data, PacketDirection.Outbound);
         }
 
-        Assert.Empty(await StrictJudge.FaultsAsync(Path.Combine(_folder, "good.pcapng"), _folder, null, default));
-        Assert.Single(await StrictJudge.FaultsAsync(Path.Combine(_folder, "bad.pcapng"), _folder, null, default));
-        Assert.Empty(await StrictJudge.FaultsAsync(Path.Combine(_folder, "bad.pcapng"), _folder, "udp.port == 2000", default));
+        Assert.Empty(await StrictJudge.FaultsAsync(Path.Combine(_folder, "good.pcapng"), _folder, openEsp: true, null, default));
+        Assert.Single(await StrictJudge.FaultsAsync(Path.Combine(_folder, "bad.pcapng"), _folder, openEsp: true, null, default));
+        Assert.Empty(await StrictJudge.FaultsAsync(Path.Combine(_folder, "bad.pcapng"), _folder, openEsp: true, "udp.port == 2000", default));
     }
 
     private static string Line(JsonElement sa)

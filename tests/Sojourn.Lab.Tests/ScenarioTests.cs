@@ -43,45 +43,39 @@ public sealed class NetworkVpn4Tests(ITestOutputHelper output) : ScenarioTests(o
     public Task Every_row_holds(SecurityType security, bool userSpecific, int delay) => HoldsAsync("network-vpn/4", security, userSpecific, delay);
 }
 
-/// <summary>Moves are measured, so each has the machine for itself.</summary>
-[Collection(Alone.Name)]
-public sealed class MoveTests(ITestOutputHelper output) : ScenarioTests(output)
+public sealed class NetworkVpn2Tests(ITestOutputHelper output) : ScenarioTests(output)
 {
-    [Theory]
-    [ScenarioRows("network-vpn/2")]
-    [InlineData(SecurityType.Esp)]
-    public Task Inside_a_domain_every_row_holds(SecurityType security) => HoldsAsync("network-vpn/2", security, userSpecific: true, delay: 0);
-
-    [Theory]
-    [ScenarioRows("network-vpn/3")]
-    [InlineData(SecurityType.Esp)]
-    [InlineData(SecurityType.EncapsulationOnly)]
-    public Task Between_domains_every_row_holds(SecurityType security) => HoldsAsync("network-vpn/3", security, userSpecific: true, delay: 0);
-
-    [Theory]
-    [ScenarioRows("network-vpn/5")]
-    [InlineData(SecurityType.Esp)]
-    [InlineData(SecurityType.Ah)]
-    public Task Inside_a_domain_on_a_direct_path_every_row_holds(SecurityType security) => HoldsAsync("network-vpn/5", security, userSpecific: true, delay: 0);
-
-    [Theory]
-    [ScenarioRows("network-vpn/6")]
-    [InlineData(SecurityType.Esp)]
-    public Task Between_domains_on_a_direct_path_every_row_holds(SecurityType security) => HoldsAsync("network-vpn/6", security, userSpecific: true, delay: 0);
-
     [Fact]
-    [ScenarioRows("network-vpn/crowd")]
-    public Task Two_hundred_users_move_at_random() => HoldsAsync("network-vpn/crowd", SecurityType.Esp, userSpecific: true, delay: 0);
+    [ScenarioRows("network-vpn/2")]
+    public Task Every_row_holds() => HoldsAsync("network-vpn/2", SecurityType.Esp, userSpecific: true, delay: 0);
 }
 
-public sealed class NetworkVpn7Tests(ITestOutputHelper output) : ScenarioTests(output)
+public sealed class NetworkVpn3Tests(ITestOutputHelper output) : ScenarioTests(output)
 {
-    [Theory]
-    [ScenarioRows("network-vpn/7")]
-    [InlineData(SecurityType.Esp, true, 20)]
-    [InlineData(SecurityType.Ah, false, 20)]
-    [InlineData(SecurityType.EncapsulationOnly, true, 0)]
-    public Task Every_row_holds(SecurityType security, bool userSpecific, int delay) => HoldsAsync("network-vpn/7", security, userSpecific, delay);
+    [Fact]
+    [ScenarioRows("network-vpn/3")]
+    public Task Every_row_holds() => HoldsAsync("network-vpn/3", SecurityType.Esp, userSpecific: true, delay: 0);
+}
+
+public sealed class NetworkVpn5Tests(ITestOutputHelper output) : ScenarioTests(output)
+{
+    [Fact]
+    [ScenarioRows("network-vpn/5")]
+    public Task Every_row_holds() => HoldsAsync("network-vpn/5", SecurityType.Esp, userSpecific: true, delay: 0);
+}
+
+public sealed class NetworkVpn6Tests(ITestOutputHelper output) : ScenarioTests(output)
+{
+    [Fact]
+    [ScenarioRows("network-vpn/6")]
+    public Task Every_row_holds() => HoldsAsync("network-vpn/6", SecurityType.Esp, userSpecific: true, delay: 0);
+}
+
+public sealed class NetworkVpnCrowdTests(ITestOutputHelper output) : ScenarioTests(output)
+{
+    [Fact]
+    [ScenarioRows("network-vpn/crowd")]
+    public Task Every_row_holds() => HoldsAsync("network-vpn/crowd", SecurityType.Esp, userSpecific: true, delay: 0);
 }
 
 public sealed class NetworkVpn8Tests(ITestOutputHelper output) : ScenarioTests(output)
