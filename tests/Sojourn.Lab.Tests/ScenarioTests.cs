@@ -78,13 +78,21 @@ public sealed class NetworkVpnCrowdTests(ITestOutputHelper output) : ScenarioTes
     public Task Every_row_holds() => HoldsAsync("network-vpn/crowd", SecurityType.Esp, userSpecific: true, delay: 0);
 }
 
+public sealed class NetworkVpn7Tests(ITestOutputHelper output) : ScenarioTests(output)
+{
+    [Theory]
+    [ScenarioRows("network-vpn/7")]
+    [InlineData(SecurityType.Esp, true, 20)]
+    [InlineData(SecurityType.Ah, false, 20)]
+    [InlineData(SecurityType.EncapsulationOnly, true, 0)]
+    public Task Every_row_holds(SecurityType security, bool userSpecific, int delay) => HoldsAsync("network-vpn/7", security, userSpecific, delay);
+}
+
 public sealed class NetworkVpn8Tests(ITestOutputHelper output) : ScenarioTests(output)
 {
     [Theory]
     [ScenarioRows("network-vpn/8")]
     [InlineData(SecurityType.Esp, true, 20)]
-    [InlineData(SecurityType.Esp, false, 20)]
-    [InlineData(SecurityType.Ah, true, 20)]
     [InlineData(SecurityType.Ah, false, 20)]
     [InlineData(SecurityType.EncapsulationOnly, true, 20)]
     public Task Every_row_holds(SecurityType security, bool userSpecific, int delay) => HoldsAsync("network-vpn/8", security, userSpecific, delay);
