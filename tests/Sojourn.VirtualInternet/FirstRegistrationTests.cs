@@ -260,6 +260,35 @@ public sealed class FirstRegistrationTests
         Assert.Empty(Quiescence.Check(world, new HashSet<User>()));
     }
 
+    [Fact]
+    [Trait("Row", "M3")]
+    [Trait("Row", "NV9.11")]
+    public void A_crash_after_a_move_to_and_fro_repeats_no_nonce()
+    {
+        var world = NewWorld(Static, Dynamic);
+        Login(world);
+        foreach (var agent in (string[])["fa2", "fa1"])
+        {
+            world.Network.Attach(world.Network["alice"], world.Network[agent]);
+            world.Network.Run(2);
+            Assert.True(Ping(world, Static, true).Returned && Ping(world, Dynamic, false).Returned);
+        }
+
+        world.Network.Run(15);
+        foreach (var node in (string[])["ha", "fa1", "pcn"])
+        {
+            Assert.Empty(Quiescence.Check(world, new HashSet<User>()));
+            world.Network.Crash(world.Network[node]);
+            world.Network.Run(0.1);
+            world.Network.Start(world.Network[node]);
+            world.Network.Run(0.5);
+            foreach (var vpn in new[] { Static, Dynamic })
+            {
+                Assert.True(Ping(world, vpn, true).Returned && Ping(world, vpn, false).Returned);
+            }
+        }
+    }
+
     private static Ping Ping(World world, VpnInstance vpn, bool up)
     {
         var node = world.Network["alice"];

@@ -223,7 +223,7 @@ public sealed partial class PathTable
         if (planned.Reservation is { } reservation)
         {
             // An association that comes back in the same life finds the reservation it left, and its counter in what is retired.
-            reservation.Holders++;
+            reservation.Hold();
             floor = Math.Max(floor, reservation.Floor);
         }
 

@@ -220,7 +220,7 @@ internal sealed class SecurityAssociation : IDisposable
     {
         if (_reservation is { } reservation)
         {
-            reservation.Holders--;
+            reservation.Release();
         }
 
         lock (Gate)

@@ -43,11 +43,13 @@ internal sealed class SequenceReservations
     private readonly ISequenceStore _store;
     private readonly Action<Action> _defer;
     private readonly Dictionary<string, ulong> _earlier;
+    private readonly HashSet<string> _claimed = [];
     private readonly Dictionary<string, SequenceReservation> _reservations = [];
     private readonly ConcurrentQueue<SequenceReservation> _due = new();
     private readonly Lock _writing = new();
     private int _flushing;
     private DateTimeOffset? _claimedBy;
+    private bool _unclaimedForgotten;
 
     /// <param name="defer">Runs the storing of the next blocks; a packet waits for none of it.</param>
     public SequenceReservations(ISequenceStore store, Action<Action> defer, ulong block = StandardBlock)
@@ -95,32 +97,39 @@ internal sealed class SequenceReservations
 
         foreach (var (name, made) in fresh)
         {
-            _earlier.Remove(name);
+            _claimed.Add(name);
             _reservations.Add(name, made);
         }
 
         return reservations;
     }
 
-    /// <summary>Forgets what no association holds. Control thread, now and then.</summary>
+    /// <summary>
+    /// Takes the rows of associations that are gone off the disk. Control thread, now and then. What was reserved ahead and has
+    /// no association yet stays, however long the node takes over it; so does, in memory, all that earlier lives reserved.
+    /// </summary>
     public void Sweep(DateTimeOffset now)
     {
-        _claimedBy ??= now + s_claimTime;
-        var gone = _reservations.Values.Where(held => held.Holders == 0 && !held.Permanent && held.TakeGrace()).ToList();
-        var unclaimed = now < _claimedBy ? [] : _earlier.Keys.Where(IsOfOneKey).ToList();
-        if (gone.Count + unclaimed.Count == 0)
+        if (_reservations.Count > 0)
         {
-            return;
+            // The first paths come together with all that the node takes up again.
+            _claimedBy ??= now + s_claimTime;
         }
 
-        lock (_writing)
+        var gone = _reservations.Values.Where(held => held.IsOver).ToList();
+        var unclaimed = _unclaimedForgotten || _claimedBy is null || now < _claimedBy ? [] : _earlier.Keys.Where(name => IsOfOneKey(name) && !_claimed.Contains(name)).ToList();
+        if (gone.Count + unclaimed.Count > 0)
         {
-            gone.ForEach(left => left.Forgotten = true);
-            _store.Write([], [.. gone.Select(left => left.Name), .. unclaimed]);
+            lock (_writing)
+            {
+                gone.ForEach(left => left.Forgotten = true);
+                _store.Write([], [.. gone.Select(left => left.Name), .. unclaimed]);
+            }
+
+            gone.ForEach(left => _reservations.Remove(left.Name));
         }
 
-        gone.ForEach(left => _reservations.Remove(left.Name));
-        unclaimed.ForEach(name => _earlier.Remove(name));
+        _unclaimedForgotten |= now >= _claimedBy;
     }
 
     /// <summary>A reservation needs its next block. Any thread.</summary>
@@ -204,7 +213,8 @@ internal sealed class SequenceReservation(SequenceReservations owner, string nam
     private ulong _limit = limit;
     private ulong _wanted;
     private int _asked;
-    private bool _grace;
+    private int _holders;
+    private bool _wasHeld;
 
     public string Name => name;
 
@@ -227,7 +237,16 @@ internal sealed class SequenceReservation(SequenceReservations owner, string nam
     /// <summary>What to move on by when the other end has restarted.</summary>
     public ulong Answer => owner.Block;
 
-    public int Holders { get; set; }
+    /// <summary>It had an association and has none any more.</summary>
+    public bool IsOver => _wasHeld && _holders == 0 && !Permanent;
+
+    public void Hold()
+    {
+        _wasHeld = true;
+        _holders++;
+    }
+
+    public void Release() => _holders--;
 
     public bool Forgotten { get; set; }
 
@@ -253,13 +272,5 @@ internal sealed class SequenceReservation(SequenceReservations owner, string nam
     {
         Volatile.Write(ref _limit, Math.Max(_limit, to));
         Volatile.Write(ref _asked, 0);
-    }
-
-    /// <summary>False the first time: what was reserved ahead of its path, or left for a moment, stays for one sweep.</summary>
-    public bool TakeGrace()
-    {
-        var had = _grace;
-        _grace = true;
-        return had;
     }
 }

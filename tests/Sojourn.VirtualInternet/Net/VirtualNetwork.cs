@@ -63,10 +63,10 @@ internal sealed partial class VirtualNetwork
         var random = Simulation.SourceFor(node.Name, ++node.Life);
         node.Engine = node.Build(random);
         node.Paths = new PathTable(new PathTableOptions { Sequences = node.Sequences, Defer = work => work() }, random);
-        node.Paths.CheckLifetimes(Simulation.Now);
         node.Wake = null;
         Trace.Note(Simulation.Now, $"{node,6}  ●  starts, life {node.Life}");
         Input(node, new EngineStarted([.. node.State.Select(s => new SavedState(s.Key, s.Value))]));
+        node.Paths?.CheckLifetimes(Simulation.Now);
     }
 
     /// <summary>Power off: nothing is said to anybody.</summary>
