@@ -18,7 +18,7 @@ namespace Sojourn.Lab.Tests;
 public sealed class ScenarioFileTests
 {
     /// <summary>Moves hand a user over by his own key; their scenarios have no shared associations.</summary>
-    private static readonly string[] OwnAssociationsOnly = ["network-vpn/2", "network-vpn/3", "network-vpn/5", "network-vpn/6", "network-vpn/crowd"];
+    private static readonly string[] OwnAssociationsOnly = ["network-vpn/2", "network-vpn/3", "network-vpn/5", "network-vpn/6", "network-vpn/crowd", "network-vpn/tour"];
 
     public static TheoryData<string, SecurityType, bool> Variants
     {

@@ -71,6 +71,13 @@ public sealed class NetworkVpn6Tests(ITestOutputHelper output) : ScenarioTests(o
     public Task Every_row_holds() => HoldsAsync("network-vpn/6", SecurityType.Esp, userSpecific: true, delay: 0);
 }
 
+public sealed class NetworkVpnTourTests(ITestOutputHelper output) : ScenarioTests(output)
+{
+    [Fact]
+    [ScenarioRows("network-vpn/tour")]
+    public Task Every_row_holds() => HoldsAsync("network-vpn/tour", SecurityType.Esp, userSpecific: true, delay: 0);
+}
+
 public sealed class NetworkVpnCrowdTests(ITestOutputHelper output) : ScenarioTests(output)
 {
     [Fact]
@@ -203,6 +210,7 @@ internal static class RowsOf
             "NV4.1", "NV4.2", "NV4.3", "NV4.4", "NV4.5", "NV4.6", "NV4.7", "NV4.8", "NV4.9", "NV4.10", "NV4.11", "NV4.12", "NV4.13",
             "NV-A9", "NV-A18", "NV-A23", "NV-A25", "NV-A29", "NV-A30", "NV-A32", "NV-A34",
         ],
+        ["network-vpn/tour"] = ["NV4.12", "NV4.13", "NV5.14", "NV6.15", "NV7.1", "NV7.10", "NV7.11", "NV-A10", "NV-A12", "NV-A32"],
         ["network-vpn/crowd"] = ["NV1.4", "NV9.8", "NV9.11", "NV-A31", "NV-A32"],
         ["network-vpn/5"] =
         [

@@ -33,7 +33,7 @@ internal static class LabVerbs
     public static Command Demo()
     {
         var output = new Option<string>("--out") { Description = "Folder for the evidence.", DefaultValueFactory = _ => "demo-out", HelpName = "DIR" };
-        var command = new Command("demo", "See it work: a user logs in from a visited network and reaches the company network (needs root, about a minute).") { output };
+        var command = new Command("demo", "See it work: a user logs in from a visited network, moves twice, and changes the destination (needs root, about a minute).") { output };
         command.SetAction((parse, cancellation) => Guarded(() => DemoRun.RunAsync(parse.GetValue(output)!, cancellation)));
         return command;
     }

@@ -21,6 +21,19 @@ internal static class MobileNodes
 {
     private static readonly TimeSpan ReplyLimit = TimeSpan.FromSeconds(20);
 
+    /// <summary>The radio's own time between two attachments.</summary>
+    private static readonly TimeSpan Retuning = TimeSpan.FromMilliseconds(20);
+
+    /// <summary>Breaks the one link, makes the other, and waits for the reply to the registration there.</summary>
+    public static async Task<Move> MoveAsync(this LabRun run, Radio radio, string node, Attachment old, Attachment next, CancellationToken cancellation)
+    {
+        var began = LabRun.Now;
+        radio.Leave();
+        await Task.Delay(Retuning, cancellation);
+        radio.Reach(next.Access);
+        return new Move(old, next, began, await run.AwaitReplyAsync(node, next.Access, began, cancellation));
+    }
+
     /// <summary>Switches a mobile node on and waits for the reply to its registration.</summary>
     public static async Task<SeenRegistration> RegisterAsync(this LabRun run, string node, string accessLink, CancellationToken cancellation)
     {

@@ -102,7 +102,7 @@ public abstract partial class MoveScenario
         var move = _traffic.Single(t => t.Name == "move");
         var gone = move.Sent - move.Taken.Count;
         rows.Check(Rows.During, "of the whole move nothing is lost but what was on the air when the link broke", move.Sent > 0 && gone <= OnTheAir,
-            string.Create(CultureInfo.InvariantCulture, $"{move.Sent} sent, {gone} lost; {OnTheAir} allowed, at {FlowInterval.TotalMilliseconds} ms from one to the next"));
+            string.Create(CultureInfo.InvariantCulture, $"{move.Sent} sent, {gone} lost; {OnTheAir} allowed, at {Traffic.FlowInterval.TotalMilliseconds} ms from one to the next"));
         var doubled = _traffic.Sum(t => t.Taken.Values.Count(n => n > 1));
         rows.Check(Rows.During, "no packet of the whole scenario reaches the node twice", doubled == 0 && _traffic.Sum(t => t.Taken.Count) > 0,
             string.Create(CultureInfo.InvariantCulture, $"{_traffic.Sum(t => t.Sent)} sent, {_traffic.Sum(t => t.Taken.Count)} arrived, {doubled} more than once"));
@@ -142,7 +142,7 @@ public abstract partial class MoveScenario
     /// <summary>The interruption: what the specification allows, and what it consists of.</summary>
     private void Gap(LabRun run, CaptureSet captures, RowBook rows, IReadOnlyList<Sighting> flow)
     {
-        var trips = RoundTrips.Select(t => (t.From, t.To, Time: RoundTrip(run.Topology, t.From, t.To))).ToList();
+        var trips = RoundTrips.Select(t => (t.From, t.To, Time: run.Topology.RoundTrip(t.From, t.To))).ToList();
         var limit = trips.Sum(t => t.Time) + Allowance.TotalMilliseconds;
         var allowed = string.Create(CultureInfo.InvariantCulture, $"{string.Join(" + ", trips.Select(t => $"{t.Time:F0} ms ({t.From}-{t.To})"))} + {Allowance.TotalMilliseconds} ms = {limit:F0} ms");
         var first = First!.Phases(captures, flow);
@@ -185,10 +185,6 @@ public abstract partial class MoveScenario
     }
 
     private static uint? Number(Sighting packet) => packet.Host is { } host ? Flow.NumberOf(host) : null;
-
-    /// <summary>Milliseconds there and back by the delays of the links, over the core.</summary>
-    private static double RoundTrip(LabTopology topology, string from, string to) =>
-        2 * ((string[])[from, to]).Sum(n => topology.LinksOf(n).First(l => l.Link.Kind == LinkKind.Core).Link.Character.Delay.TotalMilliseconds);
 
     private static List<double> Sorted(IEnumerable<double> values) => [.. values.Where(double.IsFinite).Order()];
 

@@ -21,13 +21,8 @@ public abstract partial class MoveScenario : Scenario
     private protected static readonly IPAddress Alice = IPAddress.Parse("10.99.0.10"), Home = IPAddress.Parse("10.0.3.2");
     private protected const string Nai = "alice@home.example";
 
-    /// <summary>The radio's own time between two attachments.</summary>
-    private static readonly TimeSpan Retuning = TimeSpan.FromMilliseconds(20);
-
     /// <summary>More than the hand-off tunnel time of the scenario files, and than the lifetime of an advertisement.</summary>
     private static readonly TimeSpan Settling = TimeSpan.FromSeconds(4.5);
-
-    private static readonly TimeSpan FlowInterval = TimeSpan.FromMilliseconds(1), PingInterval = TimeSpan.FromMilliseconds(10);
 
     private readonly List<Move> _series = [];
     private readonly List<Traffic> _traffic = [];
@@ -111,14 +106,8 @@ public abstract partial class MoveScenario : Scenario
         return chapters;
     }
 
-    private async Task<Move> MoveAsync(LabRun run, Radio radio, Attachment old, Attachment next, CancellationToken cancellation)
-    {
-        var began = LabRun.Now;
-        radio.Leave();
-        await Task.Delay(Retuning, cancellation);
-        radio.Reach(next.Access);
-        return new Move(old, next, began, await run.AwaitReplyAsync("alice", next.Access, began, cancellation));
-    }
+    private static Task<Move> MoveAsync(LabRun run, Radio radio, Attachment old, Attachment next, CancellationToken cancellation) =>
+        run.MoveAsync(radio, "alice", old, next, cancellation);
 
     /// <summary>The old path is slow: what the home agent sent there before it switched arrives after the hand-off.</summary>
     private async Task DelayedPathAsync(LabRun run, Radio radio, CancellationToken cancellation)
@@ -189,44 +178,8 @@ public abstract partial class MoveScenario : Scenario
     /// <summary>A ping every ten milliseconds both ways and a thousand datagrams per second down.</summary>
     private Traffic Begin(LabRun run, string name, int pings, CancellationToken cancellation)
     {
-        var options = new PingOptions(pings) { Interval = PingInterval, Wait = TimeSpan.FromSeconds(1) };
-        var traffic = new Traffic(
-            name,
-            new Flow(run.Network.Namespace(Correspondent.Node), run.Network.Namespace("alice"), Alice, FlowInterval, FlowOctets),
-            run.PingAsync("alice", Correspondent.Address.ToString(), options, cancellation),
-            run.PingAsync(Correspondent.Node, Alice.ToString(), options, cancellation));
+        var traffic = Traffic.Begin(run, name, Correspondent, ("alice", Alice), pings, FlowOctets, cancellation);
         _traffic.Add(traffic);
         return traffic;
-    }
-
-    /// <summary>The traffic during one part of the scenario.</summary>
-    private sealed class Traffic(string name, Flow flow, Task<PingResult> up, Task<PingResult> down) : IAsyncDisposable
-    {
-        public string Name => name;
-
-        public uint Sent => flow.Sent;
-
-        public IReadOnlyDictionary<uint, int> Taken => flow.Taken;
-
-        public PingResult Up => up.Result;
-
-        public PingResult Down => down.Result;
-
-        public long From { get; } = LabRun.Now;
-
-        public long To { get; private set; }
-
-        public async Task EndAsync(CancellationToken cancellation)
-        {
-            await flow.StopAsync(TimeSpan.FromMilliseconds(500), cancellation);
-            await Task.WhenAll(up, down);
-            To = LabRun.Now;
-        }
-
-        public async ValueTask DisposeAsync()
-        {
-            flow.Dispose();
-            await ((Task)Task.WhenAll(up, down)).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        }
     }
 }

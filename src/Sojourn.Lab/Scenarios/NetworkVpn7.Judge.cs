@@ -41,13 +41,13 @@ public sealed partial class NetworkVpn7
     private void JudgePage(LabRun run, RowBook rows)
     {
         var (before, denied, after) = (Row("login", AlicesProfile), Row("denied", AlicesProfile), Row("changed", AlicesProfile));
-        rows.Check("NV7.1", $"the user enters a new correspondent on the customer page, which rewrites the VPN database ({_browser})",
-            Text(before, "destination") == $"{Host}/32" && Text(after, "destination") == $"{NewHost}/32" && _said.Contains("Path 1 is changed", StringComparison.Ordinal),
-            $"destination of profile 1 in show vpn-db: {Text(before, "destination")}, then {Text(after, "destination")}; the page: {_said}");
-        var missing = _pictures.Where(p => !File.Exists(Path.Combine(run.Evidence, p.File))).Select(p => p.File).ToList();
-        if (_pictures.Count > 0)
+        rows.Check("NV7.1", $"the user enters a new correspondent on the customer page, which rewrites the VPN database ({_visit!.Browser})",
+            Text(before, "destination") == $"{Host}/32" && Text(after, "destination") == $"{NewHost}/32" && _visit.Said.Contains("Path 1 is changed", StringComparison.Ordinal),
+            $"destination of profile 1 in show vpn-db: {Text(before, "destination")}, then {Text(after, "destination")}; the page: {_visit.Said}");
+        var missing = Pictures.Where(p => !File.Exists(Path.Combine(run.Evidence, p.File))).Select(p => p.File).ToList();
+        if (Pictures.Count > 0)
         {
-            rows.Check("NV7.1", "pictures of the page are kept", missing.Count == 0, string.Join(", ", _pictures.Select(p => p.File)));
+            rows.Check("NV7.1", "pictures of the page are kept", missing.Count == 0, string.Join(", ", Pictures.Select(p => p.File)));
         }
 
         rows.Check("NV-A14", "without a login there is nothing to see", _withoutLogin is { Status: HttpStatusCode.SeeOther, Location: "/customer/login" }, $"{(int)_withoutLogin!.Status}, to {_withoutLogin.Location}");

@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Net;
 using System.Security.Cryptography;
-using System.Text;
 using Sojourn.Lab.Browsing;
 using Sojourn.Lab.Nodes;
 using Sojourn.Lab.Topology;
@@ -11,36 +10,21 @@ namespace Sojourn.Lab.Scenarios;
 /// <summary>NV7.1, NV-A14: what happens on the customer page, from a computer with a browser.</summary>
 public sealed partial class NetworkVpn7
 {
-    private const string PictureFolder = "page";
     private const uint AlicesProfile = 1, BobsProfile = 2, NobodysProfile = 99;
 
-    private readonly List<(string File, string Caption)> _pictures = [];
     private readonly List<HttpStatusCode> _guesses = [];
     private readonly string _password = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(12));
     private TimeSpan _delay;
     private HttpStatusCode _rightButEarly;
     private Page? _foreignShown, _foreignChanged, _nobodysShown, _nobodysChanged, _unlisted, _withoutLogin;
-    private string _browser = "", _said = "";
+    private CustomerVisit? _visit;
 
-    public override IReadOnlyList<(string File, string Caption)> Pictures => _pictures;
+    public override IReadOnlyList<(string File, string Caption)> Pictures => _visit?.Pictures ?? [];
 
-    /// <summary>As an operator does, while the AAA server runs.</summary>
     private async Task SetPasswordsAsync(LabRun run, CancellationToken cancellation)
     {
-        foreach (var (nai, password) in ((string, string)[])[(AliceNai, _password), (BobNai, Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(12)))])
-        {
-            var file = Path.Combine(run.Directory.FolderOf("desk"), nai + ".password");
-            using (var secret = new FileStream(file, new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write, UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite }))
-            {
-                secret.Write(Encoding.ASCII.GetBytes(password + "\n"));
-            }
-
-            var done = await run.SojournAsync(["user", "password", nai, "--password-file", file, "--database", NodeFiles.DatabaseOf(run.Directory, "aaah")], cancellation);
-            if (done.ExitCode != 0)
-            {
-                throw new ScenarioException($"{done}: {done.Errors.Trim()}");
-            }
-        }
+        await CustomerVisit.SetPasswordAsync(run, AliceNai, _password, cancellation);
+        await CustomerVisit.SetPasswordAsync(run, BobNai, Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(12)), cancellation);
     }
 
     private async Task VisitPageAsync(LabRun run, CancellationToken cancellation)
@@ -53,18 +37,7 @@ public sealed partial class NetworkVpn7
         await _tables.TakeAsync(run, "denied", cancellation);
 
         run.Progress.Step("Alice enters another correspondent on the customer page");
-        if (Chromium.Missing is { } missing)
-        {
-            _browser = $"plain HTTPS forms, because {missing}";
-            await ChangeByFormsAsync(site, desk);
-        }
-        else
-        {
-            _browser = "headless Chromium";
-            await ChangeInChromiumAsync(run, site);
-        }
-
-        run.Progress.Note($"by {_browser}: {_said}");
+        _visit = await CustomerVisit.ChangeDestinationAsync(run, Web, AliceNai, _password, AlicesProfile, NewHost, cancellation);
     }
 
     /// <summary>Wrong passwords until the page makes the guesser wait; then the right one, too early.</summary>
@@ -104,40 +77,5 @@ public sealed partial class NetworkVpn7
         _foreignChanged = await alice.Post($"/customer/profiles/{BobsProfile}", fields);
         _nobodysChanged = await alice.Post($"/customer/profiles/{NobodysProfile}", fields);
         _unlisted = await alice.Change((int)AlicesProfile, ("destination", "192.168.50.10"));
-    }
-
-    private async Task ChangeByFormsAsync(Uri site, BrowserPlace desk)
-    {
-        using var alice = new Browser(site, place: desk);
-        await alice.Login(AliceNai, _password);
-        var answer = await alice.Change((int)AlicesProfile, ("destination", NewHost.ToString()));
-        var overview = await alice.Get("/customer");
-        _said = $"{(int)answer.Status}, {(overview.Text.Contains("Path 1 is changed", StringComparison.Ordinal) ? "Path 1 is changed" : "no word of a change")}";
-    }
-
-    private async Task ChangeInChromiumAsync(LabRun run, Uri site)
-    {
-        await using var chromium = await Chromium.StartAsync(run.Network.Namespace("desk"), (site.Host, Web));
-        run.Directory.Remember(chromium.ProcessId);
-        await chromium.Go(site);
-        await chromium.Type("#nai", AliceNai);
-        await chromium.Type("#password", _password);
-        await chromium.Click("main button");
-        await KeepAsync("paths", "Alice's paths, as she finds them");
-        await chromium.Click("section:first-child .button");
-        await chromium.Type("#destination", NewHost.ToString());
-        await KeepAsync("entered", "She enters a host of the second partner");
-        await chromium.Click("main button");
-        _said = await chromium.Text(".note.done");
-        await KeepAsync("changed", "The page says what it did, and when it counts");
-        await chromium.Click(".who button");
-
-        async Task KeepAsync(string name, string caption)
-        {
-            var file = $"{PictureFolder}/{name}.png";
-            Directory.CreateDirectory(Path.Combine(run.Evidence, PictureFolder));
-            await File.WriteAllBytesAsync(Path.Combine(run.Evidence, file), await chromium.Screenshot());
-            _pictures.Add((file, caption));
-        }
     }
 }

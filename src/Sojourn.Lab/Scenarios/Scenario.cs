@@ -40,6 +40,7 @@ public abstract class Scenario
         ["network-vpn/7"] = () => new NetworkVpn7(),
         ["network-vpn/8"] = () => new NetworkVpn8(),
         ["network-vpn/9"] = () => new NetworkVpn9(),
+        ["network-vpn/tour"] = () => new NetworkVpnTour(),
         ["network-vpn/crowd"] = () => new NetworkVpnCrowd(),
     };
 }

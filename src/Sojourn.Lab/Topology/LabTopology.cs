@@ -36,6 +36,10 @@ public sealed record LabTopology(IReadOnlyList<LabNode> Nodes, IReadOnlyList<Lab
     public IEnumerable<(LabLink Link, int End)> LinksOf(string node) =>
         Links.SelectMany(l => l.Ends.Select((e, i) => (Link: l, End: i, e.Node))).Where(x => x.Node == node).Select(x => (x.Link, x.End));
 
+    /// <summary>Milliseconds there and back between two nodes by the delays of their links to the core.</summary>
+    public double RoundTrip(string from, string to) =>
+        2 * ((string[])[from, to]).Sum(n => LinksOf(n).First(l => l.Link.Kind == LinkKind.Core).Link.Character.Delay.TotalMilliseconds);
+
     /// <summary>The node that has the address on an interface or as home address; null when none has.</summary>
     public LabNode? Owner(IPAddress address) =>
         Nodes.FirstOrDefault(n => address.Equals(n.HomeAddress) || n.MoreAddresses.Any(e => address.Equals(e.Address)))
