@@ -43,46 +43,33 @@ public sealed class NetworkVpn4Tests(ITestOutputHelper output) : ScenarioTests(o
     public Task Every_row_holds(SecurityType security, bool userSpecific, int delay) => HoldsAsync("network-vpn/4", security, userSpecific, delay);
 }
 
-public sealed class NetworkVpn2Tests(ITestOutputHelper output) : ScenarioTests(output)
+/// <summary>What is measured in milliseconds, or loads the machine by itself, has it for itself.</summary>
+[Collection(Alone.Name)]
+public sealed class MoveScenarioTests(ITestOutputHelper output) : ScenarioTests(output)
 {
     [Fact]
     [ScenarioRows("network-vpn/2")]
-    public Task Every_row_holds() => HoldsAsync("network-vpn/2", SecurityType.Esp, userSpecific: true, delay: 0);
-}
+    public Task Inside_a_domain_every_row_holds() => HoldsAsync("network-vpn/2", SecurityType.Esp, userSpecific: true, delay: 0);
 
-public sealed class NetworkVpn3Tests(ITestOutputHelper output) : ScenarioTests(output)
-{
     [Fact]
     [ScenarioRows("network-vpn/3")]
-    public Task Every_row_holds() => HoldsAsync("network-vpn/3", SecurityType.Esp, userSpecific: true, delay: 0);
-}
+    public Task Between_domains_every_row_holds() => HoldsAsync("network-vpn/3", SecurityType.Esp, userSpecific: true, delay: 0);
 
-public sealed class NetworkVpn5Tests(ITestOutputHelper output) : ScenarioTests(output)
-{
     [Fact]
     [ScenarioRows("network-vpn/5")]
-    public Task Every_row_holds() => HoldsAsync("network-vpn/5", SecurityType.Esp, userSpecific: true, delay: 0);
-}
+    public Task Inside_a_domain_on_a_direct_path_every_row_holds() => HoldsAsync("network-vpn/5", SecurityType.Esp, userSpecific: true, delay: 0);
 
-public sealed class NetworkVpn6Tests(ITestOutputHelper output) : ScenarioTests(output)
-{
     [Fact]
     [ScenarioRows("network-vpn/6")]
-    public Task Every_row_holds() => HoldsAsync("network-vpn/6", SecurityType.Esp, userSpecific: true, delay: 0);
-}
+    public Task Between_domains_on_a_direct_path_every_row_holds() => HoldsAsync("network-vpn/6", SecurityType.Esp, userSpecific: true, delay: 0);
 
-public sealed class NetworkVpnTourTests(ITestOutputHelper output) : ScenarioTests(output)
-{
-    [Fact]
-    [ScenarioRows("network-vpn/tour")]
-    public Task Every_row_holds() => HoldsAsync("network-vpn/tour", SecurityType.Esp, userSpecific: true, delay: 0);
-}
-
-public sealed class NetworkVpnCrowdTests(ITestOutputHelper output) : ScenarioTests(output)
-{
     [Fact]
     [ScenarioRows("network-vpn/crowd")]
-    public Task Every_row_holds() => HoldsAsync("network-vpn/crowd", SecurityType.Esp, userSpecific: true, delay: 0);
+    public Task Of_two_hundred_users_every_row_holds() => HoldsAsync("network-vpn/crowd", SecurityType.Esp, userSpecific: true, delay: 0);
+
+    [Fact]
+    [ScenarioRows("network-vpn/tour")]
+    public Task In_the_demo_every_row_holds() => HoldsAsync("network-vpn/tour", SecurityType.Esp, userSpecific: true, delay: 0);
 }
 
 public sealed class NetworkVpn7Tests(ITestOutputHelper output) : ScenarioTests(output)
