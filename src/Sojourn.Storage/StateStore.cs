@@ -7,8 +7,11 @@ namespace Sojourn.Storage;
 /// <summary>What engines save (<see cref="SaveState"/>): bindings, session caches, sequence floors. Values are sealed.</summary>
 public sealed class StateStore(Database database)
 {
-    private const string Upsert = "INSERT INTO engine_state (table_name, key, value_sealed) VALUES (@Table, @Key, @Value) ON CONFLICT (table_name, key) DO UPDATE SET value_sealed = excluded.value_sealed";
-    private const string Delete = "DELETE FROM engine_state WHERE table_name = @Table AND key = @Key";
+    private const string Upsert = "INSERT INTO engine_state (table_name, key, value_sealed) VALUES (@table, @key, @value) ON CONFLICT (table_name, key) DO UPDATE SET value_sealed = excluded.value_sealed";
+    private const string Delete = "DELETE FROM engine_state WHERE table_name = @table AND key = @key";
+
+    private readonly PreparedCommand _upsert = new(database, Upsert, "@table", "@key", "@value");
+    private readonly PreparedCommand _delete = new(database, Delete, "@table", "@key");
 
     /// <summary>Carries out a run of <see cref="SaveState"/>, <see cref="DropState"/> and <see cref="StoreUsage"/> effects in one transaction, which is on disk when this returns.</summary>
     public void Apply(IReadOnlyList<Effect> changes)
@@ -26,10 +29,10 @@ public sealed class StateStore(Database database)
                 switch (change)
                 {
                     case SaveState save:
-                        database.Connection.Execute(Upsert, new { save.Key.Table, save.Key.Key, Value = database.Seal.Close(save.Value.Span, Place(save.Key)) }, transaction);
+                        _upsert.Execute(transaction, save.Key.Table, save.Key.Key, database.Seal.Close(save.Value.Span, Place(save.Key)));
                         break;
                     case DropState drop:
-                        database.Connection.Execute(Delete, new { drop.Key.Table, drop.Key.Key }, transaction);
+                        _delete.Execute(transaction, drop.Key.Table, drop.Key.Key);
                         break;
                     case StoreUsage store:
                         UsageStore.Insert(store.Usage, database.Connection, transaction);

@@ -15,7 +15,11 @@ public sealed partial class SubscriberStore(Database database, TimeProvider time
     private const string SubscriberColumns = "nai, mn_aaa_spi, mn_aaa_sealed, home_address, home_agent, enabled";
     private const string InstanceColumns = "profile_number, nai, user_specific, destination, up_class, down_class, up_spi, down_spi, security_type, algorithm, contract_algorithm, contract_sealed, route, trigger_on, enabled";
 
+    private readonly PreparedCommand _version = new(database, "PRAGMA data_version");
+    private readonly PreparedCommand _subscriber = new(database, $"SELECT {SubscriberColumns} FROM subscriber WHERE nai = @nai", "@nai");
+    private readonly PreparedCommand _profiles = new(database, $"SELECT {InstanceColumns} FROM vpn_instance WHERE nai = @nai AND enabled = 1 ORDER BY profile_number", "@nai");
     private long _writes;
+    private SqliteTransaction? _transaction;
     private long _tablesVersion = -1;
     private IReadOnlyList<CorrespondentGatewayRow> _gateways = [];
     private IReadOnlyCollection<string> _partners = [];
@@ -27,7 +31,7 @@ public sealed partial class SubscriberStore(Database database, TimeProvider time
             lock (database.Gate)
             {
                 // data_version moves when another connection (the CLI) committed; our own writes are counted here.
-                return database.Connection.ExecuteScalar<long>("PRAGMA data_version") + _writes;
+                return (long)_version.Scalar()! + _writes;
             }
         }
     }
@@ -59,8 +63,10 @@ public sealed partial class SubscriberStore(Database database, TimeProvider time
 
         lock (database.Gate)
         {
-            return database.Connection.Query<SubscriberRow>($"SELECT {SubscriberColumns} FROM subscriber WHERE nai = @normal", new { normal })
-                .Select(Read).FirstOrDefault();
+            using var rows = _subscriber.Read(normal);
+            return rows.Read()
+                ? Read(new SubscriberRow(rows.GetString(0), rows.GetInt64(1), rows.GetFieldValue<byte[]>(2), Text(rows, 3), Text(rows, 4), rows.GetInt64(5)))
+                : null;
         }
     }
 
@@ -72,8 +78,31 @@ public sealed partial class SubscriberStore(Database database, TimeProvider time
         }
     }
 
-    public IReadOnlyList<VpnInstance> FindVpns(string nai) =>
-        Nai.TryNormalize(nai, out _) is { } normal ? Instances("WHERE nai = @normal AND enabled = 1", new { normal }) : [];
+    public IReadOnlyList<VpnInstance> FindVpns(string nai)
+    {
+        if (Nai.TryNormalize(nai, out _) is not { } normal)
+        {
+            return [];
+        }
+
+        var found = new List<VpnInstance>();
+        lock (database.Gate)
+        {
+            using var rows = _profiles.Read(normal);
+            while (rows.Read())
+            {
+                found.Add(Read(new InstanceRow(
+                    rows.GetInt64(0), rows.GetString(1), rows.GetInt64(2), rows.GetString(3), rows.GetInt64(4), rows.GetInt64(5), Number(rows, 6), Number(rows, 7),
+                    rows.GetInt64(8), rows.GetInt64(9), Number(rows, 10), rows.IsDBNull(11) ? null : rows.GetFieldValue<byte[]>(11), rows.GetInt64(12), rows.GetInt64(13), rows.GetInt64(14))));
+            }
+        }
+
+        return found;
+    }
+
+    private static string? Text(SqliteDataReader row, int column) => row.IsDBNull(column) ? null : row.GetString(column);
+
+    private static long? Number(SqliteDataReader row, int column) => row.IsDBNull(column) ? null : row.GetInt64(column);
 
     /// <summary>All instances, disabled ones too; of one user when <paramref name="nai"/> is given.</summary>
     public IReadOnlyList<VpnInstance> VpnInstances(string? nai = null) =>
@@ -216,6 +245,25 @@ public sealed partial class SubscriberStore(Database database, TimeProvider time
         }
     }
 
+    /// <summary>Everything <paramref name="changes"/> writes becomes durable at once when it returns, or not at all when it throws: for imports.</summary>
+    public void InOneTransaction(Action changes)
+    {
+        lock (database.Gate)
+        {
+            using var transaction = database.Connection.BeginTransaction();
+            _transaction = transaction;
+            try
+            {
+                changes();
+                transaction.Commit();
+            }
+            finally
+            {
+                _transaction = null;
+            }
+        }
+    }
+
     private int Write(string action, string @object, string? detail, Func<SqliteConnection, SqliteTransaction, int> change) =>
         Write(actor, action, @object, () => detail, change);
 
@@ -224,7 +272,8 @@ public sealed partial class SubscriberStore(Database database, TimeProvider time
     {
         lock (database.Gate)
         {
-            using var transaction = database.Connection.BeginTransaction();
+            using var own = _transaction is null ? database.Connection.BeginTransaction() : null;
+            var transaction = own ?? _transaction!;
             int rows;
             try
             {
@@ -244,7 +293,7 @@ public sealed partial class SubscriberStore(Database database, TimeProvider time
                     new { at = time.GetUtcNow().ToString("O", CultureInfo.InvariantCulture), actor = who, action, @object, detail = detail() }, transaction);
             }
 
-            transaction.Commit();
+            own?.Commit();
             _writes++;
             return rows;
         }

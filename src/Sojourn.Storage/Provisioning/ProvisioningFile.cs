@@ -25,7 +25,7 @@ public static class ProvisioningFile
 
     /// <summary>Adds or replaces everything the file names; nothing else is touched. Relative key files are relative to the file.</summary>
     /// <returns>How many users, profiles, gateways and partners were written.</returns>
-    /// <exception cref="StorageException">The first fault found; nothing was written unless the fault is a clash with what is stored.</exception>
+    /// <exception cref="StorageException">The first fault found; nothing was written.</exception>
     public static ImportSummary Import(string path, SubscriberStore store)
     {
         var directory = Path.GetDirectoryName(Path.GetFullPath(path))!;
@@ -40,12 +40,15 @@ public static class ProvisioningFile
             throw new StorageException($"{path}: profile number {number} is used twice");
         }
 
-        users.ForEach(store.Put);
-        allowances.ForEach(a => store.PutAllowance(a.Nai, a.Allowance!));
-        passwords.ForEach(p => store.SetPasswordHash(p.Nai, p.Hash));
-        profiles.ForEach(store.Put);
-        gateways.ForEach(store.Put);
-        document.Partners.ForEach(store.PutPartner);
+        store.InOneTransaction(() =>
+        {
+            users.ForEach(store.Put);
+            allowances.ForEach(a => store.PutAllowance(a.Nai, a.Allowance!));
+            passwords.ForEach(p => store.SetPasswordHash(p.Nai, p.Hash));
+            profiles.ForEach(store.Put);
+            gateways.ForEach(store.Put);
+            document.Partners.ForEach(store.PutPartner);
+        });
         return new ImportSummary(users.Count, profiles.Count, gateways.Count, document.Partners.Count);
     }
 
