@@ -1,28 +1,36 @@
 namespace Sojourn.Engine.Ipsec;
 
 /// <summary>
-/// Immutable hash map for the packet path: reading is one array index and a short scan, and a changed copy shares all
-/// buckets but one. A full rebuild per registration would cost milliseconds with tens of thousands of paths.
+/// Immutable hash map for the packet path: reading is two array indices and a short scan, and a changed copy shares
+/// everything but one chunk of buckets and the list of chunks. Both are of the order of the square root of the map, so that a
+/// registration costs the same few kilobytes with a hundred thousand paths as with a thousand.
 /// </summary>
 internal sealed class CopyOnWriteMap<TKey, TValue>
     where TKey : struct, IEquatable<TKey>
 {
-    public static readonly CopyOnWriteMap<TKey, TValue> Empty = new(new Entry[]?[16], 0);
+    private const int ChunkBits = 8, ChunkSize = 1 << ChunkBits, EntriesPerBucket = 2, Growth = 4;
 
-    private readonly Entry[]?[] _buckets;
+    public static readonly CopyOnWriteMap<TKey, TValue> Empty = new(new Entry[]?[1][], 16, 0);
 
-    private CopyOnWriteMap(Entry[]?[] buckets, int count)
+    private readonly Entry[]?[]?[] _chunks;
+    private readonly int _buckets;
+
+    private CopyOnWriteMap(Entry[]?[]?[] chunks, int buckets, int count)
     {
+        _chunks = chunks;
         _buckets = buckets;
         Count = count;
     }
 
     public int Count { get; }
 
+    /// <summary>Array slots and entries a <see cref="With"/> or <see cref="Without"/> copies at most, growing aside.</summary>
+    public int CopiedPerChange => _chunks.Length + Math.Min(_buckets, ChunkSize);
+
     public bool TryGet(in TKey key, out TValue value)
     {
-        var bucket = _buckets[key.GetHashCode() & (_buckets.Length - 1)];
-        if (bucket is not null)
+        var at = BucketOf(key);
+        if (_chunks[at >> ChunkBits] is { } chunk && chunk[at & (ChunkSize - 1)] is { } bucket)
         {
             foreach (ref readonly var entry in bucket.AsSpan())
             {
@@ -40,13 +48,16 @@ internal sealed class CopyOnWriteMap<TKey, TValue>
 
     public CopyOnWriteMap<TKey, TValue> With(TKey key, TValue value)
     {
-        var buckets = Count >= 2 * _buckets.Length ? Grow() : (Entry[]?[])_buckets.Clone();
-        ref var bucket = ref buckets[key.GetHashCode() & (buckets.Length - 1)];
+        if (Count >= EntriesPerBucket * _buckets)
+        {
+            return Grow().With(key, value);
+        }
+
+        var bucket = Bucket(key);
         var at = bucket is null ? -1 : Array.FindIndex(bucket, entry => entry.Key.Equals(key));
         Entry[] changed = at >= 0 ? [.. bucket!] : [.. bucket ?? [], default];
         changed[at >= 0 ? at : ^1] = new Entry(key, value);
-        bucket = changed;
-        return new CopyOnWriteMap<TKey, TValue>(buckets, at >= 0 ? Count : Count + 1);
+        return Replace(key, changed, at >= 0 ? Count : Count + 1);
     }
 
     public CopyOnWriteMap<TKey, TValue> Without(TKey key)
@@ -56,25 +67,43 @@ internal sealed class CopyOnWriteMap<TKey, TValue>
             return this;
         }
 
-        var buckets = (Entry[]?[])_buckets.Clone();
-        ref var bucket = ref buckets[key.GetHashCode() & (buckets.Length - 1)];
-        var rest = Array.FindAll(bucket!, entry => !entry.Key.Equals(key));
-        bucket = rest.Length == 0 ? null : rest;
-        return new CopyOnWriteMap<TKey, TValue>(buckets, Count - 1);
+        var rest = Array.FindAll(Bucket(key)!, entry => !entry.Key.Equals(key));
+        return Replace(key, rest.Length == 0 ? null : rest, Count - 1);
     }
 
-    private Entry[]?[] Grow()
+    private int BucketOf(in TKey key) => key.GetHashCode() & (_buckets - 1);
+
+    private Entry[]? Bucket(in TKey key)
     {
-        var lists = new List<Entry>?[_buckets.Length * 4];
-        foreach (var bucket in _buckets)
+        var at = BucketOf(key);
+        return _chunks[at >> ChunkBits]?[at & (ChunkSize - 1)];
+    }
+
+    private CopyOnWriteMap<TKey, TValue> Replace(in TKey key, Entry[]? bucket, int count)
+    {
+        var at = BucketOf(key);
+        var chunks = (Entry[]?[]?[])_chunks.Clone();
+        ref var chunk = ref chunks[at >> ChunkBits];
+        chunk = chunk is null ? new Entry[]?[Math.Min(_buckets, ChunkSize)] : (Entry[]?[])chunk.Clone();
+        chunk[at & (ChunkSize - 1)] = bucket;
+        return new CopyOnWriteMap<TKey, TValue>(chunks, _buckets, count);
+    }
+
+    private CopyOnWriteMap<TKey, TValue> Grow()
+    {
+        var size = _buckets * Growth;
+        var lists = new List<Entry>?[size];
+        foreach (var bucket in _chunks.SelectMany(chunk => chunk ?? []))
         {
             foreach (var entry in bucket ?? [])
             {
-                (lists[entry.Key.GetHashCode() & (lists.Length - 1)] ??= []).Add(entry);
+                (lists[entry.Key.GetHashCode() & (size - 1)] ??= []).Add(entry);
             }
         }
 
-        return Array.ConvertAll(lists, list => list?.ToArray());
+        var chunkSize = Math.Min(size, ChunkSize);
+        var chunks = lists.Chunk(chunkSize).Select(part => Array.ConvertAll(part, list => list?.ToArray())).ToArray();
+        return new CopyOnWriteMap<TKey, TValue>(chunks, size, Count);
     }
 
     private readonly record struct Entry(TKey Key, TValue Value);

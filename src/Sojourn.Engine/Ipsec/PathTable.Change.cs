@@ -173,8 +173,19 @@ public sealed partial class PathTable
 
         foreach (var association in touched)
         {
-            association.Holders = [.. association.Holders.Where(holder => !leaving.Contains(holder)),
-                .. installed.Where(path => path.Outbound == association || path.Inbound == association)];
+            // One by one: an association that all users share changes by its few differences, not as a whole.
+            var holders = association.Holders;
+            foreach (var path in leaving)
+            {
+                holders = path.Outbound == association || path.Inbound == association ? holders.Without(path) : holders;
+            }
+
+            foreach (var path in installed)
+            {
+                holders = path.Outbound == association || path.Inbound == association ? holders.With(path) : holders;
+            }
+
+            association.Holders = holders;
         }
 
         foreach (var path in leaving)
@@ -196,7 +207,7 @@ public sealed partial class PathTable
             }
         }
 
-        var unheld = touched.Where(association => association.Holders.Length == 0).ToList();
+        var unheld = touched.Where(association => association.Holders.Count == 0).ToList();
         unheld.ForEach(association => Unlist(association, ref snapshot));
         Volatile.Write(ref _snapshot, snapshot);
 

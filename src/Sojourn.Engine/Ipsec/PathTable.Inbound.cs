@@ -243,7 +243,7 @@ public sealed partial class PathTable
 
     private static InboundResult Told(SecurityAssociation association, in Notice notice, in InboundResult result) => !notice.IsToAnnounce ? result : result with
     {
-        Path = result.Path.IsNone ? new PathHandle(Array.Find(association.Holders, holder => holder is { Outbound: not null, Path.State: PathState.Active })) : result.Path,
+        Path = result.Path.IsNone ? new PathHandle(association.Holders.FirstOrDefault(holder => holder is { Outbound: not null, Path.State: PathState.Active })) : result.Path,
         MustAnnounce = true,
     };
 

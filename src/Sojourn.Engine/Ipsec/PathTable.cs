@@ -122,7 +122,7 @@ public sealed partial class PathTable
             return new AssociationReport(
                 association.Protocol, parameters.Spi, parameters.Source, parameters.Destination, parameters.Algorithm,
                 parameters.ExtendedSequence, association.Packets, association.Bytes,
-                association.Outbound ? association.Sequence : association.Window.Top, association.Holders.Length,
+                association.Outbound ? association.Sequence : association.Window.Top, association.Holders.Count,
                 TimeOf(association.LastUseTicks), association.Drops.ToReport());
         }
     }

@@ -84,13 +84,13 @@ internal sealed class SecurityAssociation : IDisposable
     public DropCounters Drops { get; } = new();
 
     /// <summary>The installed paths that hold this association. Replaced whole by the control thread.</summary>
-    public InstalledPath[] Holders
+    public HolderSet Holders
     {
         get => Volatile.Read(ref _holders);
         set => Volatile.Write(ref _holders, value);
     }
 
-    private InstalledPath[] _holders = [];
+    private HolderSet _holders = HolderSet.Empty;
 
     /// <summary>Takes new limits and addresses; the counter only ever goes up. Control thread.</summary>
     public void Renew(SaParameters parameters)

@@ -36,9 +36,9 @@ internal sealed class SelectorTable
     public InstalledPath? FindInbound(bool isIPv6, UInt128 innerSource, UInt128 innerDestination, SecurityAssociation association)
     {
         var holders = association.Holders;
-        if (holders.Length <= 4)
+        if (holders.AreFew)
         {
-            foreach (var holder in holders)
+            foreach (var holder in holders.Few)
             {
                 if (holder.Inbound == association && holder.TakesInbound && holder.MatchesInbound(isIPv6, innerSource, innerDestination))
                 {
