@@ -14,6 +14,7 @@ public sealed partial class NodeRouting
 {
     private static readonly TimeSpan s_announcementInterval = TimeSpan.FromSeconds(1);
 
+    private readonly Dictionary<string, int> _prepared = [];
     private Timer? _announcements;
     private readonly Dictionary<IPAddress, int> _pendingAnnouncements = [];
     private ImmutableHashSet<UInt128> _outOfReach = [];
@@ -30,7 +31,11 @@ public sealed partial class NodeRouting
             _visitors.TryGetValue(address, out var before);
             _route.SetNeighbour(@interface, address, linkAddress, _options.Owner);
             _route.ReplaceRoute(VisitorRoute(address, @interface));
-            AddRule(VisitorRule(address, @interface));
+            if (!_options.VisitorLinks.Contains(@interface))
+            {
+                AddRule(VisitorRule(address, @interface));
+            }
+
             _visitors[address] = (@interface, linkAddress);
             Reach(address, inReach: true);
             if (before.Interface is { } old && old != @interface)
@@ -106,6 +111,7 @@ public sealed partial class NodeRouting
             }
 
             _attracted[address] = homeInterface;
+            _selectors.Attract(address);
             if (homeInterface is not null)
             {
                 PrepareInterface(homeInterface);
@@ -133,6 +139,7 @@ public sealed partial class NodeRouting
                 Quietly(() => _route.RemoveProxyNeighbour(homeInterface, address));
             }
 
+            _selectors.Release(address);
             Quietly(() => _route.RemoveRoute(HomeGuard(address)));
             Quietly(() => _route.RemoveRoute(HomeRoute(address)));
         }
@@ -205,12 +212,27 @@ public sealed partial class NodeRouting
 
     private void RemoveVisitorFrom(IPAddress address, string @interface)
     {
-        Quietly(() => _route.RemoveRule(VisitorRule(address, @interface) with { Owner = _options.Owner }));
+        if (!_options.VisitorLinks.Contains(@interface))
+        {
+            Quietly(() => _route.RemoveRule(VisitorRule(address, @interface) with { Owner = _options.Owner }));
+        }
+
         Quietly(() => _route.RemoveNeighbour(@interface, address));
     }
 
     /// <summary>For an interface that came after the start.</summary>
-    private void PrepareInterface(string name) => _network.Run(() =>
+    private void PrepareInterface(string name)
+    {
+        // Entering the namespace takes a thread; once is enough while the interface is the same.
+        var index = _route.Link(name).Index;
+        if (_prepared.GetValueOrDefault(name) != index)
+        {
+            _network.Run(() => Prepare(name));
+            _prepared[name] = index;
+        }
+    }
+
+    private void Prepare(string name)
     {
         Change("0", "ipv4", "conf", name, "rp_filter");
         if (_options.Forwarding)
@@ -219,7 +241,7 @@ public sealed partial class NodeRouting
         }
 
         Change("0", "ipv4", "conf", name, "accept_redirects");
-    });
+    }
 
     private void Announce(IPAddress address)
     {

@@ -31,7 +31,10 @@ public sealed record NodeRoutingOptions
     /// </summary>
     public bool VisitorsOnly { get; init; }
 
-    /// <summary>A foreign agent's access links: what comes in there from anybody but a visitor is dropped, not forwarded.</summary>
+    /// <summary>
+    /// A foreign agent's access links. Everything that comes in there enters the packet path, one rule a link: what is a visitor's
+    /// has its path, what is anybody else's is dropped, not forwarded. Single visitors and their selectors then need no rules.
+    /// </summary>
     public IReadOnlyList<string> VisitorLinks { get; init; } = [];
 }
 
@@ -45,13 +48,14 @@ public sealed record NodeRoutingOptions
 ///                                                            on a foreign agent visitors, then blackhole
 /// first + 12       iif lo                                    visitors
 /// first + 16       from HOME-ADDRESS iif ACCESS              path: everything of a visitor
-/// first + 20       from SOURCE to DESTINATION                path: one rule per selector
+///                  or iif ACCESS                             path: everything of an access link of a foreign agent
+/// first + 20       from SOURCE to DESTINATION                path: one rule per selector that nothing else leads in
 /// first + 22       iif ACCESS                                blackhole, on a foreign agent
 /// first + 24       all                                       home addresses
 /// </code>
 /// The path table's last route is "unreachable", so that after a crash, with the TUN interface gone and the rules still
-/// there, protected traffic stops instead of leaving in clear. Rules are asked one after another, so the cost of a packet
-/// grows with the number of selectors and visitors of the node.
+/// there, protected traffic stops instead of leaving in clear. Rules are asked one after another; see
+/// <see cref="SelectorRules"/> for how their number stays that of the node's prefixes and not of its users.
 /// </summary>
 public sealed partial class NodeRouting : IDisposable
 {
@@ -62,7 +66,7 @@ public sealed partial class NodeRouting : IDisposable
     private readonly Lock _gate = new();
     private readonly bool _ipv6 = HasIPv6();
     private readonly Dictionary<string, (string[] Parts, string Earlier)> _changedParameters = [];
-    private readonly Dictionary<(IPNetwork, IPNetwork), int> _selectors = [];
+    private readonly SelectorRules _selectors;
     private readonly Dictionary<IPAddress, (string Interface, LinkAddress LinkAddress)> _visitors = [];
     private readonly Dictionary<IPAddress, string?> _attracted = [];
     private readonly HashSet<(IPNetwork, ushort, string?)> _intercepted = [];
@@ -74,6 +78,9 @@ public sealed partial class NodeRouting : IDisposable
     {
         _options = options;
         _tun = tun;
+        _selectors = new SelectorRules(
+            (source, destination) => AddRule(SelectorRule(source, destination)),
+            (source, destination) => Quietly(() => _route.RemoveRule(SelectorRule(source, destination) with { Owner = _options.Owner })));
         try
         {
             CleanUp();
@@ -87,6 +94,11 @@ public sealed partial class NodeRouting : IDisposable
                 foreach (var ipv6 in Families)
                 {
                     AddBase(ipv6, tun);
+                }
+
+                foreach (var link in options.VisitorLinks)
+                {
+                    AddRule(new PolicyRule { Priority = options.FirstPriority + 16, Table = PathTableNumber, InboundInterface = link });
                 }
             }
         }
@@ -181,13 +193,10 @@ public sealed partial class NodeRouting : IDisposable
     {
         lock (_gate)
         {
-            ref var holders = ref System.Runtime.InteropServices.CollectionsMarshal.GetValueRefOrAddDefault(_selectors, (source, destination), out _);
-            if (holders == 0)
+            if (!IsVisitors(source))
             {
-                AddRule(SelectorRule(source, destination));
+                _selectors.Add(source, destination);
             }
-
-            holders++;
         }
     }
 
@@ -195,21 +204,15 @@ public sealed partial class NodeRouting : IDisposable
     {
         lock (_gate)
         {
-            if (!_selectors.TryGetValue((source, destination), out var holders))
+            if (!IsVisitors(source))
             {
-                return;
+                _selectors.Remove(source, destination);
             }
-
-            if (holders > 1)
-            {
-                _selectors[(source, destination)] = holders - 1;
-                return;
-            }
-
-            _selectors.Remove((source, destination));
-            Quietly(() => _route.RemoveRule(SelectorRule(source, destination) with { Owner = _options.Owner }));
         }
     }
+
+    /// <summary>What one node behind a link that enters the path as a whole sends needs no rule of its own.</summary>
+    private bool IsVisitors(IPNetwork source) => _options.VisitorLinks.Count > 0 && source == Host(source.BaseAddress) && source.BaseAddress.AddressFamily == AddressFamily.InterNetwork;
 
     /// <summary>Removes everything set here and puts kernel parameters back.</summary>
     public void Dispose()

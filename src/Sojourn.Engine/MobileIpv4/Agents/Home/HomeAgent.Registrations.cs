@@ -280,7 +280,7 @@ public sealed partial class HomeAgent
         else
         {
             var moved = before is not null && !before.CareOfAddress.Equals(desired.CareOfAddress);
-            if (Vpn.Set(SessionOf(desired), now, effects, moved ? _options.HandoffTime : RekeyTime) is { } refusal)
+            if (Install(desired, now, effects, moved ? _options.HandoffTime : RekeyTime) is { } refusal)
             {
                 // Somebody took the SPI while the gateways were asked.
                 Withdraw(registration, null, now, effects);

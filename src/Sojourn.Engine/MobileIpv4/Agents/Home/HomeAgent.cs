@@ -191,10 +191,9 @@ public sealed partial class HomeAgent : DiameterApplication
                     effects.Emit(new DropState(key));
                     effects.Emit(new Report(new EngineEvent("binding.unreadable", EventSeverity.Error, $"saved binding of {key.Key} dropped: {reason}")));
                 }
-                else if (binding!.Expires > now && Vpn.Set(SessionOf(binding), now, effects) is null)
+                else if (binding!.Expires > now && Install(binding, now, effects) is null)
                 {
                     _bindings[binding.HomeAddress] = binding;
-                    effects.Emit(new AttractHomeAddress(binding.HomeAddress, _options.HomeInterface));
                     effects.Emit(new Report(Event("binding.restored", EventSeverity.Information, "restored after a restart", binding, "M3")));
                 }
                 else
@@ -207,18 +206,35 @@ public sealed partial class HomeAgent : DiameterApplication
         _nextSweep = _bindings.Count > 0 ? now + ExpirySweep : null;
     }
 
-    /// <summary>Makes a binding current: state first, then attraction; the reply that promises it is emitted after this (design 4).</summary>
-    private void Commit(Binding binding, DateTimeOffset now, EffectSink effects)
+    /// <summary>
+    /// Sets the paths of a binding. A new one attracts its address first: until its paths stand nothing for the node leaves in
+    /// clear, and the paths need no routing of their own towards it.
+    /// </summary>
+    private VpnRefusal? Install(Binding binding, DateTimeOffset now, EffectSink effects, TimeSpan? keepInbound = null)
     {
-        var isNew = !_bindings.TryGetValue(binding.HomeAddress, out var before);
-        _bindings[binding.HomeAddress] = binding;
-        ForgetTriggers(binding, before);
-        _nextSweep ??= now + ExpirySweep;
-        effects.Emit(new SaveState(BindingRecord.KeyOf(binding.HomeAddress), BindingRecord.Write(binding, _profileAvps)));
+        var isNew = !_bindings.ContainsKey(binding.HomeAddress);
         if (isNew)
         {
             effects.Emit(new AttractHomeAddress(binding.HomeAddress, _options.HomeInterface));
         }
+
+        var refusal = Vpn.Set(SessionOf(binding), now, effects, keepInbound);
+        if (refusal is not null && isNew)
+        {
+            effects.Emit(new ReleaseHomeAddress(binding.HomeAddress));
+        }
+
+        return refusal;
+    }
+
+    /// <summary>Makes a binding current; the reply that promises it is emitted after this (design 4).</summary>
+    private void Commit(Binding binding, DateTimeOffset now, EffectSink effects)
+    {
+        var before = _bindings.GetValueOrDefault(binding.HomeAddress);
+        _bindings[binding.HomeAddress] = binding;
+        ForgetTriggers(binding, before);
+        _nextSweep ??= now + ExpirySweep;
+        effects.Emit(new SaveState(BindingRecord.KeyOf(binding.HomeAddress), BindingRecord.Write(binding, _profileAvps)));
     }
 
     /// <summary>Takes a binding and everything of it away, here and at its dynamic gateways (NV9.8).</summary>
