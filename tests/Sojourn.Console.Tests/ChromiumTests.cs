@@ -18,28 +18,28 @@ public sealed class ChromiumTests(ITestOutputHelper output)
         await Keep(chromium, "login");
         await chromium.Type("#nai", HomeNetwork.Alice);
         await chromium.Type("#password", HomeNetwork.AlicePassword);
-        await chromium.Click("main button");
+        await chromium.Follow("main button");
         Assert.Equal("Your secure paths", await chromium.Text("h1"));
         Assert.Contains("10.4.0.0/24", await chromium.Text("section:first-child"));
         await Keep(chromium, "paths");
 
-        await chromium.Click("section:first-child .button");
+        await chromium.Follow("section:first-child .button");
         Assert.Equal("Path 1", await chromium.Text("h1"));
         await chromium.Type("#destination", "172.16.0.1");
-        await chromium.Click("main button");
+        await chromium.Follow("main button");
         Assert.Contains("172.16.0.1 is not among the destinations of your contract", await chromium.Text("p.wrong"));
         await Keep(chromium, "refused");
         Assert.Equal("10.4.0.0/24", home.Profile(1).Destination.ToString());
 
         await chromium.Type("#destination", "10.6.0.10");
         await chromium.Click("#up-class option[value='3']");
-        await chromium.Click("main button");
+        await chromium.Follow("main button");
         Assert.Contains("Path 1 is changed", await chromium.Text(".note.done"));
         Assert.Contains("10.6.0.10", await chromium.Text("section:first-child"));
         await Keep(chromium, "changed");
         Assert.Equal(("10.6.0.10/32", 3), (home.Profile(1).Destination.ToString(), home.Profile(1).UpClass));
 
-        await chromium.Click(".who button");
+        await chromium.Follow(".who button");
         Assert.Equal("Log in", await chromium.Text("h1"));
 
         // The 422 of the refused form is the only thing a browser has to say: nothing was blocked, nothing is missing.

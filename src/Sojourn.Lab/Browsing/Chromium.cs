@@ -20,6 +20,7 @@ public sealed class Chromium : IAsyncDisposable
     private const string Driver = "/usr/bin/chromedriver";
     private const string Program = "/usr/bin/chromium";
     private const string ElementKey = "element-6066-11e4-a52e-4f735466cecf";
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(20);
 
     private readonly DirectoryInfo _profile = Directory.CreateTempSubdirectory("sojourn-chromium-");
     private readonly NetworkNamespace? _space;
@@ -78,6 +79,23 @@ public sealed class Chromium : IAsyncDisposable
     }
 
     public async Task Click(string selector) => await Send(HttpMethod.Post, $"element/{await Find(selector)}/click", []);
+
+    /// <summary>Clicks on what leads to another page and returns once that one has been read to its end, so that nothing is taken from the old one.</summary>
+    public async Task Follow(string selector)
+    {
+        await Script("window.isLeft = true");
+        await Click(selector);
+        var watch = Stopwatch.StartNew();
+        while ((await Script("return !window.isLeft && document.readyState == 'complete'"))?.GetValue<bool>() != true)
+        {
+            if (watch.Elapsed > s_patience)
+            {
+                throw new TimeoutException($"{selector} led nowhere within {s_patience.TotalSeconds:0} s");
+            }
+
+            await Task.Delay(20);
+        }
+    }
 
     public async Task<byte[]> Screenshot() => Convert.FromBase64String((await Send(HttpMethod.Get, "screenshot"))!.GetValue<string>());
 
@@ -181,7 +199,7 @@ public sealed class Chromium : IAsyncDisposable
             },
         });
         _session = answer!["sessionId"]!.GetValue<string>();
-        await Send(HttpMethod.Post, "timeouts", new JsonObject { ["implicit"] = 20_000 });
+        await Send(HttpMethod.Post, "timeouts", new JsonObject { ["implicit"] = (int)s_patience.TotalMilliseconds });
     }
 
     private async Task<string> Find(string selector) =>
@@ -189,6 +207,8 @@ public sealed class Chromium : IAsyncDisposable
 
     private Task<JsonNode?> Send(HttpMethod method, string command, JsonObject? body = null) =>
         method == HttpMethod.Get ? Get($"session/{_session}/{command}") : Post($"session/{_session}/{command}", body!);
+
+    private Task<JsonNode?> Script(string text) => Send(HttpMethod.Post, "execute/sync", new JsonObject { ["script"] = text, ["args"] = new JsonArray() });
 
     private async Task<JsonNode?> Get(string path)
     {

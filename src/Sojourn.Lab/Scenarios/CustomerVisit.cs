@@ -64,15 +64,15 @@ internal sealed record CustomerVisit(string Browser, string Said, IReadOnlyList<
         await chromium.Go(site);
         await chromium.Type("#nai", nai);
         await chromium.Type("#password", password);
-        await chromium.Click("main button");
+        await chromium.Follow("main button");
         await KeepAsync("paths", "The subscriber's paths, as the page shows them");
-        await chromium.Click("section:first-child .button");
+        await chromium.Follow("section:first-child .button");
         await chromium.Type("#destination", destination.ToString());
         await KeepAsync("entered", "Another correspondent is entered");
-        await chromium.Click("main button");
+        await chromium.Follow("main button");
         var said = await chromium.Text(".note.done");
         await KeepAsync("changed", "The page says what it did, and when it counts");
-        await chromium.Click(".who button");
+        await chromium.Follow(".who button");
         return new CustomerVisit("headless Chromium", said, pictures);
 
         async Task KeepAsync(string name, string caption)
