@@ -1,13 +1,17 @@
 using System.Buffers.Binary;
 using System.Security.Cryptography;
-using Sojourn.Wire.Icmp;
 using Sojourn.Wire.Ip;
 using Sojourn.Wire.Ipsec;
 using Sojourn.Wire.Udp;
 
 namespace Sojourn.Engine.Ipsec;
 
-/// <summary>From the far end: find the association, check, open, check the inner packet, and path MTU messages.</summary>
+/// <summary>
+/// From the far end: find the association, check, open, check the inner packet.
+/// Reading of R32: ESP inside IP-in-IP is what a sender makes whose tunnel device wraps what its IPsec has already put
+/// in tunnel mode, so both headers name gateways. ESP in transport mode under a host's header is not taken: nothing would
+/// protect that header, and with it whose packet it is.
+/// </summary>
 public sealed partial class PathTable
 {
     /// <summary>
@@ -375,6 +379,11 @@ public sealed partial class PathTable
             return Refused(DropReason.UnknownGateway);
         }
 
+        if (TryInboundEspInIp(snapshot, payload, protocol, from, output, now, out var opened))
+        {
+            return opened;
+        }
+
         payload.CopyTo(output);
         var inner = output[..payload.Length];
         if (!TryReadInner(inner, protocol, out var packet))
@@ -386,6 +395,32 @@ public sealed partial class PathTable
         return path is null
             ? Refused(DropReason.SelectorMismatch)
             : Deliver(path, path, inner[..packet.Octets.Length], from, now);
+    }
+
+    /// <summary>
+    /// S200, R32: with the outer header taken off, the result is ESP for one of the associations here, named by its own header
+    /// and SPI. Any other ESP is a packet of the user's own. One level only; RFC 6040's step is taken at each header.
+    /// </summary>
+    private bool TryInboundEspInIp(
+        Snapshot snapshot, ReadOnlySpan<byte> payload, byte protocol, in Outer from, Span<byte> output, DateTimeOffset now, out InboundResult result)
+    {
+        result = default;
+        if (!TryReadInner(payload, protocol, out var carried) || carried.NextHeader != IpProtocol.Esp || !EspHeader.TryParse(carried.Payload, out var esp, out _))
+        {
+            return false;
+        }
+
+        var (source, destination) = (AddressNumber.Of(carried.Source), AddressNumber.Of(carried.Destination));
+        if (!snapshot.Inbound.TryGet(new AssociationKey(SecurityType.Esp, esp.Spi, carried.IsIPv6, source, destination), out _))
+        {
+            return false;
+        }
+
+        result = !carried.IsIPv6 && carried.AsIPv4().IsFragment ? Refused(DropReason.OuterFragment)
+            : EcnTunnel.Decapsulate(from.TrafficClass, carried.TrafficClass, out _) is { } trafficClass
+                ? InboundEsp(carried.Payload, new Outer(carried.IsIPv6, source, destination, trafficClass), output, now)
+                : Refused(DropReason.EcnIllegal);
+        return true;
     }
 
     private InboundResult Deliver(InstalledPath path, object inboundHalf, Span<byte> inner, in Outer from, DateTimeOffset now)
@@ -430,46 +465,6 @@ public sealed partial class PathTable
 
     private static bool TryReadInner(ReadOnlySpan<byte> inner, byte nextHeader, out IpPacket packet) =>
         IpPacket.TryParse(inner, out packet, out _) && nextHeader == (packet.IsIPv6 ? IpProtocol.IPv6 : IpProtocol.IPv4);
-
-    /// <summary>
-    /// Takes an ICMP packet that reached a local gateway. A "too big" about one of our own outer packets lowers the path
-    /// MTU: it must quote a packet between two gateways of a path and, with ESP or AH, the SPI of an outbound association
-    /// and a sequence number that was sent (RFC 4301 8.2.1, 6.1.1: ICMP is not authenticated, so it is believed little).
-    /// </summary>
-    public IcmpOutcome OnIcmp(ReadOnlySpan<byte> outer, DateTimeOffset now)
-    {
-        if (!IpPacket.TryParse(outer, out var packet, out _) || packet.NextHeader != (packet.IsIPv6 ? IpProtocol.Icmpv6 : IpProtocol.Icmp)
-            || !IcmpMessage.TryParse(packet.Payload, out var message, out _))
-        {
-            return IcmpOutcome.NotForUs;
-        }
-
-        var tooBig = packet.IsIPv6
-            ? message.Type == Icmpv6Type.PacketTooBig && message.ChecksumIsRightIPv6(packet.Source, packet.Destination)
-            : message.Type == IcmpType.DestinationUnreachable && message.Code == IcmpType.CodeFragmentationNeeded && message.ChecksumIsRight;
-        if (!tooBig || !QuotedPacket.TryRead(message.Body, packet.IsIPv6, out var quoted))
-        {
-            return IcmpOutcome.NotForUs;
-        }
-
-        var snapshot = Current;
-        if (!snapshot.Tunnels.TryGet(new TunnelKey(packet.IsIPv6, quoted.Source, quoted.Destination), out var tunnel))
-        {
-            return IcmpOutcome.NotForUs;
-        }
-
-        if (quoted.Protocol is { } protocol)
-        {
-            if (!snapshot.Outbound.TryGet(new AssociationKey(protocol, quoted.Spi, packet.IsIPv6, quoted.Source, quoted.Destination), out var candidates)
-                || !Array.Exists(candidates, association => quoted.Sequence != 0 && (association.Sequence > uint.MaxValue || quoted.Sequence <= association.Sequence)))
-            {
-                return IcmpOutcome.Ignored;
-            }
-        }
-
-        var mtu = packet.IsIPv6 ? (int)Math.Min(message.Parameter, int.MaxValue) : message.NextHopMtuIPv4;
-        return tunnel.Learn(mtu, quoted.Length, now) ? IcmpOutcome.Learned : IcmpOutcome.Ignored;
-    }
 
     private InboundResult Refused(DropReason reason) => new(InboundVerdict.Drop, Drop(reason), default, 0);
 

@@ -50,6 +50,19 @@ public sealed class BindingAssociation
         return association;
     }
 
+    /// <summary>
+    /// What home agent and foreign agent share beside their FA-HA association, from its key: for profiles in a Registration
+    /// Reply (spec R15), which that association authenticates and this one seals.
+    /// </summary>
+    public static BindingAssociation OfAgents(MobilityAssociation agents)
+    {
+        Span<byte> key = stackalloc byte[32];
+        HKDF.DeriveKey(HashAlgorithmName.SHA256, agents.Key.Octets, key, [], "sojourn reply profile v1"u8);
+        var association = new BindingAssociation(AuthenticationKind.ForeignHome, MobileIpv4Limits.FirstUsableSpi, new KeyMaterial(key));
+        CryptographicOperations.ZeroMemory(key);
+        return association;
+    }
+
     public AuthenticationKind Kind { get; }
 
     public uint Spi => _authentication.OutboundSpi;

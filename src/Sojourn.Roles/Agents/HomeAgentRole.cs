@@ -35,6 +35,7 @@ public sealed class HomeAgentRole : Role
                     contract => new BindingAssociation(AuthenticationKind.HomeCorrespondent, contract.Spi.Value, SecretFile.Read(contract.KeyFile))),
                 UnansweredUpdate = section.UnansweredUpdate,
                 TriggerFromMobileNode = section.TriggerFromMobileNode,
+                ProfilesInReply = section.ProfilesInReply,
                 HandoffTime = section.HandoffTunnelTime,
                 MaximumBindings = section.MaximumBindings,
                 LegacyAuthenticators = node.Interop.LegacyAuthenticators,

@@ -88,6 +88,9 @@ public sealed class HomeAgentSection : OptionSection
     [Option("Whether a packet the mobile node sends first distributes a profile that waits for its first packet too; without it only the correspondent's does, and the node's are held and then dropped (spec NV8.3).", Reload = true)]
     public bool TriggerFromMobileNode { get; set; }
 
+    [Option("Whether the reply to a node that moved carries its profiles for the new foreign agent, sealed with the agents' key, beside those its AAA server gives it (spec R15): for visited networks whose AAA server keeps none.")]
+    public bool ProfilesInReply { get; set; }
+
     [Option("How long the former agent's inbound half lives after a move (spec R31).", Minimum = "1s", Maximum = "10m")]
     public TimeSpan HandoffTunnelTime { get; set; } = TimeSpan.FromSeconds(10);
 

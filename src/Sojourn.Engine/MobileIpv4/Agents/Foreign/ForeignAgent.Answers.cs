@@ -177,6 +177,14 @@ public sealed partial class ForeignAgent
             return;
         }
 
+        var profiles = pending.Profiles;
+        if (!TakeProfiles(association, allowed.HomeAddress, ref reply, ref profiles, effects, out var problem))
+        {
+            Abandon(pending, now, effects);
+            RefuseRequest(pending, new(RegistrationReplyCode.ForeignPoorlyFormedReply, "fa.rrp.bad_profile", problem, "R15"), now, effects);
+            return;
+        }
+
         SettleEarlier(pending, effects);
         if (!pending.IsNewHere)
         {
@@ -199,7 +207,7 @@ public sealed partial class ForeignAgent
         }
 
         var visitor = allowed with { Expires = now + TimeSpan.FromSeconds(reply.Lifetime), Registered = pending.Request.Identification, LinkAddress = pending.LinkAddress, Interface = pending.Advertiser.Link.Interface };
-        if (pending.Profiles is { } profiles)
+        if (profiles is not null)
         {
             Admit(pending, visitor, profiles, reply, now, effects);
             return;

@@ -399,7 +399,7 @@ public sealed partial class HomeAgent
 
         if (registration.Datagram is { } datagram)
         {
-            var octets = reply.Sign(AuthenticationKind.ForeignHome, desired.ForeignAgent!).ToArray();
+            var octets = WithProfiles(reply, registration, desired.ForeignAgent!, effects).Sign(AuthenticationKind.ForeignHome, desired.ForeignAgent!).ToArray();
             effects.Emit(new SendDatagram(new IPEndPoint(_options.Address, MobileIpPort), datagram.Source, octets));
             return;
         }

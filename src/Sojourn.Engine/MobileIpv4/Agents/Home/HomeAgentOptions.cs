@@ -55,6 +55,9 @@ public sealed record HomeAgentOptions
 
     public UnansweredUpdatePolicy UnansweredUpdate { get; init; }
 
+    /// <summary>The reply to a node that moved carries its profiles for the new foreign agent, beside those the AMA brings there (spec R15).</summary>
+    public bool ProfilesInReply { get; init; }
+
     /// <summary>How long the former agent's inbound half lives after a move (spec R27, R31).</summary>
     public TimeSpan HandoffTime { get; init; } = TimeSpan.FromSeconds(10);
 
