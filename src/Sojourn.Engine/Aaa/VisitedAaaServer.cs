@@ -2,7 +2,7 @@
 // - R3: an AMR is answered from the cache only when it names the old foreign agent the cache knows, carries no service
 //   update request, and comes from another foreign agent of this domain. Everything else goes to the AAAH.
 // - M10: such an answer proves nothing. It carries no Registration Reply, and the foreign agent lets nothing pass before
-//   the home agent's own reply. When that reply refuses, the foreign agent ends its session (cause 3 or 4) and the cache
+//   the home agent's own reply. When that reply refuses, the foreign agent ends its session (cause 3) and the cache
 //   goes back to the care-of address it had before.
 // - The cache survives a restart. Without it (cleared, or of another version) the AAAH answers (NV-A20).
 using System.Diagnostics.CodeAnalysis;
@@ -16,7 +16,7 @@ namespace Sojourn.Engine.Aaa;
 /// profiles of the AMA, wraps their keys anew for the foreign agent, and answers moves inside the domain from its cache
 /// (NV2.3, NV5.3). What the messages carry stands in README.md beside this file. Takes <see cref="ClearVisitedCache"/>.
 /// </summary>
-public sealed class VisitedAaaServer : AaaServer
+public sealed partial class VisitedAaaServer : AaaServer
 {
     private const string SessionTable = "aaaf.session";
 
@@ -88,6 +88,11 @@ public sealed class VisitedAaaServer : AaaServer
         }
         else if (!request.IsLocal)
         {
+            if (code == DiameterCommands.AbortSession.Code)
+            {
+                AbortWhereMoved(request.Message, now, effects);
+            }
+
             Forward(request, now, effects);
         }
         else
@@ -152,12 +157,7 @@ public sealed class VisitedAaaServer : AaaServer
 
         // Behind a relay the first Route-Record is the peer the relay took the request from (RFC 6733 6.1.9).
         var source = request.Message.Avps.TryGetIdentity(AvpKeys.RouteRecord, out var first) ? first : request.Peer;
-        if (!SameIdentity(source, agent.Identity))
-        {
-            return Refusal.Authorization("RFC 6733 6.1.9", $"{source} sends requests in the name of {agent.Identity}");
-        }
-
-        return null;
+        return SameIdentity(source, agent.Identity) ? null : Refusal.Authorization("RFC 6733 6.1.9", $"{source} sends requests in the name of {agent.Identity}");
     }
 
     private bool IsMoveToServe(AccessRequest access, [NotNullWhen(true)] VisitedSession? cached, DateTimeOffset now, EffectSink effects)
@@ -242,7 +242,7 @@ public sealed class VisitedAaaServer : AaaServer
 
     protected override void OnAnswer(long token, DiameterMessage answer, DateTimeOffset now, EffectSink effects)
     {
-        // STA: the AAAH ended what EndAtHome asked it to, or had no such session.
+        // STA or ASA: who was asked ended the session, or had none.
     }
 
     protected override void OnDeliveryFailed(long token, DeliveryFailure why, DateTimeOffset now, EffectSink effects) => Count(effects, "str.undelivered");
@@ -386,67 +386,6 @@ public sealed class VisitedAaaServer : AaaServer
             && _cache.Find(access) is { } cached)
         {
             Drop(cached, $"the home server refused a registration ({DiameterResult.Name(answer.ResultCode)})", "NV9.7", effects);
-        }
-    }
-
-    /// <summary>The AAAH and the home agent believe in a registration whose AMA is of no use here.</summary>
-    private void EndAtHome(AccessRequest access, DiameterMessage answer, DateTimeOffset now, EffectSink effects)
-    {
-        var termination = Dictionary.Request(DiameterCommands.SessionTermination with { ApplicationId = DiameterApplications.MobileIpv4 })
-            .Add(AvpKeys.SessionId, access.SessionId)
-            .Add(AvpKeys.OriginHost, Options.Identity)
-            .Add(AvpKeys.OriginRealm, Options.Realm)
-            .Add(AvpKeys.DestinationRealm, answer.OriginRealm ?? Nai.RealmOf(access.Nai)!)
-            .Add(AvpKeys.AuthApplicationId, DiameterApplications.MobileIpv4)
-            .Add(AvpKeys.TerminationCause, (int)TerminationCause.BadAnswer)
-            .Add(AvpKeys.UserName, access.Nai);
-        if (answer.OriginHost is { } server)
-        {
-            termination.Add(AvpKeys.DestinationHost, server);
-        }
-
-        Send(termination.Build(), now, effects);
-    }
-
-    private void OnSessionTermination(DiameterRequest request, DateTimeOffset now, EffectSink effects)
-    {
-        Count(effects, "str.received");
-        var id = request.Message.SessionId ?? "";
-        var cause = request.Message.Avps.TryGetInteger32(AvpKeys.TerminationCause, out var value) ? (TerminationCause)value : TerminationCause.Logout;
-        if (_cache.FindByAccessSession(id) is { } session)
-        {
-            if (!SameIdentity(request.Message.OriginHost, session.ForeignAgent))
-            {
-                Refuse(request, DiameterResult.UnknownSessionId, "the session is another foreign agent's", now, effects);
-                return;
-            }
-
-            if (session.BeforeMove is { } before && cause is TerminationCause.BadAnswer or TerminationCause.Administrative)
-            {
-                // The AAAH never knew of this move.
-                Put(before, effects);
-                Count(effects, "move.withdrawn");
-                Report(effects, "session.move_withdrawn", $"{session.Nai}: the move to {session.CareOfAddress} was refused", "NV9.7", before);
-                Answer(request, AnswerTo(request, DiameterResult.Success).Build(), now, effects);
-                return;
-            }
-
-            Drop(session, $"the foreign agent ended the session ({cause})", cause == TerminationCause.UserMoved ? "R29" : "NV9.8", effects);
-        }
-        else if (request.Message.Avps.TryGetText(AvpKeys.AcctMultiSessionId, out var mobility) && _cache.Find(mobility) is not null)
-        {
-            // A foreign agent the user has left for another one of this domain: nothing ends.
-            Answer(request, AnswerTo(request, DiameterResult.Success).Build(), now, effects);
-            return;
-        }
-
-        if (request.IsLocal)
-        {
-            Answer(request, AnswerTo(request, DiameterResult.UnknownSessionId).Build(), now, effects);
-        }
-        else
-        {
-            Forward(request, now, effects);
         }
     }
 

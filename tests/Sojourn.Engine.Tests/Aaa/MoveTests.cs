@@ -266,7 +266,7 @@ public class MoveTests
         var first = _f.Register("fa1");
         var amr = _f.Amr("fa2", _f.Request("fa2"), previous: Fa1);
         _f.Exchange("fa2", amr);
-        var sta = _f.Exchange("fa2", _f.Str("fa2", amr.SessionId!, TerminationCause.Administrative, Session(first)));
+        var sta = _f.Exchange("fa2", _f.Str("fa2", amr.SessionId!, TerminationCause.BadAnswer, Session(first)));
         Assert.Equal(["fa2 > aaaf STR", "aaaf > fa2 STA"], _f.Net.Arrows);
         Assert.Equal(DiameterResult.Success, sta.ResultCode);
         var cached = Assert.Single(_f.Visited.Sessions);

@@ -182,7 +182,8 @@ public sealed class ForeignAgentTests
         Assert.DoesNotContain(_h.Engine.Visitors, v => v.Nai == AgentFixture.Alice);
         var str = Assert.Single(_h.Aaa.Requests, r => r.CommandCode == 275);
         Assert.True(str.Avps.TryGetInteger32(AvpKeys.TerminationCause, out var cause));
-        Assert.Equal(4, cause);
+        // Bad answer, or administrative once the registration had succeeded.
+        Assert.Equal(what is "suite" or "reserved SPI" or "count" or "key" ? 3 : 4, cause);
         Assert.Equal(_h.Aaa.Requests.Last(r => r.CommandCode == 260).SessionId, str.SessionId);
     }
 
@@ -369,7 +370,9 @@ public sealed class ForeignAgentTests
         _h.Net.Run(TimeSpan.FromSeconds(9));
         Assert.Equal(RegistrationReplyCode.ForeignRegistrationTimeout, _h.Reply().Code);
         Assert.Empty(_h.Node.UserPaths);
-        Assert.Single(_h.Aaa.Requests, r => r.CommandCode == 275);
+        var str = Assert.Single(_h.Aaa.Requests, r => r.CommandCode == 275);
+        Assert.True(str.Avps.TryGetInteger32(AvpKeys.TerminationCause, out var cause));
+        Assert.Equal(3, cause);
         Assert.Empty(_h.Engine.Vpn.Sessions);
     }
 

@@ -120,6 +120,22 @@ public sealed class LifetimeTests
         f.AssertEmpty();
     }
 
+    /// <summary>The visited server, which answered the move from its cache, must not take the end for a refusal of the move.</summary>
+    [Theory]
+    [InlineData("fa2")]
+    [InlineData("ha")]
+    [Trait("Row", "NV9.8")]
+    public void Clearing_a_session_that_moved_inside_the_domain_ends_it_everywhere(string node)
+    {
+        var f = new AgentFixture().WithCompany().WithPartner().Register().Register("fa2");
+        f.AssertRegistered("fa2");
+        Assert.DoesNotContain("aaaf > aaah AMR", f.Net.Arrows);
+        f.Net.Detach("alice");
+        f.Net.Input(node, new ClearSession(Nai: Alice));
+        f.Net.Run(TimeSpan.FromSeconds(15));
+        f.AssertEmpty();
+    }
+
     [Fact]
     [Trait("Row", "M3")]
     [Trait("Row", "M5")]

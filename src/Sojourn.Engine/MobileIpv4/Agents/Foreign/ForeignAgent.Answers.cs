@@ -26,7 +26,7 @@ public sealed partial class ForeignAgent
 
         if (Read(answer, pending, now, out var problem) is not { } ama)
         {
-            Terminate(pending.DiameterSession, null, pending.Nai, RealmOf(pending.Nai), TerminationCause.Administrative, now, effects);
+            Terminate(pending.DiameterSession, null, pending.Nai, RealmOf(pending.Nai), TerminationCause.BadAnswer, now, effects);
             RefuseRequest(pending, problem!, now, effects);
             return;
         }
@@ -110,7 +110,7 @@ public sealed partial class ForeignAgent
     {
         if (ama.Visitor.HomeAgentAssociation is not { } association)
         {
-            Terminate(pending.DiameterSession, ama.Visitor.Session, pending.Nai, ama.Visitor.HomeRealm, TerminationCause.Administrative, now, effects);
+            Terminate(pending.DiameterSession, ama.Visitor.Session, pending.Nai, ama.Visitor.HomeRealm, TerminationCause.BadAnswer, now, effects);
             RefuseRequest(pending, new(RegistrationReplyCode.ForeignHomeAgentFailedAuthentication, "fa.ama.no_fa_ha_key", "the AAA server gave no key towards the home agent", "RFC 4004 9.3"), now, effects);
             return;
         }
@@ -136,7 +136,7 @@ public sealed partial class ForeignAgent
                 effects.Emit(new RemoveVisitor(ama.Visitor.HomeAddress));
             }
 
-            RefuseProfile(pending, ama.Visitor, refusal, now, effects);
+            RefuseProfile(pending, ama.Visitor, refusal, TerminationCause.BadAnswer, now, effects);
             return;
         }
 
@@ -278,7 +278,8 @@ public sealed partial class ForeignAgent
                 effects.Emit(new RemoveVisitor(visitor.HomeAddress));
             }
 
-            RefuseProfile(pending, visitor, refusal, now, effects);
+            // The home agent has turned to this agent, so there is nothing to go back to.
+            RefuseProfile(pending, visitor, refusal, TerminationCause.Administrative, now, effects);
             return;
         }
 
@@ -297,9 +298,9 @@ public sealed partial class ForeignAgent
         effects.Emit(new Report(Event("registration.accepted", EventSeverity.Information, $"visitor on {visitor.Interface} for {reply.Lifetime} s with {profiles.Count} VPN profile(s)", visitor.Session, visitor.Nai, visitor.HomeAddress, "NV1.13")));
     }
 
-    private void RefuseProfile(PendingRegistration pending, Visitor visitor, VpnRefusal refusal, DateTimeOffset now, EffectSink effects)
+    private void RefuseProfile(PendingRegistration pending, Visitor visitor, VpnRefusal refusal, TerminationCause cause, DateTimeOffset now, EffectSink effects)
     {
-        Terminate(pending.DiameterSession, visitor.Session, visitor.Nai, visitor.HomeRealm, TerminationCause.Administrative, now, effects);
+        Terminate(pending.DiameterSession, visitor.Session, visitor.Nai, visitor.HomeRealm, cause, now, effects);
         RefuseRequest(pending, new(RegistrationReplyCode.ForeignProhibited, "fa.profile.refused", refusal.Text, refusal.Rule), now, effects);
     }
 
@@ -313,7 +314,7 @@ public sealed partial class ForeignAgent
 
         RemoveUnlessStanding(allowed, effects);
 
-        Terminate(pending.DiameterSession, allowed.Session, allowed.Nai, allowed.HomeRealm, TerminationCause.Administrative, now, effects);
+        Terminate(pending.DiameterSession, allowed.Session, allowed.Nai, allowed.HomeRealm, TerminationCause.BadAnswer, now, effects);
     }
 
     /// <summary>Takes away what was only to be: unless the node is here, or was, by the same session.</summary>

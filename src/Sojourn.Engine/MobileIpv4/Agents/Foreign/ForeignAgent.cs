@@ -325,7 +325,11 @@ public sealed partial class ForeignAgent : DiameterApplication
 public enum TerminationCause : byte
 {
     Logout = 1,
+
+    /// <summary>What the answer granted came to nothing: an AAAF that answered from its cache goes back to what it had.</summary>
     BadAnswer = 3,
+
+    /// <summary>Who had service is disconnected.</summary>
     Administrative = 4,
     UserMoved = 7,
     SessionTimeout = 8,
