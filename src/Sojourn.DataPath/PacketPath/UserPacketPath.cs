@@ -339,7 +339,7 @@ public sealed partial class UserPacketPath : IDisposable
             }
 
             ExpireHeld();
-            Span<byte> dummy = stackalloc byte[PathTable.MaximumOverhead];
+            Span<byte> dummy = stackalloc byte[PathTable.AnnouncementLength];
             for (var sent = 0; sent < AnnouncementsPerRound && _table.TryTakeAnnouncement(out var restored); sent++)
             {
                 Announce(restored, dummy, DateTimeOffset.UtcNow);

@@ -221,7 +221,7 @@ public sealed partial class PathTable
 
     /// <summary>
     /// A dummy packet (RFC 4303 2.6) on the path, for <see cref="InboundResult.MustAnnounce"/>: its sequence number tells the
-    /// far end that this node has restarted.
+    /// far end that this node has restarted. Needs <see cref="AnnouncementLength"/> octets of output.
     /// </summary>
     public OutboundResult Announce(PathHandle handle, Span<byte> output, DateTimeOffset now)
     {
@@ -230,11 +230,15 @@ public sealed partial class PathTable
             return Failed(DropReason.InboundOnly, handle.Installed);
         }
 
-        if (output.Length < MaximumOverhead)
+        if (output.Length < AnnouncementLength)
         {
             return Failed(DropReason.OutputTooSmall, path);
         }
 
+        // Payload Data must be present (RFC 4303 2.3), of whatever octets (2.6): Linux takes ESP with nothing but a trailer for
+        // garbage. What AH protects is as readable without it.
+        var payload = association.Cipher is null ? 0 : DummyPayload;
+        _random.Fill(output.Slice(path.InnerOffset, payload));
         lock (association.Gate)
         {
             var reason = association.TryNext(now, out var sequence);
@@ -242,8 +246,8 @@ public sealed partial class PathTable
                 ? Failed(reason, path)
                 : new OutboundResult(OutboundVerdict.Send, DropReason.None, new PathHandle(path), 0,
                     association.Cipher is { } cipher
-                        ? SealEsp(path, association, cipher, output, 0, sequence, 0, 0, dontFragment: false, IpProtocol.NoNextHeader)
-                        : SealAh(path, association, association.Authenticator!, output, 0, sequence, 0, 0, dontFragment: false, IpProtocol.NoNextHeader),
+                        ? SealEsp(path, association, cipher, output, payload, sequence, 0, 0, dontFragment: false, IpProtocol.NoNextHeader)
+                        : SealAh(path, association, association.Authenticator!, output, payload, sequence, 0, 0, dontFragment: false, IpProtocol.NoNextHeader),
                     1);
         }
     }

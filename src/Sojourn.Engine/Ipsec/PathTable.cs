@@ -20,6 +20,12 @@ public sealed partial class PathTable
     /// <summary>What an output buffer needs beyond the inner packet, per outer packet.</summary>
     public const int MaximumOverhead = 128;
 
+    /// <summary>Octets that <see cref="Announce"/> needs for its packet.</summary>
+    public const int AnnouncementLength = MaximumOverhead + DummyPayload;
+
+    /// <summary>As long as a TCP acknowledgement over IPv4, the commonest short packet.</summary>
+    private const int DummyPayload = 40;
+
     private const int MaximumWaitingSignals = 4096;
 
     private readonly PathTableOptions _options;

@@ -85,6 +85,27 @@ public class RestartTests
         }
     }
 
+    /// <summary>RFC 4303 2.3 and 2.6: Payload Data is there, whatever it says. Linux and Wireshark take anything shorter for garbage.</summary>
+    [Fact]
+    public void An_announcement_is_a_whole_ESP_packet_with_nothing_to_deliver()
+    {
+        // Without a cipher the plaintext stands readable: 20 octets of IPv4, 8 of ESP, payload, padding, length, next header, ICV.
+        var path = IpsecBench.Path(algorithm: IpsecAlgorithm.HmacSha256);
+        Install(_a, path);
+        Install(_b, IpsecBench.Mirror(path));
+        _bench.ReceiveOne(_a, _bench.SendOne(_b, _bench.ToHost()));
+        _a = Table(_diskA);
+        Install(_a, path);
+        Assert.True(_a.TryTakeAnnouncement(out var restored));
+        var packet = Announcement(_a, restored);
+        var plaintext = packet.AsSpan(28..^16);
+        var padding = plaintext[^2];
+        Assert.Equal(59, plaintext[^1]);
+        Assert.Equal(Enumerable.Range(1, padding).Select(n => (byte)n), plaintext[^(2 + padding)..^2].ToArray());
+        Assert.True(plaintext.Length - padding - 2 > 0);
+        Assert.Equal(DropReason.Dummy, Deliver(_b, packet).Reason);
+    }
+
     [Fact]
     [Trait("Row", "M3")]
     public void A_sender_whose_announcement_was_lost_hears_of_it_with_its_next_packet()
@@ -282,7 +303,7 @@ public class RestartTests
 
     private byte[] Announcement(PathTable from, PathHandle path)
     {
-        var output = new byte[PathTable.MaximumOverhead];
+        var output = new byte[PathTable.AnnouncementLength];
         var result = from.Announce(path, output, _bench.Now);
         Assert.Equal((OutboundVerdict.Send, 1), (result.Verdict, result.Count));
         return output[..result.Length];
