@@ -48,6 +48,9 @@ public sealed class LabNetwork : IDisposable
     /// <summary>Frames lost although no scenario asked for it, over all links.</summary>
     public long Dropped => _wires.Values.Sum(w => w.Dropped);
 
+    /// <summary>Which wires lost how many of them; empty when none.</summary>
+    public string Losers => string.Join(", ", _wires.Values.Where(w => w.Dropped > 0).Select(w => string.Create(CultureInfo.InvariantCulture, $"{w.Name} {w.Dropped}")));
+
     public NetworkNamespace Namespace(string node) => _namespaces[node];
 
     public LinkWire Wire(string link) => _wires.TryGetValue(link, out var wire) ? wire : throw new ScenarioException($"there is no link '{link}'; links: {string.Join(", ", _wires.Keys)}");

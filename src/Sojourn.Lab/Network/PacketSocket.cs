@@ -118,12 +118,14 @@ internal sealed unsafe partial class PacketSocket : IDisposable
         fixed (byte* data = frame)
         {
             nint sent;
+            var tries = 0;
             do
             {
                 sent = Send(_fd, data, (nuint)frame.Length, DontWait);
             }
-            while (sent < 0 && Marshal.GetLastPInvokeError() == Interrupted);
+            while (sent < 0 && (Marshal.GetLastPInvokeError() == Interrupted || (Marshal.GetLastPInvokeError() == NoBuffers && tries++ == 0)));
 
+            // Asked twice, because an interface that goes down in the middle of a call answers with lack of room once.
             return sent == frame.Length || Marshal.GetLastPInvokeError() switch
             {
                 NetworkDown => true,

@@ -13,7 +13,7 @@ internal static class CommonRows
     public static async Task JudgeAsync(Scenario scenario, LabRun run, CaptureSet captures, RowBook rows, CancellationToken cancellation)
     {
         rows.Check("LAB", "the wires lost no frame that the scenario did not lose on purpose", run.Network.Dropped == 0,
-            string.Create(CultureInfo.InvariantCulture, $"{captures.Frames.Count} frames on {run.Topology.Links.Count} links, {run.Network.Dropped} dropped"));
+            string.Create(CultureInfo.InvariantCulture, $"{captures.Frames.Count} frames on {run.Topology.Links.Count} links, {run.Network.Dropped} dropped{(run.Network.Losers is { Length: > 0 } losers ? $" ({losers})" : "")}"));
         var messages = captures.Signals.Where(s => s.MobileIp is not null && s.Way.All(w => w.Frame.Comment is null)).ToList();
         var broken = messages.Where(s => !s.MobileIp!.IsWhole).ToList();
         rows.Check("LAB", "every Mobile IP message ends where its last extension ends", broken.Count == 0 && messages.Count > 0,
