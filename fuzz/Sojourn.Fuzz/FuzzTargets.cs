@@ -29,7 +29,7 @@ internal static class FuzzTargets
     [ThreadStatic]
     private static byte[]? _scratch;
 
-    public static IReadOnlyList<FuzzTarget> All { get; } = [.. Ip(), .. Transport(), .. Ipsec(), .. MobileIp(), .. Diameter(), .. Aaa(), .. Records()];
+    public static IReadOnlyList<FuzzTarget> All { get; } = [.. Ip(), .. Transport(), .. Ipsec(), .. MobileIp(), .. Diameter(), .. Aaa(), .. Records(), .. Ikev2FuzzTargets.All];
 
     private static byte[] Scratch => _scratch ??= new byte[128 * 1024];
 
