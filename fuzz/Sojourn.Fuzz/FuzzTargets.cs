@@ -14,7 +14,7 @@ using Sojourn.Wire.Udp;
 namespace Sojourn.Fuzz;
 
 /// <summary>Every codec that reads octets of strangers.</summary>
-internal static class FuzzTargets
+internal static partial class FuzzTargets
 {
     private static readonly Engine.Accounting.AccountingMessages Accounting = new(DiameterDictionary.Default);
 
@@ -29,7 +29,7 @@ internal static class FuzzTargets
     [ThreadStatic]
     private static byte[]? _scratch;
 
-    public static IReadOnlyList<FuzzTarget> All { get; } = [.. Ip(), .. Transport(), .. Ipsec(), .. MobileIp(), .. Diameter(), .. Aaa(), .. Records(), .. Ikev2FuzzTargets.All];
+    public static IReadOnlyList<FuzzTarget> All { get; } = [.. Ip(), .. Transport(), .. Ipsec(), .. MobileIp(), .. Diameter(), .. Aaa(), .. Records(), .. Ikev2FuzzTargets.All, .. Cmp()];
 
     private static byte[] Scratch => _scratch ??= new byte[128 * 1024];
 

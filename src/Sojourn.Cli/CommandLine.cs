@@ -16,6 +16,7 @@ public static class CommandLine
         ProvisioningVerbs.Gateway(),
         ProvisioningVerbs.Partner(),
         ProvisioningVerbs.WholeDatabase(),
+        CaVerbs.Ca(),
         StatusVerb.Create(),
         ShowVerb.Create(),
         UsageVerbs.Usage(),

@@ -22,6 +22,7 @@ public sealed class ConfigurationMaterial : IDisposable
         Write("keys/words", "not a secret at all!");
         Write("keys/empty", "\n");
         Write("subscribers.db", "");
+        Write("ca.db", "");
 
         using var authorityKey = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var request = new CertificateRequest("CN=Test authority", authorityKey, HashAlgorithmName.SHA256);

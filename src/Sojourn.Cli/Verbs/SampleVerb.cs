@@ -15,6 +15,7 @@ internal static class SampleVerb
         ["aaa"] = NodeRole.Aaa,
         ["mobile-node"] = NodeRole.MobileNode,
         ["diameter-relay"] = NodeRole.DiameterRelay,
+        ["ca"] = NodeRole.Ca,
     };
 
     public static Command Create()

@@ -23,7 +23,7 @@ public static class ConfigurationReference
             }
 
             output.Append('\n');
-            var live = option.Option.Required || needed.Contains(name) || (name == nameof(NodeOptions.KeyWrap) && role != NodeRole.DiameterRelay);
+            var live = option.Option.Required || needed.Contains(name) || (name == nameof(NodeOptions.KeyWrap) && role is not (NodeRole.DiameterRelay or NodeRole.Ca));
             Write(output, option, "", live, name == nameof(NodeOptions.Role) ? OptionTypes.NameOf(role.ToString()) : null, role);
         }
 

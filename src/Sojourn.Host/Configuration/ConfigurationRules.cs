@@ -33,6 +33,7 @@ internal sealed partial class ConfigurationRules
         rules.Aaa();
         rules.Console();
         rules.MobileNode();
+        rules.Ca();
     }
 
     /// <summary>Which sections a role needs and takes; the rest would silently do nothing, so it is refused.</summary>
@@ -43,6 +44,7 @@ internal sealed partial class ConfigurationRules
         NodeRole.Gateway => ([nameof(NodeOptions.Gateway)], Gatewaying),
         NodeRole.Aaa => ([nameof(NodeOptions.Aaa), nameof(NodeOptions.Diameter)], [nameof(NodeOptions.KeyWrap), nameof(NodeOptions.Console)]),
         NodeRole.MobileNode => ([nameof(NodeOptions.MobileNode)], []),
+        NodeRole.Ca => ([nameof(NodeOptions.Ca)], []),
         _ => ([nameof(NodeOptions.Diameter)], []),
     };
 
@@ -52,7 +54,7 @@ internal sealed partial class ConfigurationRules
     private static readonly string[] RoleSections =
     [
         nameof(NodeOptions.Diameter), nameof(NodeOptions.KeyWrap), .. Gatewaying, nameof(NodeOptions.ForeignAgent), nameof(NodeOptions.HomeAgent),
-        nameof(NodeOptions.Gateway), nameof(NodeOptions.Aaa), nameof(NodeOptions.Console), nameof(NodeOptions.MobileNode),
+        nameof(NodeOptions.Gateway), nameof(NodeOptions.Aaa), nameof(NodeOptions.Console), nameof(NodeOptions.MobileNode), nameof(NodeOptions.Ca),
     ];
 
     private void Sections()

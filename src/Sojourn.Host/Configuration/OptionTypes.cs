@@ -131,6 +131,12 @@ internal static class OptionTypes
             return ParseAddress(text);
         }
 
+        if (type == typeof(IPEndPoint))
+        {
+            // The platform's parser also takes 10.1, octal and no port; what it prints is the one way to write it.
+            return IPEndPoint.TryParse(text, out var end) && end.Port > 0 && end.ToString() == text ? end : null;
+        }
+
         if (type == typeof(IPNetwork))
         {
             return ParsePrefix(text, ref reason);
@@ -182,6 +188,7 @@ internal static class OptionTypes
             nameof(SpiRange) => "two SPIs LOW-HIGH of 0x100 or more, low before high",
             nameof(AddressRange) => "two IPv4 addresses FIRST-LAST",
             nameof(IPAddress) => "an IPv4 address",
+            nameof(IPEndPoint) => "an address and port (192.0.2.1:80, [2001:db8::1]:80)",
             nameof(IPNetwork) => "an IPv4 prefix A.B.C.D/LENGTH",
             nameof(TimeSpan) => "a duration (500ms, 10s, 5m, 2h, 7d)",
             nameof(BitRate) => "a rate (64kbit, 10mbit, 1gbit)",

@@ -110,6 +110,13 @@ public static class MessageCatalogue
         new("console.login_refused", "SJ2402", "A login to the customer page was refused; at most one a second is logged, the counter `console.login.refused` has all.", "One is a slip; many are guessing, which is slowed down."),
         new("console.profile_changed", "SJ2403", "A subscriber changed a profile on the customer page.", "None; it counts from the next login, or a service update, on. A renewal keeps what the session has."),
         new("console.fault", "SJ2404", "A fault while answering a request of the web console; nothing was changed.", "Free disk space; check the subscriber database."),
+        new("ca.issued", "SJ3001", "A certificate was issued.", Nothing),
+        new("ca.refused", "SJ3002", "A message to the certification authority was refused.", SeeReason),
+        new("ca.secret_reused", "SJ3003", "An enrolment secret that had done its service came again, with another key.", "It may be stolen: look after the terminal, revoke its certificate if in doubt (`sojourn ca certificate revoke`)."),
+        new("ca.not_confirmed", "SJ3004", "A certificate was issued but not taken; it is revoked and carries no permission.", "None; the terminal may try again. If it never succeeds, look why it refuses the certificate."),
+        new("ca.revoked", "SJ3005", "A certificate was withdrawn, and the permission that goes with it.", Nothing),
+        new("ca.batch_split", "SJ3006", "Requests could not be committed together and are tried one by one.", "Nothing, if it is rare; else look at the events around it."),
+        new("ca.fault", "SJ3007", "A request of the certification authority could not be carried out; nothing was changed.", "Free disk space; check the authority's database."),
     ];
 
     private static readonly Dictionary<string, CatalogueEntry> ByKind = Entries.ToDictionary(entry => entry.Kind);

@@ -72,6 +72,9 @@ public sealed class NodeOptions : OptionSection
     [Option("Section of role mobile-node.")]
     public MobileNodeSection? MobileNode { get; set; }
 
+    [Option("Section of role ca.")]
+    public CaSection? Ca { get; set; }
+
     [Option("Concessions to other implementations. Each is off by default and shown in status.")]
     public InteropOptions Interop { get; set; } = new();
 }
@@ -84,6 +87,7 @@ public enum NodeRole : byte
     Aaa,
     MobileNode,
     DiameterRelay,
+    Ca,
 }
 
 public sealed class ControlOptions : OptionSection

@@ -50,6 +50,12 @@ public abstract class Role : IDisposable
     /// <param name="serviceUpdate">With a service update request (spec NV7.2).</param>
     public virtual EngineCommand? Register(bool serviceUpdate) => null;
 
+    /// <summary>Opens what the role listens on by itself, in the network namespace of the calling thread.</summary>
+    /// <exception cref="IOException">An address cannot be bound.</exception>
+    public virtual void Start()
+    {
+    }
+
     /// <summary>Takes over the reloadable options; runs on the engine's thread.</summary>
     public virtual void Reconfigure(NodeOptions options, DateTimeOffset now, EffectSink effects)
     {

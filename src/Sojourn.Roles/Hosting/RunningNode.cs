@@ -6,6 +6,7 @@ using Sojourn.Engine;
 using Sojourn.Engine.Ipsec;
 using Sojourn.Roles.Aaa;
 using Sojourn.Roles.Agents;
+using Sojourn.Roles.CertificateAuthority;
 using Sojourn.Roles.Configuration;
 using Sojourn.Roles.Diameter;
 using Sojourn.Roles.Gateways;
@@ -103,6 +104,7 @@ public sealed class RunningNode : IDisposable
         _host.Start(_ports);
         _started = true;
         _transport?.Start();
+        Role.Start();
         if (Role.Ports is { LinkChanges: true, Links: var links })
         {
             _resources.Push(new LinkPort(links, Post));
@@ -166,6 +168,7 @@ public sealed class RunningNode : IDisposable
         NodeRole.Aaa when options.Aaa!.Serves == AaaSide.Home => new HomeAaaRole(options, services.Time, services.Random, new UsageStore(database)),
         NodeRole.Aaa => new VisitedAaaRole(options, services.Random),
         NodeRole.MobileNode => new MobileNodeRole(options, services.Random),
+        NodeRole.Ca => new CaRole(options, services),
         _ => new DiameterRelayRole(options, services.Random),
     };
 
