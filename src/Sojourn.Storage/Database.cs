@@ -15,6 +15,8 @@ public sealed class Database : IDisposable
     private static readonly Lock NativeLock = new();
     private static bool s_nativeReady;
 
+    private readonly List<IDisposable> _statements = [];
+
     private Database(string path, SqliteConnection connection, Seal seal)
     {
         Path = path;
@@ -80,7 +82,16 @@ public sealed class Database : IDisposable
         }
     }
 
-    public void Dispose() => Connection.Dispose();
+    public void Dispose()
+    {
+        // A connection with statements left would stay open until they are collected.
+        _statements.ForEach(statement => statement.Dispose());
+        _statements.Clear();
+        Connection.Dispose();
+    }
+
+    /// <summary>Ends a compiled statement with the database.</summary>
+    internal void Keep(IDisposable statement) => _statements.Add(statement);
 
     /// <summary>A connection of its own for long questions: it sees what is committed and keeps nobody from writing. The caller disposes of it.</summary>
     internal SqliteConnection OpenReader()

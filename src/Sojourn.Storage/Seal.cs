@@ -1,22 +1,37 @@
+using System.Buffers.Binary;
 using System.Security.Cryptography;
 using System.Text;
 
 namespace Sojourn.Storage;
 
 /// <summary>
-/// Seals secrets at rest: AES-256-GCM under a key derived per box (HKDF-SHA-256 over the master key with a random
-/// 32-octet salt), bound to where the box is stored so that one row's secret cannot be moved to another.
-/// Box = version (1) || salt (32) || tag (16) || ciphertext.
+/// Seals secrets at rest: AES-256-GCM under keys derived from the master key (HKDF-SHA-256 with a random 32-octet salt), bound to
+/// where the box is stored so that one row's secret cannot be moved to another. Each life of a node draws a salt and counts
+/// nonces under its key, so that deriving keys does not cost more than what is sealed.
+/// Box = version 2 (1) || salt (32) || nonce (12) || tag (16) || ciphertext. A box of version 1 has a salt of its own and no nonce.
 /// </summary>
 public sealed class Seal
 {
-    private const byte Version = 1;
+    private const byte OneKeyEach = 1;
+    private const byte Version = 2;
     private const int SaltLength = 32;
+    private const int NonceLength = 12;
     private const int TagLength = 16;
     private const int KeyLength = 32;
+    private const int MostKeysKept = 16;
+
+    /// <summary>Boxes under one key, far below what counted nonces allow.</summary>
+    private const ulong MostBoxes = 1UL << 32;
+
     private static readonly byte[] Info = "sojourn seal v1"u8.ToArray();
+    private static readonly byte[] InfoOfMany = "sojourn seal v2"u8.ToArray();
 
     private readonly KeyMaterial _master;
+    private readonly Lock _gate = new();
+    private readonly List<(byte[] Salt, AesGcm Cipher)> _ciphers = [];
+    private byte[] _salt = [];
+    private AesGcm? _cipher;
+    private ulong _boxes;
 
     public Seal(KeyMaterial master)
     {
@@ -87,28 +102,59 @@ public sealed class Seal
 
     public byte[] Close(ReadOnlySpan<byte> secret, string place)
     {
-        var box = new byte[1 + SaltLength + TagLength + secret.Length];
+        var box = new byte[1 + SaltLength + NonceLength + TagLength + secret.Length];
         box[0] = Version;
-        var salt = box.AsSpan(1, SaltLength);
-        RandomNumberGenerator.Fill(salt);
-        using var cipher = CipherFor(salt);
-        cipher.Encrypt(stackalloc byte[12], secret, box.AsSpan(1 + SaltLength + TagLength), box.AsSpan(1 + SaltLength, TagLength), Encoding.UTF8.GetBytes(place));
+        var nonce = box.AsSpan(1 + SaltLength, NonceLength);
+        lock (_gate)
+        {
+            if (_cipher is null || _boxes == MostBoxes)
+            {
+                _cipher?.Dispose();
+                _salt = RandomNumberGenerator.GetBytes(SaltLength);
+                _cipher = CipherFor(_salt, InfoOfMany);
+                _boxes = 0;
+            }
+
+            _salt.CopyTo(box.AsSpan(1));
+            BinaryPrimitives.WriteUInt64BigEndian(nonce[^sizeof(ulong)..], _boxes++);
+            _cipher.Encrypt(nonce, secret, box.AsSpan(1 + SaltLength + NonceLength + TagLength), box.AsSpan(1 + SaltLength + NonceLength, TagLength), Encoding.UTF8.GetBytes(place));
+        }
+
         return box;
     }
 
     /// <exception cref="StorageException">The box was sealed with another key, for another place, or damaged.</exception>
     public byte[] Open(ReadOnlySpan<byte> box, string place)
     {
-        if (box.Length < 1 + SaltLength + TagLength || box[0] != Version)
+        var nonceLength = box.IsEmpty ? 0 : box[0] switch
+        {
+            OneKeyEach => 0,
+            Version => NonceLength,
+            _ => int.MaxValue / 2,
+        };
+        if (box.Length < 1 + SaltLength + nonceLength + TagLength)
         {
             throw new StorageException($"the sealed value of {place} is damaged");
         }
 
-        var secret = new byte[box.Length - 1 - SaltLength - TagLength];
-        using var cipher = CipherFor(box.Slice(1, SaltLength));
+        var salt = box.Slice(1, SaltLength);
+        var sealedPart = box[(1 + SaltLength + nonceLength)..];
+        var secret = new byte[sealedPart.Length - TagLength];
         try
         {
-            cipher.Decrypt(stackalloc byte[12], box[(1 + SaltLength + TagLength)..], box.Slice(1 + SaltLength, TagLength), secret, Encoding.UTF8.GetBytes(place));
+            if (nonceLength == 0)
+            {
+                // The key serves this box only, which is what makes the constant nonce safe.
+                using var cipher = CipherFor(salt, Info);
+                cipher.Decrypt(stackalloc byte[NonceLength], sealedPart[TagLength..], sealedPart[..TagLength], secret, Encoding.UTF8.GetBytes(place));
+            }
+            else
+            {
+                lock (_gate)
+                {
+                    Kept(salt).Decrypt(box.Slice(1 + SaltLength, NonceLength), sealedPart[TagLength..], sealedPart[..TagLength], secret, Encoding.UTF8.GetBytes(place));
+                }
+            }
         }
         catch (AuthenticationTagMismatchException)
         {
@@ -118,11 +164,35 @@ public sealed class Seal
         return secret;
     }
 
-    // The key serves one box only, which is what makes the constant nonce safe.
-    private AesGcm CipherFor(ReadOnlySpan<byte> salt)
+    /// <summary>The ciphers last used to open boxes stay, the latest last.</summary>
+    private AesGcm Kept(ReadOnlySpan<byte> salt)
+    {
+        for (var i = _ciphers.Count - 1; i >= 0; i--)
+        {
+            if (salt.SequenceEqual(_ciphers[i].Salt))
+            {
+                var found = _ciphers[i];
+                _ciphers.RemoveAt(i);
+                _ciphers.Add(found);
+                return found.Cipher;
+            }
+        }
+
+        if (_ciphers.Count == MostKeysKept)
+        {
+            _ciphers[0].Cipher.Dispose();
+            _ciphers.RemoveAt(0);
+        }
+
+        var made = CipherFor(salt, InfoOfMany);
+        _ciphers.Add((salt.ToArray(), made));
+        return made;
+    }
+
+    private AesGcm CipherFor(ReadOnlySpan<byte> salt, ReadOnlySpan<byte> info)
     {
         Span<byte> key = stackalloc byte[KeyLength];
-        HKDF.DeriveKey(HashAlgorithmName.SHA256, _master.Octets, key, salt, Info);
+        HKDF.DeriveKey(HashAlgorithmName.SHA256, _master.Octets, key, salt, info);
         var cipher = new AesGcm(key, TagLength);
         CryptographicOperations.ZeroMemory(key);
         return cipher;

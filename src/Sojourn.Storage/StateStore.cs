@@ -8,10 +8,14 @@ namespace Sojourn.Storage;
 public sealed class StateStore(Database database)
 {
     private const string Upsert = "INSERT INTO engine_state (table_name, key, value_sealed) VALUES (@table, @key, @value) ON CONFLICT (table_name, key) DO UPDATE SET value_sealed = excluded.value_sealed";
+    private const string Raise = "INSERT INTO sequence_floor (association, floor) VALUES (@association, @floor) ON CONFLICT (association) DO UPDATE SET floor = max(floor, excluded.floor)";
     private const string Delete = "DELETE FROM engine_state WHERE table_name = @table AND key = @key";
 
-    private readonly PreparedCommand _upsert = new(database, Upsert, "@table", "@key", "@value");
-    private readonly PreparedCommand _delete = new(database, Delete, "@table", "@key");
+    private readonly PreparedCommand _upsert = new(database, Upsert);
+    private readonly PreparedCommand _delete = new(database, Delete);
+    private readonly PreparedCommand _raise = new(database, Raise);
+    private readonly PreparedCommand _forget = new(database, "DELETE FROM sequence_floor WHERE association = @association");
+    private readonly UsageRows _usage = new(database);
 
     /// <summary>Carries out a run of <see cref="SaveState"/>, <see cref="DropState"/> and <see cref="StoreUsage"/> effects in one transaction, which is on disk when this returns.</summary>
     public void Apply(IReadOnlyList<Effect> changes)
@@ -29,13 +33,13 @@ public sealed class StateStore(Database database)
                 switch (change)
                 {
                     case SaveState save:
-                        _upsert.Execute(transaction, save.Key.Table, save.Key.Key, database.Seal.Close(save.Value.Span, Place(save.Key)));
+                        _upsert.Execute(save.Key.Table, save.Key.Key, database.Seal.Close(save.Value.Span, Place(save.Key)));
                         break;
                     case DropState drop:
-                        _delete.Execute(transaction, drop.Key.Table, drop.Key.Key);
+                        _delete.Execute(drop.Key.Table, drop.Key.Key);
                         break;
                     case StoreUsage store:
-                        UsageStore.Insert(store.Usage, database.Connection, transaction);
+                        _usage.Insert(store.Usage);
                         break;
                     default:
                         throw new ArgumentException($"{change.GetType().Name} is not a state change", nameof(changes));
@@ -84,10 +88,16 @@ public sealed class StateStore(Database database)
         lock (database.Gate)
         {
             using var transaction = database.Connection.BeginTransaction();
-            database.Connection.Execute(
-                "INSERT INTO sequence_floor (association, floor) VALUES (@association, @floor) ON CONFLICT (association) DO UPDATE SET floor = max(floor, excluded.floor)",
-                raised.Select(row => new { association = row.Key, floor = (long)row.Value }), transaction);
-            database.Connection.Execute("DELETE FROM sequence_floor WHERE association = @association", forgotten.Select(association => new { association }), transaction);
+            foreach (var (association, floor) in raised)
+            {
+                _raise.Execute(association, (long)floor);
+            }
+
+            foreach (var association in forgotten)
+            {
+                _forget.Execute(association);
+            }
+
             transaction.Commit();
         }
     }

@@ -16,8 +16,8 @@ public sealed partial class SubscriberStore(Database database, TimeProvider time
     private const string InstanceColumns = "profile_number, nai, user_specific, destination, up_class, down_class, up_spi, down_spi, security_type, algorithm, contract_algorithm, contract_sealed, route, trigger_on, enabled";
 
     private readonly PreparedCommand _version = new(database, "PRAGMA data_version");
-    private readonly PreparedCommand _subscriber = new(database, $"SELECT {SubscriberColumns} FROM subscriber WHERE nai = @nai", "@nai");
-    private readonly PreparedCommand _profiles = new(database, $"SELECT {InstanceColumns} FROM vpn_instance WHERE nai = @nai AND enabled = 1 ORDER BY profile_number", "@nai");
+    private readonly PreparedCommand _subscriber = new(database, $"SELECT {SubscriberColumns} FROM subscriber WHERE nai = @nai");
+    private readonly PreparedCommand _profiles = new(database, $"SELECT {InstanceColumns} FROM vpn_instance WHERE nai = @nai AND enabled = 1 ORDER BY profile_number");
     private long _writes;
     private SqliteTransaction? _transaction;
     private long _tablesVersion = -1;
@@ -31,7 +31,7 @@ public sealed partial class SubscriberStore(Database database, TimeProvider time
             lock (database.Gate)
             {
                 // data_version moves when another connection (the CLI) committed; our own writes are counted here.
-                return (long)_version.Scalar()! + _writes;
+                return _version.Number()!.Value + _writes;
             }
         }
     }
@@ -64,8 +64,8 @@ public sealed partial class SubscriberStore(Database database, TimeProvider time
         lock (database.Gate)
         {
             using var rows = _subscriber.Read(normal);
-            return rows.Read()
-                ? Read(new SubscriberRow(rows.GetString(0), rows.GetInt64(1), rows.GetFieldValue<byte[]>(2), Text(rows, 3), Text(rows, 4), rows.GetInt64(5)))
+            return rows.Next()
+                ? Read(new SubscriberRow(rows.Text(0)!, rows.Number(1), rows.Octets(2)!, rows.Text(3), rows.Text(4), rows.Number(5)))
                 : null;
         }
     }
@@ -89,20 +89,16 @@ public sealed partial class SubscriberStore(Database database, TimeProvider time
         lock (database.Gate)
         {
             using var rows = _profiles.Read(normal);
-            while (rows.Read())
+            while (rows.Next())
             {
                 found.Add(Read(new InstanceRow(
-                    rows.GetInt64(0), rows.GetString(1), rows.GetInt64(2), rows.GetString(3), rows.GetInt64(4), rows.GetInt64(5), Number(rows, 6), Number(rows, 7),
-                    rows.GetInt64(8), rows.GetInt64(9), Number(rows, 10), rows.IsDBNull(11) ? null : rows.GetFieldValue<byte[]>(11), rows.GetInt64(12), rows.GetInt64(13), rows.GetInt64(14))));
+                    rows.Number(0), rows.Text(1)!, rows.Number(2), rows.Text(3)!, rows.Number(4), rows.Number(5), rows.OptionalNumber(6), rows.OptionalNumber(7),
+                    rows.Number(8), rows.Number(9), rows.OptionalNumber(10), rows.Octets(11), rows.Number(12), rows.Number(13), rows.Number(14))));
             }
         }
 
         return found;
     }
-
-    private static string? Text(SqliteDataReader row, int column) => row.IsDBNull(column) ? null : row.GetString(column);
-
-    private static long? Number(SqliteDataReader row, int column) => row.IsDBNull(column) ? null : row.GetInt64(column);
 
     /// <summary>All instances, disabled ones too; of one user when <paramref name="nai"/> is given.</summary>
     public IReadOnlyList<VpnInstance> VpnInstances(string? nai = null) =>

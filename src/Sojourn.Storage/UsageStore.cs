@@ -2,7 +2,6 @@ using System.Data;
 using System.Globalization;
 using System.Net;
 using Dapper;
-using Microsoft.Data.Sqlite;
 using Sojourn.Engine;
 using Sojourn.Engine.Accounting;
 
@@ -41,12 +40,14 @@ public sealed class UsageStore(Database database) : IUsageLedger
 
     private const string InTime = "(@since IS NULL OR at >= @since) AND (@until IS NULL OR at < @until)";
 
+    private readonly PreparedCommand _holds = new(database, "SELECT count(*) FROM usage_record WHERE origin_host = @originHost AND session_id = @session AND record_number = @number");
+    private readonly PreparedCommand _knows = new(database, "SELECT EXISTS (SELECT 1 FROM usage_record WHERE origin_host = @originHost AND session_id = @session AND session_known = 1)");
+
     public bool Holds(string originHost, string session, uint number)
     {
         lock (database.Gate)
         {
-            return database.Connection.ExecuteScalar<long>(
-                "SELECT count(*) FROM usage_record WHERE origin_host = @originHost AND session_id = @session AND record_number = @number", new { originHost = Name(originHost), session, number = (long)number }) > 0;
+            return _holds.Number(Name(originHost), session, (long)number) > 0;
         }
     }
 
@@ -54,8 +55,7 @@ public sealed class UsageStore(Database database) : IUsageLedger
     {
         lock (database.Gate)
         {
-            return database.Connection.ExecuteScalar<long>(
-                "SELECT EXISTS (SELECT 1 FROM usage_record WHERE origin_host = @originHost AND session_id = @session AND session_known = 1)", new { originHost = Name(originHost), session }) > 0;
+            return _knows.Number(Name(originHost), session) > 0;
         }
     }
 
@@ -113,60 +113,8 @@ public sealed class UsageStore(Database database) : IUsageLedger
         return charges;
     }
 
-    /// <summary>Within the transaction of everything else the batch saves. A record that is there stays as it is.</summary>
-    internal static void Insert(UsageRecord usage, SqliteConnection connection, SqliteTransaction transaction)
-    {
-        var record = usage.Record;
-        var id = connection.ExecuteScalar<long?>(
-            """
-            INSERT INTO usage_record (origin_host, origin_realm, session_id, record_number, record_type, meter, mobility_session, session_known, nai, home_address, at, received, session_time)
-            VALUES (@host, @realm, @session, @number, @type, @meter, @mobility, @known, @nai, @home, @at, @received, @time)
-            ON CONFLICT (origin_host, session_id, record_number) DO NOTHING RETURNING id
-            """,
-            new
-            {
-                host = Name(usage.OriginHost),
-                realm = Name(usage.OriginRealm),
-                session = record.Session,
-                number = (long)record.Number,
-                type = (int)record.Type,
-                meter = (int)usage.Meter,
-                mobility = record.MobilitySession,
-                known = usage.SessionKnown,
-                nai = record.Nai,
-                home = record.HomeAddress.ToString(),
-                at = record.At.ToUnixTimeSeconds(),
-                received = usage.Received.ToUnixTimeSeconds(),
-                time = (long)record.SessionTime,
-            },
-            transaction);
-        if (id is null)
-        {
-            return;
-        }
-
-        connection.Execute(
-            """
-            INSERT INTO usage_profile (record, profile_number, up_tos, down_tos, revision, packets_up, octets_up, packets_down, octets_down)
-            VALUES (@id, @profile, @up, @down, @revision, @packetsUp, @octetsUp, @packetsDown, @octetsDown)
-            """,
-            record.Profiles.Select(row => new
-            {
-                id,
-                profile = (long)row.ProfileNumber,
-                up = (int)row.UpTos,
-                down = (int)row.DownTos,
-                revision = (long)row.Revision,
-                packetsUp = (long)row.Figures.PacketsUp,
-                octetsUp = (long)row.Figures.OctetsUp,
-                packetsDown = (long)row.Figures.PacketsDown,
-                octetsDown = (long)row.Figures.OctetsDown,
-            }),
-            transaction);
-    }
-
     /// <summary>Diameter identities compare without regard to case.</summary>
-    private static string Name(string identity) => identity.ToLowerInvariant();
+    internal static string Name(string identity) => identity.ToLowerInvariant();
 
     private static object Parameters(UsageQuestion question) => new
     {

@@ -92,6 +92,41 @@ public sealed class StorageTests : IDisposable
     }
 
     [Fact]
+    public void Every_box_has_a_nonce_of_its_own_and_opens_in_a_later_life()
+    {
+        var key = Secret(9, 32);
+        var first = new Seal(key);
+        var boxes = Enumerable.Range(0, 50).Select(i => first.Close([(byte)i], $"row/{i}")).ToList();
+        var other = new Seal(key).Close([1, 2, 3], "row/0");
+        Assert.Equal(51, boxes.Append(other).Select(box => Convert.ToHexString(box.AsSpan(0, 45))).Distinct().Count());
+        var later = new Seal(key);
+        Assert.All(Enumerable.Range(0, 50), i => Assert.Equal([(byte)i], later.Open(boxes[i], $"row/{i}")));
+        Assert.Equal([1, 2, 3], later.Open(other, "row/0"));
+        for (var at = 0; at < boxes[0].Length; at++)
+        {
+            var damaged = boxes[0].ToArray();
+            damaged[at] ^= 1;
+            Assert.Throws<StorageException>(() => later.Open(damaged, "row/0"));
+            Assert.Throws<StorageException>(() => later.Open(boxes[0].AsSpan(0, at), "row/0"));
+        }
+    }
+
+    [Fact]
+    public void A_box_of_the_first_version_still_opens()
+    {
+        // Version 1 || salt || tag || ciphertext, a key for each box under "sojourn seal v1", nonce zero.
+        var master = Secret(9, 32);
+        var salt = RandomNumberGenerator.GetBytes(32);
+        var box = new byte[1 + 32 + 16 + 3];
+        box[0] = 1;
+        salt.CopyTo(box, 1);
+        using var cipher = new AesGcm(HKDF.DeriveKey(HashAlgorithmName.SHA256, master.Octets.ToArray(), 32, salt, "sojourn seal v1"u8.ToArray()), 16);
+        cipher.Encrypt(new byte[12], [7, 8, 9], box.AsSpan(49), box.AsSpan(33, 16), "row/1"u8);
+        Assert.Equal([7, 8, 9], new Seal(master).Open(box, "row/1"));
+        Assert.Throws<StorageException>(() => new Seal(master).Open(box, "row/2"));
+    }
+
+    [Fact]
     public void Another_sealing_key_is_refused_with_the_place_named()
     {
         using (var database = Database.Open(DatabasePath))
