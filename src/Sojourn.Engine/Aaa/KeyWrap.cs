@@ -32,14 +32,13 @@ public static class KeyWrap
         BinaryPrimitives.WriteUInt32BigEndian(wrapped, PaddedInitialValue);
         BinaryPrimitives.WriteUInt32BigEndian(wrapped.AsSpan(4), (uint)plaintext.Length);
         plaintext.CopyTo(wrapped.AsSpan(Half));
-        using var aes = Cipher(kek);
         if (wrapped.Length == Block)
         {
-            aes.EncryptEcb(wrapped.AsSpan().ToArray(), wrapped, PaddingMode.None);
+            kek.Blocks.Encrypt(wrapped);
         }
         else
         {
-            Permute(aes, wrapped);
+            Permute(kek.Blocks, wrapped);
         }
 
         return wrapped;
@@ -55,17 +54,14 @@ public static class KeyWrap
         }
 
         Span<byte> work = stackalloc byte[wrapped.Length];
-        using (var aes = Cipher(kek))
+        wrapped.CopyTo(work);
+        if (wrapped.Length == Block)
         {
-            if (wrapped.Length == Block)
-            {
-                aes.DecryptEcb(wrapped, work, PaddingMode.None);
-            }
-            else
-            {
-                wrapped.CopyTo(work);
-                Unpermute(aes, work);
-            }
+            kek.Blocks.Decrypt(work);
+        }
+        else
+        {
+            Unpermute(kek.Blocks, work);
         }
 
         // All three checks of section 3 run whatever the first says, so that time tells nothing about which failed.
@@ -101,8 +97,7 @@ public static class KeyWrap
         var wrapped = new byte[Half + plaintext.Length];
         BinaryPrimitives.WriteUInt64BigEndian(wrapped, PlainInitialValue);
         plaintext.CopyTo(wrapped.AsSpan(Half));
-        using var aes = Cipher(kek);
-        Permute(aes, wrapped);
+        Permute(kek.Blocks, wrapped);
         return wrapped;
     }
 
@@ -117,10 +112,7 @@ public static class KeyWrap
 
         Span<byte> work = stackalloc byte[wrapped.Length];
         wrapped.CopyTo(work);
-        using (var aes = Cipher(kek))
-        {
-            Unpermute(aes, work);
-        }
+        Unpermute(kek.Blocks, work);
 
         var good = BinaryPrimitives.ReadUInt64BigEndian(work) == PlainInitialValue;
         if (good)
@@ -133,7 +125,7 @@ public static class KeyWrap
     }
 
     /// <summary>W in place: the first half-block is A, the others R[1..n].</summary>
-    private static void Permute(Aes aes, Span<byte> text)
+    private static void Permute(AesBlocks aes, Span<byte> text)
     {
         Span<byte> block = stackalloc byte[Block];
         var n = (text.Length / Half) - 1;
@@ -142,7 +134,7 @@ public static class KeyWrap
         {
             var r = text.Slice(Half * (1 + (int)((t - 1) % (ulong)n)), Half);
             r.CopyTo(block[Half..]);
-            aes.EncryptEcb(block, block, PaddingMode.None);
+            aes.Encrypt(block);
             block[Half..].CopyTo(r);
             BinaryPrimitives.WriteUInt64BigEndian(block, BinaryPrimitives.ReadUInt64BigEndian(block) ^ t);
         }
@@ -151,7 +143,7 @@ public static class KeyWrap
         CryptographicOperations.ZeroMemory(block);
     }
 
-    private static void Unpermute(Aes aes, Span<byte> text)
+    private static void Unpermute(AesBlocks aes, Span<byte> text)
     {
         Span<byte> block = stackalloc byte[Block];
         var n = (text.Length / Half) - 1;
@@ -161,18 +153,11 @@ public static class KeyWrap
             var r = text.Slice(Half * (1 + (int)((t - 1) % (ulong)n)), Half);
             BinaryPrimitives.WriteUInt64BigEndian(block, BinaryPrimitives.ReadUInt64BigEndian(block) ^ t);
             r.CopyTo(block[Half..]);
-            aes.DecryptEcb(block, block, PaddingMode.None);
+            aes.Decrypt(block);
             block[Half..].CopyTo(r);
         }
 
         block[..Half].CopyTo(text);
         CryptographicOperations.ZeroMemory(block);
-    }
-
-    private static Aes Cipher(KeyMaterial kek)
-    {
-        var aes = Aes.Create();
-        aes.SetKey(kek.Octets);
-        return aes;
     }
 }

@@ -9,6 +9,7 @@ namespace Sojourn.Engine;
 public sealed class KeyMaterial : IEquatable<KeyMaterial>
 {
     private readonly byte[] _octets;
+    private AesBlocks? _blocks;
 
     public KeyMaterial(ReadOnlySpan<byte> octets) => _octets = octets.ToArray();
 
@@ -17,7 +18,14 @@ public sealed class KeyMaterial : IEquatable<KeyMaterial>
     /// <summary>The octets. Do not copy them into anything that outlives the call or is printed.</summary>
     public ReadOnlySpan<byte> Octets => _octets;
 
-    public void Wipe() => CryptographicOperations.ZeroMemory(_octets);
+    /// <summary>AES under this key, of 16, 24 or 32 octets.</summary>
+    internal AesBlocks Blocks => Volatile.Read(ref _blocks) ?? Interlocked.CompareExchange(ref _blocks, new AesBlocks(this), null) ?? _blocks!;
+
+    public void Wipe()
+    {
+        CryptographicOperations.ZeroMemory(_octets);
+        Interlocked.Exchange(ref _blocks, null)?.Dispose();
+    }
 
     public bool Equals(KeyMaterial? other) => other is not null && CryptographicOperations.FixedTimeEquals(_octets, other._octets);
 
