@@ -204,9 +204,22 @@ public sealed partial class UserPacketPath : IDisposable
         }
     }
 
-    public PacketPathReport Report()
+    /// <summary>Installed paths that carry packets both ways.</summary>
+    public int ActivePaths
     {
-        lock (_control)
+        get
+        {
+            lock (_control)
+            {
+                return _table.ActivePaths;
+            }
+        }
+    }
+
+    /// <summary>What was counted by name. Costs the same however many paths there are, unlike <see cref="Report"/>.</summary>
+    public IReadOnlyDictionary<string, long> Counters
+    {
+        get
         {
             var counters = _counters.ToReport();
             foreach (var (name, count) in _table.Drops)
@@ -214,13 +227,30 @@ public sealed partial class UserPacketPath : IDisposable
                 counters[name] = count;
             }
 
+            return counters;
+        }
+    }
+
+    /// <summary>Whether a path is installed.</summary>
+    public bool Holds(PathId id)
+    {
+        lock (_control)
+        {
+            return _paths.ContainsKey(id);
+        }
+    }
+
+    public PacketPathReport Report()
+    {
+        lock (_control)
+        {
             ClassReport[] classes;
             lock (_queueGate)
             {
                 classes = [.. Enum.GetValues<ForwardingClass>().Select(_scheduler.Report)];
             }
 
-            return new PacketPathReport(_table.Report(DateTimeOffset.UtcNow), classes, counters);
+            return new PacketPathReport(_table.Report(DateTimeOffset.UtcNow), classes, Counters);
         }
     }
 

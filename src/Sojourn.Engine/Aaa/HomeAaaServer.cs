@@ -53,6 +53,9 @@ public sealed partial class HomeAaaServer : AaaServer
         _cache = new HomeSessionCache(_keys);
     }
 
+    /// <summary>Sessions in the VPN information cache.</summary>
+    public int SessionCount => _cache.Count;
+
     /// <summary>The VPN information cache, by NAI. Call from the thread that runs the engine.</summary>
     public IReadOnlyList<VpnCacheInstance> Sessions => [.. _cache.All
         .OrderBy(s => s.Nai, StringComparer.Ordinal).ThenBy(s => s.Id, StringComparer.Ordinal)

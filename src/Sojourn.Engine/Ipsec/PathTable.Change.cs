@@ -12,6 +12,7 @@ public sealed partial class PathTable
     private readonly Dictionary<(bool Outbound, string Fingerprint), ulong> _retired = [];
     private readonly Queue<(bool Outbound, string Fingerprint)> _retiredOrder = new();
     private ulong _order;
+    private int _listed;
 
     /// <summary>
     /// Installs or replaces paths, then removes others, as one step for every packet (spec S235); or refuses and changes
@@ -169,6 +170,7 @@ public sealed partial class PathTable
             snapshot = snapshot with { Selectors = snapshot.Selectors.With(fresh) };
             _paths[path.Id] = fresh;
             installed.Add(fresh);
+            ActivePaths += path.State == PathState.Active ? 1 : 0;
         }
 
         foreach (var association in touched)
@@ -190,6 +192,7 @@ public sealed partial class PathTable
 
         foreach (var path in leaving)
         {
+            ActivePaths -= path.Path.State == PathState.Active ? 1 : 0;
             snapshot = snapshot with { Selectors = snapshot.Selectors.Without(path) };
             if (path.Meter is { } meter)
             {
@@ -240,6 +243,7 @@ public sealed partial class PathTable
 
         var association = new SecurityAssociation(planned.Key, planned.Parameters, planned.Outbound, planned.Fingerprint, floor, planned.Reservation, _options.Ciphers);
         List(association, ref snapshot);
+        Watch(association);
         return association;
     }
 
@@ -252,7 +256,11 @@ public sealed partial class PathTable
             List(association, ref snapshot);
         }
 
-        association.Renew(planned.Parameters);
+        if (association.Renew(planned.Parameters))
+        {
+            Watch(association);
+        }
+
         return association;
     }
 
@@ -272,12 +280,14 @@ public sealed partial class PathTable
         }
 
         same.Add(association);
+        _listed++;
     }
 
     private void Unlist(SecurityAssociation association, ref Snapshot snapshot)
     {
         var atKey = _associations[(association.Outbound, association.Key)];
         atKey.Remove(association);
+        _listed--;
         Publish(association, atKey, ref snapshot);
         if (atKey.Count == 0)
         {

@@ -27,6 +27,7 @@ public sealed partial class PathTable
     private const int DummyPayload = 40;
 
     private const int MaximumWaitingSignals = 4096;
+    private const int LeastWatched = 64;
 
     private readonly PathTableOptions _options;
     private readonly IRandomSource _random;
@@ -34,6 +35,7 @@ public sealed partial class PathTable
     private readonly DropCounters _drops = new();
     private readonly ConcurrentQueue<PathSignalled> _signals = new();
     private readonly ConcurrentQueue<InstalledPath> _announcements = new();
+    private readonly PriorityQueue<SecurityAssociation, DateTimeOffset> _expiring = new();
     private Snapshot _snapshot = Snapshot.Empty;
     private int _identification;
 
@@ -78,6 +80,9 @@ public sealed partial class PathTable
     /// <summary>Refusals of the whole table by counter name, those of no path included. Any thread.</summary>
     public IReadOnlyDictionary<string, long> Drops => _drops.ToReport();
 
+    /// <summary>Installed paths in state <see cref="PathState.Active"/>. Control thread.</summary>
+    public int ActivePaths { get; private set; }
+
     /// <summary>Every path with its counters. Control thread.</summary>
     public IReadOnlyList<PathReport> Report(DateTimeOffset now) =>
         [.. _paths.Values.OrderBy(path => path.Order).Select(path => ReportOf(path, now))];
@@ -86,21 +91,44 @@ public sealed partial class PathTable
     /// <exception cref="IOException">The counters could not be forgotten; the next call tries again.</exception>
     public void CheckLifetimes(DateTimeOffset now)
     {
-        foreach (var associations in _associations.Values)
+        while (_expiring.TryPeek(out var association, out var at) && at <= now)
         {
-            foreach (var association in associations)
+            _expiring.Dequeue();
+            PathSignal? signal;
+            lock (association.Gate)
             {
-                PathSignal? signal;
-                lock (association.Gate)
-                {
-                    signal = association.DueSignal(now);
-                }
-
-                RaiseForHolders(association, signal);
+                signal = association.DueSignal(now);
             }
+
+            RaiseForHolders(association, signal);
+            Watch(association, now);
         }
 
         _sequences?.Sweep(now);
+    }
+
+    /// <summary>
+    /// Remembers when time alone ends an association; what packets use up is seen when they pass. What was renewed or has gone
+    /// leaves its former time here; once most are of that kind the others are listed anew.
+    /// </summary>
+    private void Watch(SecurityAssociation association, DateTimeOffset? after = null)
+    {
+        if (_expiring.Count > LeastWatched + (2 * _listed))
+        {
+            _expiring.Clear();
+            foreach (var listed in _associations.Values.SelectMany(atKey => atKey).Where(listed => listed != association))
+            {
+                if (listed.NextTime(after) is { } time)
+                {
+                    _expiring.Enqueue(listed, time);
+                }
+            }
+        }
+
+        if (association.NextTime(after) is { } next)
+        {
+            _expiring.Enqueue(association, next);
+        }
     }
 
     private static PathReport ReportOf(InstalledPath path, DateTimeOffset now)

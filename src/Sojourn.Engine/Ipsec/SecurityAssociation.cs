@@ -93,11 +93,13 @@ internal sealed class SecurityAssociation : IDisposable
     private HolderSet _holders = HolderSet.Empty;
 
     /// <summary>Takes new limits and addresses; the counter only ever goes up. Control thread.</summary>
-    public void Renew(SaParameters parameters)
+    /// <returns>Whether the limits are others than before.</returns>
+    public bool Renew(SaParameters parameters)
     {
         lock (Gate)
         {
-            if (parameters.Lifetime != _lifetime)
+            var changed = parameters.Lifetime != _lifetime;
+            if (changed)
             {
                 _lifetime = parameters.Lifetime;
                 _softRaised = _hardRaised = false;
@@ -108,7 +110,18 @@ internal sealed class SecurityAssociation : IDisposable
             {
                 Sequence = Math.Max(Sequence, parameters.SequenceFloor);
             }
+
+            return changed;
         }
+    }
+
+    /// <summary>When time alone makes a signal due next; null when never again. Control thread.</summary>
+    /// <param name="after">Only what comes later.</param>
+    public DateTimeOffset? NextTime(DateTimeOffset? after)
+    {
+        var soft = _closed || _lifetime.SoftTime <= after ? null : _lifetime.SoftTime;
+        var hard = _closed || _lifetime.HardTime <= after ? null : _lifetime.HardTime;
+        return soft is null || hard < soft ? hard : soft;
     }
 
     /// <summary>The next outbound sequence number, or why there is none. Under <see cref="Gate"/>.</summary>

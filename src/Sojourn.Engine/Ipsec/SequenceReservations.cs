@@ -45,6 +45,7 @@ internal sealed class SequenceReservations
     private readonly Dictionary<string, ulong> _earlier;
     private readonly HashSet<string> _claimed = [];
     private readonly Dictionary<string, SequenceReservation> _reservations = [];
+    private readonly HashSet<SequenceReservation> _left = [];
     private readonly ConcurrentQueue<SequenceReservation> _due = new();
     private readonly Lock _writing = new();
     private int _flushing;
@@ -116,7 +117,8 @@ internal sealed class SequenceReservations
             _claimedBy ??= now + s_claimTime;
         }
 
-        var gone = _reservations.Values.Where(held => held.IsOver).ToList();
+        _left.RemoveWhere(held => !held.IsOver);
+        var gone = _left.ToList();
         var unclaimed = _unclaimedForgotten || _claimedBy is null || now < _claimedBy ? [] : _earlier.Keys.Where(name => IsOfOneKey(name) && !_claimed.Contains(name)).ToList();
         if (gone.Count + unclaimed.Count > 0)
         {
@@ -127,10 +129,14 @@ internal sealed class SequenceReservations
             }
 
             gone.ForEach(left => _reservations.Remove(left.Name));
+            _left.Clear();
         }
 
         _unclaimedForgotten |= now >= _claimedBy;
     }
+
+    /// <summary>A reservation has lost its last association. Control thread.</summary>
+    internal void Left(SequenceReservation reservation) => _left.Add(reservation);
 
     /// <summary>A reservation needs its next block. Any thread.</summary>
     internal void Due(SequenceReservation reservation)
@@ -246,7 +252,13 @@ internal sealed class SequenceReservation(SequenceReservations owner, string nam
         _holders++;
     }
 
-    public void Release() => _holders--;
+    public void Release()
+    {
+        if (--_holders == 0)
+        {
+            owner.Left(this);
+        }
+    }
 
     public bool Forgotten { get; set; }
 

@@ -21,6 +21,8 @@ public sealed class NodeTables(RunningNode node, NodeMetrics metrics) : IDisposa
 
     private string Name => node.Options.Node;
 
+    private IReadOnlyDictionary<string, long> PacketCounters => node.PacketPath?.Counters ?? new Dictionary<string, long>();
+
     public async Task<PathsDocument> Paths()
     {
         var (desired, report) = await Report().ConfigureAwait(false);
@@ -94,7 +96,7 @@ public sealed class NodeTables(RunningNode node, NodeMetrics metrics) : IDisposa
     public CountersDocument Counters()
     {
         var counters = new SortedDictionary<string, long>(metrics.Counters.ToDictionary(), StringComparer.Ordinal);
-        foreach (var (name, value) in node.PacketPath?.Report().Counters ?? new Dictionary<string, long>())
+        foreach (var (name, value) in PacketCounters)
         {
             counters[name] = value;
         }
@@ -104,10 +106,8 @@ public sealed class NodeTables(RunningNode node, NodeMetrics metrics) : IDisposa
 
     public async Task<CountsView> Counts()
     {
-        var (desired, report) = await Report().ConfigureAwait(false);
-        var peers = await node.Engine.Query(() => node.Role.Diameter?.PeerStatus ?? []).ConfigureAwait(false);
-        var (sessions, bindings, visitors) = await node.Engine.Query(() => (node.Role.Sessions().Count, node.Role.Bindings().Count, node.Role.Visitors().Count)).ConfigureAwait(false);
-        return new CountsView(sessions, bindings, visitors, desired.Count, report.Paths.Count(p => p.Path.State == PathState.Active), peers.Count, peers.Count(IsUp));
+        var (peers, sizes, paths) = await node.Engine.Query(() => (node.Role.Diameter?.PeerStatus ?? [], node.Role.Sizes, node.Role.Vpn?.Paths.Count ?? 0)).ConfigureAwait(false);
+        return new CountsView(sizes.Sessions, sizes.Bindings, sizes.Visitors, paths, node.PacketPath?.ActivePaths ?? 0, peers.Count, peers.Count(IsUp));
     }
 
     /// <summary>What metrics show beside counters.</summary>
@@ -115,9 +115,8 @@ public sealed class NodeTables(RunningNode node, NodeMetrics metrics) : IDisposa
     {
         var counts = await Counts().ConfigureAwait(false);
         var peers = await node.Engine.Query(() => node.Role.Diameter?.PeerStatus ?? []).ConfigureAwait(false);
-        var (_, report) = await Report().ConfigureAwait(false);
         var things = peers.Select(peer => ("diameter-peer", peer.Identity, IsUp(peer)))
-            .Concat(node.Options.StandingTunnels.Select(tunnel => ("standing-tunnel", tunnel.Name, report.Paths.Any(r => r.Path.Id == new PathId("standing", tunnel.Name)))))
+            .Concat(node.Options.StandingTunnels.Select(tunnel => ("standing-tunnel", tunnel.Name, node.PacketPath?.Holds(new PathId("standing", tunnel.Name)) ?? false)))
             .ToList();
         return new MetricSnapshot(
             new Dictionary<string, long>
@@ -128,7 +127,7 @@ public sealed class NodeTables(RunningNode node, NodeMetrics metrics) : IDisposa
                 ["paths"] = counts.Paths,
                 ["paths.up"] = counts.PathsUp,
             },
-            things, report.Counters);
+            things, PacketCounters);
     }
 
     public void Dispose() => _route?.Dispose();

@@ -32,6 +32,8 @@ public sealed class VisitedAaaRole : Role
 
     public override IReadOnlyList<CacheRow> Cache() => [.. _server.Sessions.Select(CacheRow.Of)];
 
+    public override TableSizes Sizes => new(_server.SessionCount, 0, 0);
+
     public override IReadOnlyList<SessionRow> Sessions() => AaaSessions.Of(_server.Sessions);
 
     public override IReadOnlyList<EngineCommand> Clear(string? session, string? nai, IPAddress? homeAddress) =>

@@ -70,6 +70,8 @@ public sealed class ForeignAgentRole : Role
             v.Session, v.Nai, v.HomeAddress, _section.CareOfAddress, v.HomeAgent, v.Expires, _agent.Vpn.Find(v.Session)?.Profiles.Count ?? 0, "visiting")),
     ];
 
+    public override TableSizes Sizes => new(_agent.Visitors.Count, 0, _agent.Visitors.Count);
+
     public override IReadOnlyList<EngineCommand> Clear(string? session, string? nai, IPAddress? homeAddress) => [new ClearSession(session, nai, homeAddress)];
 
     public override void Reconfigure(NodeOptions options, DateTimeOffset now, EffectSink effects) =>

@@ -65,6 +65,8 @@ public sealed class HomeAgentRole : Role
             b.Session, b.Nai, b.HomeAddress, b.CareOfAddress, _address, b.Expires, b.Profiles.Count, "bound")),
     ];
 
+    public override TableSizes Sizes => new(_agent.Bindings.Count, _agent.Bindings.Count, 0);
+
     public override IReadOnlyList<CacheRow> Cache()
     {
         var bindings = _agent.Bindings.ToDictionary(b => b.Session);

@@ -29,6 +29,9 @@ public abstract class Role : IDisposable
 
     public virtual IReadOnlyList<VisitorRow> Visitors() => [];
 
+    /// <summary>How many rows the three tables have. Asked every few seconds: a role with many users counts without making the rows.</summary>
+    public virtual TableSizes Sizes => new(Sessions().Count, Bindings().Count, Visitors().Count);
+
     public virtual IReadOnlyList<CacheRow> Cache() => Vpn is null ? [] : [.. Vpn.Sessions.OrderBy(s => s.Session, StringComparer.Ordinal).Select(CacheRow.Of)];
 
     /// <summary>The VPN database (spec 3.1), at the home AAA server.</summary>
@@ -63,6 +66,9 @@ public abstract class Role : IDisposable
 
     public virtual void Dispose() => GC.SuppressFinalize(this);
 }
+
+/// <summary>Rows of <see cref="Role.Sessions"/>, <see cref="Role.Bindings"/> and <see cref="Role.Visitors"/>.</summary>
+public readonly record struct TableSizes(int Sessions, int Bindings, int Visitors);
 
 /// <summary>Which ports a role needs.</summary>
 public sealed record PortNeeds

@@ -274,6 +274,27 @@ public class PathChangeTests
         Assert.Equal(2, IpsecBench.Signals(bench.A).Count);
     }
 
+    [Fact]
+    public void Time_limits_are_signalled_whatever_was_renewed_or_went_before()
+    {
+        var bench = new IpsecBench();
+        for (var i = 0; i < 500; i++)
+        {
+            // Each replaces the one before by other keys, as a moving user's paths do.
+            bench.Install(IpsecBench.Path(spi: 0x1000 + (uint)i, keySeed: i + 1, lifetime: new SaLifetime(HardTime: IpsecBench.Start.AddSeconds(100 + i))));
+        }
+
+        bench.Install(IpsecBench.Path(spi: 0x1000 + 499, keySeed: 500, lifetime: new SaLifetime(SoftTime: IpsecBench.Start.AddSeconds(3), HardTime: IpsecBench.Start.AddSeconds(9))));
+        bench.A.CheckLifetimes(IpsecBench.Start.AddSeconds(2));
+        Assert.Empty(IpsecBench.Signals(bench.A));
+        bench.A.CheckLifetimes(IpsecBench.Start.AddSeconds(5));
+        Assert.All(IpsecBench.Signals(bench.A), signal => Assert.Equal(PathSignal.SoftLifetimeReached, signal.Signal));
+        bench.A.CheckLifetimes(IpsecBench.Start.AddSeconds(9));
+        Assert.Equal([PathSignal.HardLifetimeReached, PathSignal.HardLifetimeReached], IpsecBench.Signals(bench.A).Select(signal => signal.Signal));
+        bench.A.CheckLifetimes(IpsecBench.Start.AddSeconds(2000));
+        Assert.Empty(IpsecBench.Signals(bench.A));
+    }
+
     [Theory]
     [InlineData(false, 0xFFFF_FFFDUL)]
     [InlineData(true, ulong.MaxValue - 2)]
