@@ -39,6 +39,19 @@ internal static partial class FuzzTargets
             input => CertificateFields.TryParse(input, out _, out _) | (SubjectPublicKeyInfo.TryParse(input, out var key, out _) && key.NamedCurve.Length >= 0) | PasswordBasedMacParameters.TryParse(input, out _, out _)
                 | Pbmac1Parameters.TryParse(input, out _, out _) | GeneralNames.TryParse(input, out _, out _) | DistinguishedName.TryParse(input, out _, out _))
         { Allowance = 16384, PerOctet = 128 };
+        yield return new FuzzTarget("ocsp-request", ["OcspRequest.TryParse"], [.. OcspRequests()], input => OcspRequest.TryParse(input, out var request, out _) && request.Certificates.Count is > 0 and <= CmpLimits.Items)
+        {
+            Allowance = 4096,
+            PerOctet = 64,
+            Holds = input => Same(input, OcspRequest.TryParse(input, out var r, out _) ? r.ToArray() : [], o => OcspRequest.TryParse(o, out var again, out _) && again.Certificates.Count == r.Certificates.Count && again.Nonce.Span.SequenceEqual(r.Nonce.Span)),
+        };
+    }
+
+    private static IEnumerable<byte[]> OcspRequests()
+    {
+        var id = new OcspCertificateId(AlgorithmIdentifier.WithNull(CmpOids.Sha1), new byte[20], new byte[20], (byte[])[1, 2, 3]);
+        yield return new OcspRequest([id], default).ToArray();
+        yield return new OcspRequest([id, id with { HashAlgorithm = new AlgorithmIdentifier(CmpOids.Sha256), IssuerNameHash = new byte[32] }], (byte[])[4, 2, 9, 9]).ToArray();
     }
 
     private static bool ReadsBody(PkiMessage message) => message.BodyType switch

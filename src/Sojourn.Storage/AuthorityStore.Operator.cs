@@ -107,10 +107,7 @@ public sealed partial class AuthorityStore
     {
         lock (_database.Gate)
         {
-            using var command = _database.Connection.CreateCommand();
-            command.CommandText = $"SELECT {CertificateColumns} FROM certificate WHERE @identifier IS NULL OR identifier = @identifier ORDER BY rowid DESC";
-            command.Parameters.AddWithValue("@identifier", (object?)identifier ?? DBNull.Value);
-            return Certificates(command.ExecuteReader());
+            return Certificates(_certificatesOf.Read(identifier));
         }
     }
 
@@ -120,10 +117,8 @@ public sealed partial class AuthorityStore
         lock (_database.Gate)
         {
             var found = new List<PrefixPermission>();
-            using var command = _database.Connection.CreateCommand();
-            command.CommandText = $"SELECT {PermissionColumns} FROM prefix_permission ORDER BY identifier";
-            using var row = command.ExecuteReader();
-            while (row.Read())
+            using var row = _permissions.Read();
+            while (row.Next())
             {
                 found.Add(PermissionOf(row));
             }
@@ -181,10 +176,7 @@ public sealed partial class AuthorityStore
     {
         _database.Connection.Execute("UPDATE authority_number SET value = value + 1 WHERE name = 'crl'");
         var number = _database.Connection.ExecuteScalar<long>("SELECT value FROM authority_number WHERE name = 'crl'");
-        using var command = _database.Connection.CreateCommand();
-        command.CommandText = $"SELECT {CertificateColumns} FROM certificate WHERE status = 2 AND not_after > @now ORDER BY not_after";
-        command.Parameters.AddWithValue("@now", now.ToUnixTimeSeconds());
-        return (number, Certificates(command.ExecuteReader()));
+        return (number, Certificates(_revoked.Read(now.ToUnixTimeSeconds())));
     });
 
     /// <summary>Forgets transactions whose time is over. Only inside <see cref="InOneTransaction{T}"/>.</summary>

@@ -39,7 +39,7 @@ internal static class CaVerbs
 
     public static Command Ca() => new("ca", "The certification authority: who may have a certificate and a home prefix")
     {
-        DatabaseFile, SealKeyFile, Json, Init(), Export(), Identifier(), Secret(), Certificate(), PermissionTable(), Audit(),
+        DatabaseFile, SealKeyFile, Json, Init(), Export(), Identifier(), Secret(), Certificate(), PermissionTable(), Crl(), Audit(),
     };
 
     private static Command Init()
@@ -185,6 +185,16 @@ internal static class CaVerbs
             output.WriteLine($"{identifier}: {(allowed ? "OK" : "clear")}");
         }
     }
+
+    private static Command Crl() => Verb("crl", "Print a CRL made now (PEM); a running authority serves its own at /ca.crl", [], create: false, (_, store, output) =>
+    {
+        var (certificate, key) = store.Authority() ?? throw new StorageException("there is no authority in this database; use: sojourn ca init");
+        using var signer = new EcdsaSigner(certificate, key);
+        key.Wipe();
+        var now = DateTimeOffset.UtcNow;
+        var (number, revoked) = store.NextCrl(now);
+        output.WriteLine(PemEncoding.WriteString("X509 CRL", new CertificationAuthority(signer, new AuthorityOptions(), SystemRandomSource.Instance).RevocationList(number, revoked, now)));
+    });
 
     private static Command Audit()
     {

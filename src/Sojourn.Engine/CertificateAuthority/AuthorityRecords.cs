@@ -91,8 +91,14 @@ public interface IAuthorityView
 
     IssuedCertificate? Certificate(string serial);
 
-    /// <summary>Every certificate with this key.</summary>
-    IReadOnlyList<IssuedCertificate> CertificatesOfKey(string keyHash);
+    /// <summary>The good certificate that a secret brought for this key; null when there is none.</summary>
+    IssuedCertificate? CertificateBySecret(string reference, string keyHash);
+
+    /// <summary>
+    /// Whose key this is, when it may not be certified for <paramref name="identifier"/>: another identifier's, or the same one's if
+    /// a certificate with it was revoked as compromised. Null = it may.
+    /// </summary>
+    string? KeyClash(string keyHash, string identifier);
 
     /// <summary>Certificates of an identifier that wait for their confirmation.</summary>
     IReadOnlyList<IssuedCertificate> Unconfirmed(string identifier);

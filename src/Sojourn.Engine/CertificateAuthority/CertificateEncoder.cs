@@ -79,13 +79,7 @@ internal static class CertificateEncoder
     {
         var extensions = new List<CertificateExtension>
         {
-            new(CmpOids.AuthorityKeyIdentifier, false, Der(writer =>
-            {
-                using (writer.PushSequence())
-                {
-                    writer.WriteOctetString(authorityKeyId, new Asn1Tag(TagClass.ContextSpecific, 0));
-                }
-            })),
+            AuthorityKey(authorityKeyId),
             new(CmpOids.SubjectKeyIdentifier, false, Der(writer => writer.WriteOctetString(KeyIdentifier(publicKey)))),
             new(CmpOids.KeyUsage, true, Der(writer => writer.WriteBitString([0x80], 7))),
             new(CmpOids.ExtendedKeyUsage, false, Der(writer =>
@@ -134,6 +128,14 @@ internal static class CertificateEncoder
 
         return extensions;
     }
+
+    public static CertificateExtension AuthorityKey(byte[] keyId) => new(CmpOids.AuthorityKeyIdentifier, false, Der(writer =>
+    {
+        using (writer.PushSequence())
+        {
+            writer.WriteOctetString(keyId, new Asn1Tag(TagClass.ContextSpecific, 0));
+        }
+    }));
 
     public static byte[] Der(Action<AsnWriter> write)
     {

@@ -74,8 +74,7 @@ public sealed partial class CertificationAuthority
         if (call.Requester.Secret is { UsedAt: not null } used)
         {
             // The secret has done its service. Whoever has the same key may have lost the response; anybody else has the secret from elsewhere.
-            var present = call.View.CertificatesOfKey(keyHash).FirstOrDefault(c => c.Identifier == identifier && c.Reference == used.Reference && c.Status == CertificateStatus.Good && c.NotAfter > call.Now);
-            if (present is not null)
+            if (call.View.CertificateBySecret(used.Reference, keyHash) is { } present && present.NotAfter > call.Now)
             {
                 call.Change(new AuditAct(call.Actor, "certificate.again", identifier, $"serial {present.Serial}"));
                 return RespondWith(call, wanted, present, implicitly: true, PkiStatusInfo.Accepted);
@@ -86,9 +85,9 @@ public sealed partial class CertificationAuthority
             return RefuseCertificate(call, wanted, PkiFailure.DuplicateCertReq, "a certificate has been issued with this secret", "the secret is used up", "TA-H2");
         }
 
-        if (call.View.CertificatesOfKey(keyHash).FirstOrDefault(c => c.Identifier != identifier || c.Status == CertificateStatus.Revoked && c.Reason == RevocationReason.KeyCompromise) is { } other)
+        if (call.View.KeyClash(keyHash, identifier) is { } other)
         {
-            return RefuseCertificate(call, wanted, PkiFailure.DuplicateCertReq, "this key cannot be certified", other.Identifier == identifier ? "it was withdrawn as compromised" : $"it is {other.Identifier}'s", "R82");
+            return RefuseCertificate(call, wanted, PkiFailure.DuplicateCertReq, "this key cannot be certified", other == identifier ? "it was withdrawn as compromised" : $"it is {other}'s", "R82");
         }
 
         return Issue(call, wanted, entry, keyHash);

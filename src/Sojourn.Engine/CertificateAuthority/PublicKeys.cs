@@ -12,7 +12,7 @@ public enum KeyFitness : byte
     /// <summary>No algorithm or curve of spec 7.6.</summary>
     Unsupported,
 
-    /// <summary>RSA below 2048 bits or with a useless exponent, or a point that is not on the curve.</summary>
+    /// <summary>RSA below 2048 bits or with a useless exponent, or no uncompressed point.</summary>
     Weak,
 }
 
@@ -27,8 +27,8 @@ public enum Verification : byte
 }
 
 /// <summary>
-/// Keys and signatures of requesters (spec 7.6): ECDSA P-256 and P-384, RSA of 2048 to 16,384 bits with PKCS#1 v1.5 or PSS;
-/// SHA-256, SHA-384, SHA-512.
+/// Keys and signatures of requesters (spec 7.6): ECDSA P-256 and P-384, Ed25519, RSA of 2048 to 16,384 bits with PKCS#1 v1.5 or
+/// PSS; SHA-256, SHA-384, SHA-512.
 /// </summary>
 internal static class PublicKeys
 {
@@ -47,11 +47,11 @@ internal static class PublicKeys
             switch (key.Algorithm.Oid)
             {
                 case CmpOids.EcPublicKey when key.NamedCurve is CmpOids.P256 or CmpOids.P384:
-                    using (var ec = ECDsa.Create())
-                    {
-                        ec.ImportSubjectPublicKeyInfo(subjectPublicKeyInfo.Span, out _);
-                        return KeyFitness.Good;
-                    }
+                    // Whether the point lies on the curve is seen when the proof of possession is checked with it.
+                    return key.Key.Length == (key.NamedCurve == CmpOids.P256 ? 65 : 97) && key.Key.Span[0] == 4 ? KeyFitness.Good : KeyFitness.Weak;
+
+                case CmpOids.Ed25519 when Ed25519.IsAvailable:
+                    return key.Key.Length == Ed25519.KeyLength && key.Algorithm.Parameters.IsEmpty ? KeyFitness.Good : KeyFitness.Weak;
 
                 case CmpOids.Rsa:
                     using (var rsa = RSA.Create())
@@ -74,7 +74,17 @@ internal static class PublicKeys
 
     public static Verification Verify(ReadOnlyMemory<byte> subjectPublicKeyInfo, AlgorithmIdentifier algorithm, ReadOnlySpan<byte> data, ReadOnlySpan<byte> signature)
     {
-        if (HashOf(algorithm) is not { } hash || !SubjectPublicKeyInfo.TryParse(subjectPublicKeyInfo, out var key, out _))
+        if (!SubjectPublicKeyInfo.TryParse(subjectPublicKeyInfo, out var key, out _))
+        {
+            return Verification.Unsupported;
+        }
+
+        if (algorithm.Oid == CmpOids.Ed25519 && key.Algorithm.Oid == CmpOids.Ed25519)
+        {
+            return Told(Ed25519.Verify(key.Key.Span, data, signature));
+        }
+
+        if (HashOf(algorithm) is not { } hash)
         {
             return Verification.Unsupported;
         }

@@ -12,10 +12,25 @@ internal sealed partial class ConfigurationRules
             return;
         }
 
-        Pairwise(ca.Listen, end => end, (end, _) => Error(ca.MarkOf(nameof(ca.Listen)), $"{end} is listened on twice", "each address and port once"));
         if (ca.PublicUri is { } text && !(Uri.TryCreate(text, UriKind.Absolute, out var uri) && uri is { Scheme: "http" or "https" } && uri.Query.Length == 0 && uri.Fragment.Length == 0))
         {
             Error(ca.MarkOf(nameof(ca.PublicUri)), $"'{text}' is no address of a web server", "http://NAME or http://NAME:PORT, with or without a path");
+        }
+
+        if (ca.Queries is not { } queries)
+        {
+            return;
+        }
+
+        foreach (var end in queries.Listen.Where(ca.Listen.Contains))
+        {
+            Error(queries.MarkOf(nameof(queries.Listen)), $"{end} is also in ca.listen", "an address and port of its own");
+        }
+
+        Tls(queries.Tls, identity: null);
+        foreach (var asker in queries.Askers.Where(asker => asker.WithdrawalUri is not null && !(Uri.TryCreate(asker.WithdrawalUri, UriKind.Absolute, out var at) && at.Scheme == "https")))
+        {
+            Error(asker.MarkOf(nameof(asker.WithdrawalUri)), $"'{asker.WithdrawalUri}' is no https address", "https://NAME:PORT/PATH");
         }
     }
 }

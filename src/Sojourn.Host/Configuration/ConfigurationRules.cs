@@ -152,7 +152,7 @@ internal sealed partial class ConfigurationRules
         }
     }
 
-    private void Tls(TlsOptions tls, string identity)
+    private void Tls(TlsOptions tls, string? identity)
     {
         Certificate(tls, nameof(TlsOptions.CertificateFile), tls.CertificateFile, tls.KeyFile, identity);
         try

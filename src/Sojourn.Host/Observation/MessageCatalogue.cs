@@ -117,6 +117,9 @@ public static class MessageCatalogue
         new("ca.revoked", "SJ3005", "A certificate was withdrawn, and the permission that goes with it.", Nothing),
         new("ca.batch_split", "SJ3006", "Requests could not be committed together and are tried one by one.", "Nothing, if it is rare; else look at the events around it."),
         new("ca.fault", "SJ3007", "A request of the certification authority could not be carried out; nothing was changed.", "Free disk space; check the authority's database."),
+        new("ca.query_refused", "SJ3008", "Somebody with a trusted certificate asked for permissions who may not.", "If it may: `ca.queries.askers`. If its certificate was withdrawn: find out who still uses it."),
+        new("ca.withdrawal_not_told", "SJ3009", "A delegating router or home agent does not take a withdrawal; it is told again until it does.", "Check the receiver, its address and its certificate."),
+        new("ca.withdrawal_told", "SJ3010", "A receiver that did not take withdrawals takes them again.", Nothing),
     ];
 
     private static readonly Dictionary<string, CatalogueEntry> ByKind = Entries.ToDictionary(entry => entry.Kind);

@@ -39,6 +39,7 @@ public static class RuleSentences
         ("TA-M35", "A message that is not protected, late, or not readable changes nothing."),
         ("TA-M36", "A key is changed by whoever signs with the old one."),
         ("TA-M37", "A certificate is withdrawn by its holder or the operator, and the permission goes with it."),
+        ("TA-H21", "Permissions are told only to configured askers with a good certificate."),
         ("TA-H2", "An enrolment secret serves once."),
         ("RFC 2794", "A mobile node names itself by its NAI and may ask for a home address."),
         ("RFC 3024", "Reverse tunnelling is asked for with the T bit and is mandatory here."),

@@ -21,35 +21,51 @@ internal sealed class AuthorityWorker : IDisposable
     private readonly CertificationAuthority _authority;
     private readonly AuthorityStore _store;
     private readonly NodeServices _services;
+    private readonly TimeSpan _crlInterval;
     private readonly BlockingCollection<Job> _jobs = new(MostWaiting);
     private readonly EffectSink _effects = new();
     private readonly List<Effect> _signs = [];
     private readonly Thread _thread;
+    private (byte[] Octets, long Revocations, DateTimeOffset Made)? _crl;
     private bool _storeFails;
 
-    public AuthorityWorker(CertificationAuthority authority, AuthorityStore store, NodeServices services)
+    /// <param name="crlInterval">Age at which a CRL is made anew though nothing was revoked.</param>
+    public AuthorityWorker(CertificationAuthority authority, AuthorityStore store, NodeServices services, TimeSpan crlInterval)
     {
         _authority = authority;
         _store = store;
         _services = services;
+        _crlInterval = crlInterval;
         _thread = new Thread(Loop) { IsBackground = true, Name = "authority" };
     }
+
+    private delegate byte[] Work(DateTimeOffset now, EffectSink effects);
 
     public void Start() => _thread.Start();
 
     /// <summary>The response to a CMP message; null when too many wait.</summary>
     /// <param name="source">Where it came from.</param>
-    public Task<byte[]?> Answer(ReadOnlyMemory<byte> message, string source)
-    {
-        var job = new Job(message, source);
-        if (!TryAdd(job))
-        {
-            _services.Count("ca.overloaded", 1);
-            job.Response.SetResult(null);
-        }
+    public Task<byte[]?> Answer(ReadOnlyMemory<byte> message, string source) => Do(
+        (now, effects) => _authority.Answer(message, source, _store, now, effects),
+        () => _authority.Unavailable(message, _services.Time.GetUtcNow()));
 
-        return job.Response.Task;
-    }
+    /// <summary>The response to an OCSP request; null when too many wait or the store fails.</summary>
+    public Task<byte[]?> Status(ReadOnlyMemory<byte> request) => Do((now, effects) => _authority.Status(request, _store, now, effects));
+
+    /// <summary>The current CRL; null when too many wait or the store fails.</summary>
+    public Task<byte[]?> RevocationList() => Do((now, _) => CurrentCrl(now));
+
+    /// <summary>The answer to Q1 (TA1.110), as written by <paramref name="write"/>; null when too many wait or the store fails.</summary>
+    public Task<byte[]?> Permission(string identifier, Func<Permission, byte[]> write) => Do((now, effects) =>
+    {
+        var permission = Engine.CertificateAuthority.Permission.Of(identifier, _store, now);
+        effects.Count(permission.Allowed ? "ca.permission.allowed" : "ca.permission.refused");
+        return write(permission);
+    });
+
+    /// <summary>Whether a certificate was issued here and is revoked or not confirmed. Reads what is committed.</summary>
+    /// <param name="serial">Lower-case hexadecimal.</param>
+    public bool IsWithdrawn(string serial) => _store.InOneTransaction(() => _store.Certificate(serial)) is { Status: not CertificateStatus.Good };
 
     public void Dispose()
     {
@@ -60,6 +76,18 @@ internal sealed class AuthorityWorker : IDisposable
         }
 
         _jobs.Dispose();
+    }
+
+    private Task<byte[]?> Do(Work work, Func<byte[]?>? otherwise = null)
+    {
+        var job = new Job(work, otherwise ?? (() => null));
+        if (!TryAdd(job))
+        {
+            _services.Count("ca.overloaded", 1);
+            job.Response.SetResult(null);
+        }
+
+        return job.Response.Task;
     }
 
     private bool TryAdd(Job job)
@@ -110,10 +138,8 @@ internal sealed class AuthorityWorker : IDisposable
             {
                 for (var i = 0; i < batch.Count; i++)
                 {
-                    responses[i] = _authority.Answer(batch[i].Message, batch[i].Source, _store, _services.Time.GetUtcNow(), _effects);
-                    _store.Apply(_effects.Effects);
-                    _signs.AddRange(_effects.Effects.Where(effect => effect is not AuthorityChange));
-                    _effects.Clear();
+                    responses[i] = batch[i].Work(_services.Time.GetUtcNow(), _effects);
+                    Keep();
                 }
 
                 return true;
@@ -136,7 +162,7 @@ internal sealed class AuthorityWorker : IDisposable
         {
             Forget();
             Fault(e);
-            batch[0].Response.SetResult(_authority.Unavailable(batch[0].Message, _services.Time.GetUtcNow()));
+            batch[0].Response.SetResult(batch[0].Otherwise());
             return;
         }
 
@@ -155,11 +181,9 @@ internal sealed class AuthorityWorker : IDisposable
             {
                 var now = _services.Time.GetUtcNow();
                 CertificationAuthority.RevokeOverdue(_store, now, _effects);
-                _store.Apply(_effects.Effects);
-                _signs.AddRange(_effects.Effects.Where(effect => effect is not AuthorityChange));
+                Keep();
                 return _store.ForgetTransactions(now);
             });
-            _effects.Clear();
             Tell();
             _storeFails = false;
         }
@@ -170,10 +194,33 @@ internal sealed class AuthorityWorker : IDisposable
         }
     }
 
+    /// <summary>Made anew after every revocation, whoever did it, and when it gets old.</summary>
+    private byte[] CurrentCrl(DateTimeOffset now)
+    {
+        var revocations = _store.Revocations();
+        if (_crl is not { } crl || crl.Revocations != revocations || now - crl.Made >= _crlInterval)
+        {
+            var (number, revoked) = _store.NextCrl(now);
+            crl = (_authority.RevocationList(number, revoked, now), revocations, now);
+            _crl = crl;
+        }
+
+        return crl.Octets;
+    }
+
+    /// <summary>Applies the changes of one request and keeps what is told about it until they are committed.</summary>
+    private void Keep()
+    {
+        _store.Apply(_effects.Effects);
+        _signs.AddRange(_effects.Effects.Where(effect => effect is not AuthorityChange));
+        _effects.Clear();
+    }
+
     private void Forget()
     {
         _effects.Clear();
         _signs.Clear();
+        _crl = null;
     }
 
     /// <summary>Counters and events of what is committed.</summary>
@@ -197,16 +244,18 @@ internal sealed class AuthorityWorker : IDisposable
 
     private void Fault(Exception e)
     {
+        var stores = e is StorageException or DbException;
         _services.Count("ca.faults", 1);
-        if (!_storeFails || e is not (StorageException or DbException))
+        if (!_storeFails || !stores)
         {
-            _services.Report(new EngineEvent("ca.fault", EventSeverity.Error, $"a request could not be carried out, nothing was changed: {(e is StorageException or DbException ? e.Message : e)}"));
+            _services.Report(new EngineEvent("ca.fault", EventSeverity.Error, $"a request could not be carried out, nothing was changed: {(stores ? e.Message : e)}"));
         }
 
-        _storeFails = e is StorageException or DbException;
+        _storeFails = stores;
     }
 
-    private sealed record Job(ReadOnlyMemory<byte> Message, string Source)
+    /// <param name="Otherwise">The response when the work fails.</param>
+    private sealed record Job(Work Work, Func<byte[]?> Otherwise)
     {
         public TaskCompletionSource<byte[]?> Response { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
     }

@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using Sojourn.Engine;
 using Sojourn.Engine.CertificateAuthority;
 using Sojourn.Roles.Configuration;
+using Sojourn.Roles.Diameter;
 using Sojourn.Roles.Hosting;
 using Sojourn.Storage;
 
@@ -15,6 +16,9 @@ public sealed class CaRole : Role
     private readonly AuthorityStore _store;
     private readonly AuthorityWorker _worker;
     private readonly CmpServer _server;
+    private readonly DiameterTlsIdentity? _identity;
+    private readonly PermissionServer? _permissions;
+    private readonly WithdrawalSender? _withdrawals;
 
     /// <exception cref="StorageException">The authority's database cannot be opened or holds no authority.</exception>
     /// <exception cref="CryptographicException">The authority's key does not fit its certificate.</exception>
@@ -28,11 +32,18 @@ public sealed class CaRole : Role
             var (certificate, key) = _store.Authority() ?? throw new StorageException($"{section.Database} holds no authority; make one with: sojourn ca init --database {section.Database}");
             _signer = new EcdsaSigner(certificate, key);
             key.Wipe();
-            _worker = new AuthorityWorker(new CertificationAuthority(_signer, OptionsOf(section), services.Random), _store, services);
-            _server = new CmpServer(section, _worker, services);
+            _worker = new AuthorityWorker(new CertificationAuthority(_signer, OptionsOf(section), services.Random), _store, services, section.CrlLifetime / 2);
+            _server = new CmpServer(section, certificate, _worker, services);
+            if (section.Queries is { } queries)
+            {
+                _identity = DiameterTlsIdentity.FromPemFiles(queries.Tls.CertificateFile.FullPath, queries.Tls.KeyFile.FullPath, queries.Tls.CaFile.FullPath);
+                _permissions = new PermissionServer(queries, _identity, _worker, services);
+                _withdrawals = new WithdrawalSender(queries, _identity, _store, services);
+            }
         }
         catch
         {
+            _identity?.Dispose();
             _signer?.Dispose();
             _database.Dispose();
             throw;
@@ -47,14 +58,19 @@ public sealed class CaRole : Role
     {
         _worker.Start();
         _server.Start();
+        _permissions?.Start();
+        _withdrawals?.Start();
     }
 
     public override IReadOnlyList<AuditEntry> Audit(int count) => [.. _store.Audit(count).Select(entry => entry with { Trail = "authority" })];
 
     public override void Dispose()
     {
+        _withdrawals?.Dispose();
+        _permissions?.Dispose();
         _server.Dispose();
         _worker.Dispose();
+        _identity?.Dispose();
         _signer.Dispose();
         _database.Dispose();
         base.Dispose();

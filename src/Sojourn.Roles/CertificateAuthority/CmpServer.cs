@@ -12,10 +12,16 @@ using Sojourn.Wire.Cmp;
 
 namespace Sojourn.Roles.CertificateAuthority;
 
-/// <summary>HTTP transfer of CMP (RFC 9811): POST of <c>application/pkixcmp</c> to <c>/.well-known/cmp</c> or below it.</summary>
+/// <summary>
+/// HTTP transfer of CMP (RFC 9811): POST of <c>application/pkixcmp</c> to <c>/.well-known/cmp</c> or below it. Beside it the
+/// authority's certificate and CRL (RFC 2585), and OCSP (RFC 6960 appendix A).
+/// </summary>
 internal sealed class CmpServer : IDisposable
 {
     private const string MediaType = "application/pkixcmp";
+    private const string OcspRequestType = "application/ocsp-request";
+    private const string OcspResponseType = "application/ocsp-response";
+    private const int LongestOcspRequest = 4096;
     private static readonly TimeSpan HeaderLimit = TimeSpan.FromSeconds(10);
 
     private readonly AuthorityWorker _worker;
@@ -23,7 +29,8 @@ internal sealed class CmpServer : IDisposable
     private readonly SourceRate _rate;
     private readonly WebApplication _application;
 
-    public CmpServer(CaSection section, AuthorityWorker worker, NodeServices services)
+    /// <param name="certificate">The authority's own, DER.</param>
+    public CmpServer(CaSection section, ReadOnlyMemory<byte> certificate, AuthorityWorker worker, NodeServices services)
     {
         _worker = worker;
         _services = services;
@@ -48,6 +55,10 @@ internal sealed class CmpServer : IDisposable
         _application.Use(Guard);
         _application.UseRouting();
         _application.MapPost("/.well-known/cmp/{**operation}", Cmp);
+        _application.MapGet("/ca.crt", context => Send(context, "application/pkix-cert", certificate));
+        _application.MapGet("/ca.crl", Crl);
+        _application.MapPost("/ocsp", Ocsp);
+        _application.MapGet("/ocsp/{**request}", OcspByGet);
     }
 
     /// <summary>Binds in the network namespace of the calling thread.</summary>
@@ -70,7 +81,39 @@ internal sealed class CmpServer : IDisposable
         }
 
         var message = await Body(context.Request, CmpLimits.Message).ConfigureAwait(false);
-        var response = await _worker.Answer(message, Source(context)).ConfigureAwait(false);
+        await SendOr503(context, MediaType, await _worker.Answer(message, Source(context)).ConfigureAwait(false)).ConfigureAwait(false);
+    }
+
+    private async Task Crl(HttpContext context) => await SendOr503(context, "application/pkix-crl", await _worker.RevocationList().ConfigureAwait(false)).ConfigureAwait(false);
+
+    private async Task Ocsp(HttpContext context)
+    {
+        if (!Is(context.Request.ContentType, OcspRequestType))
+        {
+            context.Response.StatusCode = StatusCodes.Status415UnsupportedMediaType;
+            return;
+        }
+
+        var request = await Body(context.Request, LongestOcspRequest).ConfigureAwait(false);
+        await SendOr503(context, OcspResponseType, await _worker.Status(request).ConfigureAwait(false)).ConfigureAwait(false);
+    }
+
+    /// <summary>GET of the base64 of the request. The server has taken percent signs apart already, but for that of a slash.</summary>
+    private async Task OcspByGet(HttpContext context)
+    {
+        var text = (context.Request.RouteValues["request"] as string ?? "").Replace("%2F", "/", StringComparison.OrdinalIgnoreCase);
+        var octets = new byte[text.Length];
+        if (text.Length > LongestOcspRequest || !Convert.TryFromBase64String(text, octets, out var length))
+        {
+            context.Response.StatusCode = StatusCodes.Status400BadRequest;
+            return;
+        }
+
+        await SendOr503(context, OcspResponseType, await _worker.Status(octets.AsMemory(0, length)).ConfigureAwait(false)).ConfigureAwait(false);
+    }
+
+    private static async Task SendOr503(HttpContext context, string type, byte[]? response)
+    {
         if (response is null)
         {
             context.Response.StatusCode = StatusCodes.Status503ServiceUnavailable;
@@ -78,7 +121,7 @@ internal sealed class CmpServer : IDisposable
             return;
         }
 
-        await Send(context, MediaType, response).ConfigureAwait(false);
+        await Send(context, type, response).ConfigureAwait(false);
     }
 
     private static async Task Send(HttpContext context, string type, ReadOnlyMemory<byte> octets)

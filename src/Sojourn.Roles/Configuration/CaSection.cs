@@ -36,4 +36,28 @@ public sealed class CaSection : OptionSection
 
     [Option("Most connections at one time.", Minimum = "1", Maximum = "100000")]
     public int MaximumConnections { get; set; } = 1000;
+
+    [Option("Queries of delegating routers and home agents: HTTPS with TLS 1.3 and certificates on both sides (spec 7.9).", Otherwise = "nobody can ask for permissions")]
+    public CaQueriesSection? Queries { get; set; }
+}
+
+public sealed class CaQueriesSection : OptionSection
+{
+    [Option("Where queries are taken (POST /v1/permission).", Required = true, Example = "192.0.2.10:8444")]
+    public List<IPEndPoint> Listen { get; set; } = [];
+
+    [Option("Certificate of this server and the authority that the askers' certificates come from; that may be this authority.", Required = true)]
+    public TlsOptions Tls { get; set; } = null!;
+
+    [Option("Who may ask.", Required = true, Unique = nameof(CaAskerOptions.Name))]
+    public List<CaAskerOptions> Askers { get; set; } = [];
+}
+
+public sealed class CaAskerOptions : OptionSection
+{
+    [Option("DNS name in the asker's certificate.", Required = true, Syntax = TextSyntax.Fqdn, Example = "dr1.home.example")]
+    public string Name { get; set; } = "";
+
+    [Option("Where the asker takes withdrawals (Q3).", Example = "https://dr1.home.example:8445/v1/withdrawal", Otherwise = "it learns of withdrawals when it asks the next time")]
+    public string? WithdrawalUri { get; set; }
 }

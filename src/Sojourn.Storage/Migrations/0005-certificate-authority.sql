@@ -45,8 +45,9 @@ CREATE TABLE certificate (
     reason     INTEGER
 ) STRICT;
 CREATE INDEX certificate_identifier ON certificate (identifier);
-CREATE INDEX certificate_key ON certificate (key_hash);
-CREATE INDEX certificate_unconfirmed ON certificate (confirm_by) WHERE status = 0;
+CREATE INDEX certificate_key ON certificate (key_hash, identifier, reason);
+CREATE INDEX certificate_reference ON certificate (reference) WHERE reference IS NOT NULL;
+CREATE INDEX certificate_unconfirmed ON certificate (identifier, confirm_by) WHERE status = 0;
 CREATE INDEX certificate_revoked ON certificate (not_after) WHERE status = 2;
 
 -- Prefix allocation control table (D4): one row for an identifier.

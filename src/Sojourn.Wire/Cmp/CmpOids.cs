@@ -11,6 +11,7 @@ public static class CmpOids
     public const string HmacSha256 = "1.2.840.113549.2.9";
     public const string HmacSha384 = "1.2.840.113549.2.10";
     public const string HmacSha512 = "1.2.840.113549.2.11";
+    public const string Sha1 = "1.3.14.3.2.26";
     public const string Sha256 = "2.16.840.1.101.3.4.2.1";
     public const string Sha384 = "2.16.840.1.101.3.4.2.2";
     public const string Sha512 = "2.16.840.1.101.3.4.2.3";

@@ -26,7 +26,11 @@ internal sealed class MemoryStore : IAuthorityView
 
     public IssuedCertificate? Certificate(string serial) => Certificates.GetValueOrDefault(serial);
 
-    public IReadOnlyList<IssuedCertificate> CertificatesOfKey(string keyHash) => [.. Certificates.Values.Where(c => c.KeyHash == keyHash)];
+    public IssuedCertificate? CertificateBySecret(string reference, string keyHash) =>
+        Certificates.Values.FirstOrDefault(c => c.KeyHash == keyHash && c.Reference == reference && c.Status == CertificateStatus.Good);
+
+    public string? KeyClash(string keyHash, string identifier) =>
+        Certificates.Values.FirstOrDefault(c => c.KeyHash == keyHash && (c.Identifier != identifier || c.Reason == RevocationReason.KeyCompromise))?.Identifier;
 
     public IReadOnlyList<IssuedCertificate> Unconfirmed(string identifier) => [.. Certificates.Values.Where(c => c.Identifier == identifier && c.Status == CertificateStatus.Unconfirmed)];
 

@@ -66,8 +66,8 @@ public sealed class RefusalTests : IDisposable
             PossessionSignature = other.SignData(CertReqMsg.EncodeRequest(r.Id, r.Template, r.Controls), HashAlgorithmName.SHA256, DSASignatureFormat.Rfc3279DerSequence),
         })).Failure);
 
-        // A point that is not on the curve.
-        Assert.Equal(PkiFailure.BadCertTemplate, Refused(Ir(_key, r =>
+        // A point that is not on the curve proves nothing.
+        Assert.Equal(PkiFailure.BadPop, Refused(Ir(_key, r =>
         {
             var key = r.Template.PublicKey.ToArray();
             key[^1] ^= 1;

@@ -40,10 +40,7 @@ internal sealed class AuthorityNode : IAsyncDisposable
 
     public static async Task<AuthorityNode> StartAsync(string options = "")
     {
-        using var free = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-        free.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        var node = new AuthorityNode(Directory.CreateTempSubdirectory("sojourn-ca-").FullName, ((IPEndPoint)free.LocalEndPoint!).Port);
-        free.Close();
+        var node = new AuthorityNode(Directory.CreateTempSubdirectory("sojourn-ca-").FullName, FreePort());
         await node.Ca("init", "--name", "CN=Home CA,O=Home");
         await File.WriteAllTextAsync(node.At("ca.pem"), await node.Ca("export"));
         await File.WriteAllTextAsync(node.At("ca.yaml"), $$"""
@@ -60,6 +57,40 @@ internal sealed class AuthorityNode : IAsyncDisposable
         return node;
     }
 
+    public static int FreePort()
+    {
+        using var free = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        free.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        return ((IPEndPoint)free.LocalEndPoint!).Port;
+    }
+
+    /// <summary>An authority that certified itself, the asker dr1 and a node that is no asker, and takes queries.</summary>
+    /// <param name="withReceiver">Whether dr1 wants withdrawals, at <see cref="ReceiverPort"/>.</param>
+    public static async Task<AuthorityNode> StartWithQueriesAsync(int port, bool withReceiver)
+    {
+        var node = await StartAsync();
+        foreach (var name in new[] { "ca", "dr1", "other" })
+        {
+            await node.AddAsync($"{name}.home.example", "--kind", "node", "--address", "127.0.0.1");
+            await node.EnrolAsync(name, $"{name}.home.example");
+        }
+
+        await node.StopAsync();
+        node.ReceiverPort = FreePort();
+        var receiver = withReceiver ? $", withdrawal-uri: https://127.0.0.1:{node.ReceiverPort}/v1/withdrawal" : "";
+        await File.AppendAllTextAsync(node.At("ca.yaml"), $$"""
+
+              queries:
+                listen: [ 127.0.0.1:{{port}} ]
+                tls: { certificate-file: ca.crt, key-file: ca.key, ca-file: ca.pem }
+                askers: [ { name: dr1.home.example{{receiver}} } ]
+            """);
+        await node.RunAsync();
+        return node;
+    }
+
+    public int ReceiverPort { get; private set; }
+
     public string At(string name) => Path.Combine(Folder, name);
 
     /// <summary>Starts the node, or starts it again.</summary>
@@ -68,6 +99,28 @@ internal sealed class AuthorityNode : IAsyncDisposable
         var read = ConfigurationReader.ReadFile(At("ca.yaml"));
         Assert.True(read.Node is not null, string.Join('\n', read.Findings));
         _host = await NodeHost.StartAsync(read.Node!);
+    }
+
+    /// <summary>Starts the node as a process of its own, which the caller ends.</summary>
+    public async Task<Process> RunApartAsync()
+    {
+        var process = Process.Start(new ProcessStartInfo("dotnet", ["exec", Path.Combine(AppContext.BaseDirectory, "sojourn.dll"), "run", "--config", At("ca.yaml")]) { WorkingDirectory = Folder })!;
+        for (var i = 0; i < 600; i++)
+        {
+            try
+            {
+                using var probe = new TcpClient();
+                await probe.ConnectAsync(IPAddress.Loopback, Port);
+                return process;
+            }
+            catch (SocketException)
+            {
+                await Task.Delay(100);
+            }
+        }
+
+        process.Kill();
+        throw new TimeoutException("the node does not listen");
     }
 
     public async Task StopAsync()

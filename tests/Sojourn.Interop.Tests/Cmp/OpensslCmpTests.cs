@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Http.Headers;
+using System.Text.Json;
 using Xunit;
 
 namespace Sojourn.Interop.Tests.Cmp;
@@ -106,6 +107,12 @@ public sealed class OpensslCmpTests
         var (made, request) = await ca.OpensslAsync("req", "-new", "-key", ca.At("new.key"), "-subj", "/CN=" + Mn1, "-out", ca.At("new.csr"));
         Assert.True(made == 0, request);
         await Works("p10cr", "-csr", ca.At("new.csr"), "-certout", ca.At("p10.crt"));
+
+        // openssl cmp itself cannot sign with Ed25519; a PKCS#10 request made elsewhere can.
+        await ca.KeyAsync("ed", "-algorithm", "ED25519");
+        (made, request) = await ca.OpensslAsync("req", "-new", "-key", ca.At("ed.key"), "-subj", "/CN=" + Mn1, "-out", ca.At("ed.csr"));
+        Assert.True(made == 0, request);
+        await Works("p10cr", "-csr", ca.At("ed.csr"), "-certout", ca.At("ed.crt"));
         Assert.Contains("id-it-caCerts", await Works("genm", "-infotype", "caCerts"));
         var (status, output) = await ca.CmpByCertificate("rsa", "kur", "-newkey", ca.At("mn1.key"), "-certout", ca.At("again.crt"));
         Assert.True(status == 0, output);
@@ -200,6 +207,62 @@ public sealed class OpensslCmpTests
         await ca.EnrolAsync("mn2", "mn2.home.example");
         var (updated, output) = await ca.CmpByCertificate("mn1", "kur", "-newkey", ca.At("mn1.key"), "-certout", ca.At("mn1b.crt"));
         Assert.True(updated == 0, output);
+    }
+
+    [OpensslFact]
+    [Trait("Row", "TA-M32")]
+    [Trait("Row", "R82")]
+    public async Task An_authority_killed_in_the_middle_comes_back_with_all_of_every_enrolment_or_nothing()
+    {
+        const int Terminals = 12;
+        await using var ca = await AuthorityNode.StartAsync();
+        await ca.StopAsync();
+        for (var i = 0; i < Terminals; i++)
+        {
+            await ca.AddAsync($"t{i}.home.example");
+        }
+
+        // Killed at another moment in each round; whoever got no certificate tries again with the same secret.
+        var open = Enumerable.Range(0, Terminals).ToList();
+        for (var round = 0; round < 5 && open.Count > 0; round++)
+        {
+            using var process = await ca.RunApartAsync();
+            var tries = open.Select(async i => (Terminal: i, (await ca.CmpBySecret($"t{i}", "ir", "-subject", $"/CN=t{i}.home.example", "-newkey", ca.At($"t{i}.key"), "-certout", ca.At($"t{i}.crt"), "-total_timeout", "10")).Status)).ToList();
+            await Task.Delay(20 + (60 * round));
+            process.Kill();
+            await process.WaitForExitAsync();
+            open = [.. (await Task.WhenAll(tries)).Where(t => t.Status != 0).Select(t => t.Terminal)];
+            await Whole();
+        }
+
+        await ca.RunAsync();
+        foreach (var i in open)
+        {
+            await ca.EnrolAsync($"t{i}", $"t{i}.home.example");
+        }
+
+        await Whole();
+        Assert.Equal(Terminals, (await ca.Ca("permission", "list")).Split(" OK ").Length - 1);
+        for (var i = 0; i < Terminals; i++)
+        {
+            Assert.Contains(await ca.SerialOf($"t{i}"), await ca.Ca("permission", "list"));
+        }
+
+        // Every row of D4 names a stored certificate of that identifier; an effective one is good, and no good one lacks its row.
+        async Task Whole()
+        {
+            var rows = JsonDocument.Parse(await ca.Ca("permission", "list", "--json")).RootElement.GetProperty("rows").EnumerateArray().ToList();
+            var certificates = JsonDocument.Parse(await ca.Ca("certificate", "list", "--json")).RootElement.GetProperty("rows").EnumerateArray().ToDictionary(c => c.GetProperty("serial").GetString()!);
+            foreach (var row in rows)
+            {
+                var certificate = certificates[row.GetProperty("serial").GetString()!];
+                Assert.Equal(row.GetProperty("identifier").GetString(), certificate.GetProperty("identifier").GetString());
+                Assert.True(!row.GetProperty("effective").GetBoolean() || certificate.GetProperty("status").GetString() == "good", row.ToString());
+            }
+
+            var effective = rows.Where(r => r.GetProperty("effective").GetBoolean()).Select(r => r.GetProperty("serial").GetString()).ToHashSet();
+            Assert.All(certificates.Values.Where(c => c.GetProperty("status").GetString() == "good"), c => Assert.Contains(c.GetProperty("serial").GetString(), effective));
+        }
     }
 
     [OpensslFact]
