@@ -135,6 +135,12 @@ internal sealed partial class VirtualNetwork
         var ping = PingOf(packet);
         var result = node.Paths!.Outbound(packet, _buffer, Simulation.Now);
         TakeSignals(node);
+        if (!node.IsUp)
+        {
+            ping?.Note($"{node} crashes with it");
+            return;
+        }
+
         switch (result.Verdict)
         {
             case OutboundVerdict.Send:
@@ -228,6 +234,12 @@ internal sealed partial class VirtualNetwork
         var buffer = new byte[outer.Length + 8];
         var result = node.Paths!.Inbound(outer, buffer, Simulation.Now);
         TakeSignals(node);
+        if (!node.IsUp)
+        {
+            ping?.Note($"{node} crashes with it");
+            return;
+        }
+
         if (result.Verdict == InboundVerdict.Deliver)
         {
             Ledger.Accepted(node, result.Path.Path!, outer);
