@@ -26,13 +26,19 @@ internal static class CaVerbs
 
     private static readonly Dictionary<string, IdentifierKind> Kinds = new()
     {
-        ["terminal"] = IdentifierKind.Terminal, ["home-agent"] = IdentifierKind.HomeAgent, ["node"] = IdentifierKind.Node,
+        ["terminal"] = IdentifierKind.Terminal,
+        ["home-agent"] = IdentifierKind.HomeAgent,
+        ["node"] = IdentifierKind.Node,
     };
 
     private static readonly Dictionary<string, int> Reasons = new()
     {
-        ["unspecified"] = RevocationReason.Unspecified, ["key-compromise"] = RevocationReason.KeyCompromise, ["affiliation-changed"] = RevocationReason.AffiliationChanged,
-        ["superseded"] = RevocationReason.Superseded, ["cessation-of-operation"] = RevocationReason.CessationOfOperation, ["privilege-withdrawn"] = RevocationReason.PrivilegeWithdrawn,
+        ["unspecified"] = RevocationReason.Unspecified,
+        ["key-compromise"] = RevocationReason.KeyCompromise,
+        ["affiliation-changed"] = RevocationReason.AffiliationChanged,
+        ["superseded"] = RevocationReason.Superseded,
+        ["cessation-of-operation"] = RevocationReason.CessationOfOperation,
+        ["privilege-withdrawn"] = RevocationReason.PrivilegeWithdrawn,
     };
 
     private static string Actor => $"cli:{Environment.UserName}";

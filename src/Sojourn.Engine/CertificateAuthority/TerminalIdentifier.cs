@@ -19,8 +19,15 @@ public static class TerminalIdentifier
 
     private static readonly Dictionary<string, string> AttributeNames = new()
     {
-        ["2.5.4.3"] = "CN", ["2.5.4.5"] = "SERIALNUMBER", ["2.5.4.6"] = "C", ["2.5.4.7"] = "L", ["2.5.4.8"] = "ST", ["2.5.4.10"] = "O", ["2.5.4.11"] = "OU",
-        ["0.9.2342.19200300.100.1.25"] = "DC", ["0.9.2342.19200300.100.1.1"] = "UID",
+        ["2.5.4.3"] = "CN",
+        ["2.5.4.5"] = "SERIALNUMBER",
+        ["2.5.4.6"] = "C",
+        ["2.5.4.7"] = "L",
+        ["2.5.4.8"] = "ST",
+        ["2.5.4.10"] = "O",
+        ["2.5.4.11"] = "OU",
+        ["0.9.2342.19200300.100.1.25"] = "DC",
+        ["0.9.2342.19200300.100.1.1"] = "UID",
     };
 
     /// <summary>Canonical form of what an operator wrote, or null with the reason why it is no identifier.</summary>
