@@ -29,7 +29,7 @@ internal static partial class FuzzTargets
     [ThreadStatic]
     private static byte[]? _scratch;
 
-    public static IReadOnlyList<FuzzTarget> All { get; } = [.. Ip(), .. Transport(), .. Ipsec(), .. MobileIp(), .. Diameter(), .. Aaa(), .. Records(), .. Ikev2FuzzTargets.All, .. Cmp()];
+    public static IReadOnlyList<FuzzTarget> All { get; } = [.. Ip(), .. Transport(), .. Ipsec(), .. MobileIp(), .. Diameter(), .. Aaa(), .. Records(), .. Ikev2FuzzTargets.All, .. Cmp(), .. MobileIpv6FuzzTargets.All];
 
     private static byte[] Scratch => _scratch ??= new byte[128 * 1024];
 

@@ -122,7 +122,7 @@ public class TsharkTests
         return packet;
     }
 
-    private static byte[] Pcap(IEnumerable<byte[]> packets)
+    internal static byte[] Pcap(IEnumerable<byte[]> packets)
     {
         using var stream = new MemoryStream();
         using var writer = new BinaryWriter(stream);
