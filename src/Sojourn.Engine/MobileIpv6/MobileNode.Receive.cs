@@ -1,0 +1,214 @@
+using Sojourn.Wire.Icmpv6;
+using Sojourn.Wire.Ip;
+using Sojourn.Wire.MobileIpv6;
+
+namespace Sojourn.Engine.MobileIpv6;
+
+/// <summary>What comes back: acknowledgements (RFC 6275 11.7.3, spec TA1.137), discovery replies, prefixes.</summary>
+public sealed partial class MobileNode
+{
+    private void OnPacket(Ipv6PacketReceived received, DateTimeOffset now, EffectSink effects)
+    {
+        if (!MobileIpv6Packet.TryParse(received.Packet.Span, out var packet, out _))
+        {
+            effects.Count("mip6.mn.ignored.malformed");
+            return;
+        }
+
+        if (packet.Protocol == IpProtocol.Mobility)
+        {
+            if (!MobilityMessage.ChecksumIsRight(packet.Payload.Span, packet.EffectiveSource, packet.EffectiveDestination) || !MobilityMessage.TryParse(packet.Payload.Span, out var message, out _))
+            {
+                effects.Count("mip6.mn.ignored.malformed");
+            }
+            else
+            {
+                OnMessage(packet, message, received, now, effects);
+            }
+        }
+        else if (packet.Protocol == IpProtocol.Icmpv6)
+        {
+            OnIcmp(packet, received, now, effects);
+        }
+    }
+
+    private void OnMessage(MobileIpv6Packet packet, MobilityMessage message, Ipv6PacketReceived received, DateTimeOffset now, EffectSink effects)
+    {
+        switch (message)
+        {
+            case BindingAcknowledgement acknowledgement when _routes.ContainsKey(packet.Source):
+                OnRouteAcknowledged(packet, acknowledgement, now, effects);
+                break;
+            case BindingAcknowledgement acknowledgement:
+                OnAcknowledgement(packet, acknowledgement, received, now, effects);
+                break;
+            case TestAnswer answer:
+                OnTest(packet, answer, received, now, effects);
+                break;
+            case BindingError error:
+                OnBindingError(packet, error, now, effects);
+                break;
+            case BindingRefreshRequest when _routes.TryGetValue(packet.Source, out var route) && route is { Deleting: false, TestAgain: null, Registration.State: BindingUpdateState.Registered }:
+                Test(route, now, effects, first: true);
+                break;
+            default:
+                effects.Count("mip6.mn.ignored.type");
+                break;
+        }
+    }
+
+    /// <summary>From the home agent, for our home address, as the policy demands it; otherwise ignored and counted (spec TA1.137x).</summary>
+    private bool IsOfHomeAgent(MobileIpv6Packet packet, Ipv6PacketReceived received, bool prefixDiscovery, EffectSink effects)
+    {
+        if (_home is null || HomeRegistration is not { } entry || !packet.Source.Equals(entry.Peer) || packet.HomeAddress is not null || !packet.EffectiveDestination.Equals(_home.HomeAddress))
+        {
+            effects.Count("mip6.mn.ignored.wrong_selector");
+            return false;
+        }
+
+        if (_protection.Refuse(_home.HomeAddress, received.Under, prefixDiscovery, out _) is { } refusal)
+        {
+            effects.Count($"mip6.mn.ignored.{refusal.Why}");
+            return false;
+        }
+
+        return true;
+    }
+
+    private void OnAcknowledgement(MobileIpv6Packet packet, BindingAcknowledgement acknowledgement, Ipv6PacketReceived received, DateTimeOffset now, EffectSink effects)
+    {
+        if (!IsOfHomeAgent(packet, received, prefixDiscovery: false, effects))
+        {
+            return;
+        }
+
+        var entry = HomeRegistration!;
+        if (entry.RetransmitAt is null || entry.State != BindingUpdateState.Temporary)
+        {
+            effects.Count("mip6.mn.ignored.unasked");
+            return;
+        }
+
+        if (acknowledgement.Status == BindingStatus.SequenceNumberOutOfWindow)
+        {
+            effects.Count("mip6.mn.refused.135");
+            _sequence = acknowledgement.SequenceNumber;
+            SendUpdate(entry.Lifetime, entry.Timeout, now, effects);
+            return;
+        }
+
+        if (acknowledgement.SequenceNumber != entry.SequenceNumber)
+        {
+            effects.Count("mip6.mn.ignored.sequence");
+            return;
+        }
+
+        if (entry.Lifetime == 0)
+        {
+            OnTakenBack(acknowledgement, effects);
+        }
+        else if (acknowledgement.Status.IsAccepted() && acknowledgement.Lifetime > 0)
+        {
+            OnAccepted(entry, acknowledgement, received.Under, now, effects);
+        }
+        else
+        {
+            OnRefused(entry, acknowledgement, now, effects);
+        }
+    }
+
+    private void OnAccepted(BindingUpdateListEntry entry, BindingAcknowledgement acknowledgement, long? under, DateTimeOffset now, EffectSink effects)
+    {
+        // Counted from when the update left (RFC 6275 11.7.3); no home agent grants more than was asked for.
+        var lifetime = Math.Min(entry.Lifetime, acknowledgement.Lifetime) * MobileIpv6Limits.LifetimeUnit;
+        var refresh = lifetime * _options.RefreshAt;
+        if (acknowledgement.Options.Find<BindingRefreshAdviceOption>() is { RefreshInterval: > 0 } advice && advice.Interval < refresh)
+        {
+            refresh = advice.Interval;
+        }
+
+        var first = entry.GrantedCareOfAddress is null;
+        HomeRegistration = entry with
+        {
+            State = BindingUpdateState.Registered,
+            Expires = entry.SentAt + lifetime,
+            GrantedCareOfAddress = entry.CareOfAddress,
+            RetransmitAt = null,
+            RefreshAt = entry.SentAt + refresh,
+        };
+        effects.Count("mip6.mn.accepted");
+        effects.Emit(new ChangePaths([.. Paths(HomeRegistration, entry.CareOfAddress)], []));
+        effects.Emit(new Report(new EngineEvent(first ? "binding.registered" : "binding.updated", EventSeverity.Information, $"{entry.HomeAddress} is registered at {entry.Peer} with {entry.CareOfAddress} for {lifetime.TotalSeconds} s")
+        {
+            HomeAddress = entry.HomeAddress,
+            CareOfAddress = entry.CareOfAddress,
+            Peer = entry.Peer.ToString(),
+            Rule = "TA1.137",
+        }));
+        if (under is { } number && _protection.Find(number) is { } association && !association.Peer.Equals(entry.CareOfAddress))
+        {
+            if (acknowledgement.Flags.HasFlag(BindingAcknowledgementFlags.KeyManagementMobility))
+            {
+                _protection.Move(association, entry.CareOfAddress);
+                effects.Emit(new MoveAssociation(number, entry.CareOfAddress));
+            }
+            else
+            {
+                effects.Emit(new DiscardKeyManagement(entry.HomeAddress, association.Peer));
+            }
+        }
+
+        ResumeRoutes(now, effects);
+        if (acknowledgement.Status == BindingStatus.AcceptedPrefixDiscoveryNecessary && _solicitation is null)
+        {
+            SolicitPrefixes(now, effects);
+        }
+    }
+
+    private void OnTakenBack(BindingAcknowledgement acknowledgement, EffectSink effects)
+    {
+        // Refused with 133 means there was none; the outcome is the same.
+        var entry = HomeRegistration!;
+        effects.Count("mip6.mn.deregistered");
+        DropRegistration(effects);
+        effects.Emit(new Report(new EngineEvent("binding.deregistered", EventSeverity.Information, $"{entry.HomeAddress}: {acknowledgement.Status}") { HomeAddress = entry.HomeAddress, Peer = entry.Peer.ToString() }));
+        if (AtHome)
+        {
+            effects.Emit(new AnnounceHomeAddress(entry.HomeAddress));
+        }
+    }
+
+    private void OnRefused(BindingUpdateListEntry entry, BindingAcknowledgement acknowledgement, DateTimeOffset now, EffectSink effects)
+    {
+        effects.Count($"mip6.mn.refused.{(byte)acknowledgement.Status}");
+        effects.Emit(new Report(new EngineEvent("binding.refused", EventSeverity.Warning, $"{entry.Peer} refuses {entry.HomeAddress}: {acknowledgement.Status}") { HomeAddress = entry.HomeAddress, Peer = entry.Peer.ToString() }));
+        if (acknowledgement.Status != BindingStatus.DuplicateAddressDetectionFailed && _agent + 1 < _agents.Count)
+        {
+            NextAgent(now, effects);
+            return;
+        }
+
+        DropRegistration(effects);
+        _refused = true;
+        _resumeAt = acknowledgement.Status == BindingStatus.DuplicateAddressDetectionFailed ? null : now + s_pause;
+    }
+
+    private void OnIcmp(MobileIpv6Packet packet, Ipv6PacketReceived received, DateTimeOffset now, EffectSink effects)
+    {
+        if (!Icmpv6Message.ChecksumIsRight(packet.Payload.Span, packet.EffectiveSource, packet.EffectiveDestination) || !Icmpv6Message.TryParse(packet.Payload.Span, out var message, out _))
+        {
+            effects.Count("mip6.mn.ignored.malformed");
+            return;
+        }
+
+        switch (message)
+        {
+            case HomeAgentAddressDiscoveryReply reply:
+                OnDiscovered(packet, reply, now, effects);
+                break;
+            case MobilePrefixAdvertisement advertisement:
+                OnPrefixes(packet, advertisement, received, now, effects);
+                break;
+        }
+    }
+}
