@@ -11,6 +11,7 @@ using Sojourn.Wire.Icmp;
 using Sojourn.Wire.Ip;
 using Sojourn.Wire.Ipsec;
 using Sojourn.Wire.MobileIpv4;
+using Sojourn.Wire.Tests.Dhcpv6;
 using Sojourn.Wire.Tests.MobileIpv4;
 using Sojourn.Wire.Udp;
 
@@ -49,6 +50,15 @@ internal static class Corpus
         Ipv6Of(17, Udp[1]), Ipv6Of(58, Icmp[2]), Ipv6Of(0, [60, 0, 1, 4, 0, 0, 0, 0, 17, 0, 1, 4, 0, 0, 0, 0, .. Udp[1]]), Ipv6Of(44, [17, 0, 0, 1, 0, 0, 0, 9, .. Udp[2]]),
         Ipv6Of(43, [50, 2, 4, 1, 0, 0, 0, 0, .. new byte[16], .. Esp[1]]), Ipv6Of(41, new byte[1400]), Ipv6Of(51, [17, 4, 0, 0, .. new byte[20], .. Udp[1]]),
     ];
+
+    public static IReadOnlyList<byte[]> Dhcpv6 { get; } =
+    [
+        Convert.FromHexString("01e88e3d0001000e000100013293b366c24a92b821090008000200000019000c000000000000000000000000"),
+        Convert.FromHexString("073c0ac90001000e000100013293b366c24a92b821090002000a00030001fa5d55487c3100190029000000000000001e00000030001a00190000003c0000005a3820010db8000000000000000000000000"),
+        DhcpSamples.Everything(),
+    ];
+
+    public static IReadOnlyList<byte[]> Dhcpv6Relayed { get; } = [.. Dhcpv6.Select(m => DhcpSamples.Relayed(m)), DhcpSamples.Relayed(DhcpSamples.Relayed(Dhcpv6[0]), hops: 1)];
 
     public static IReadOnlyList<byte[]> MobileIp { get; } = [.. MobileIpSamples.Messages.Values.Select(m => MobileIpSamples.Octets(m.Hex))];
 

@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Net;
 using Sojourn.Engine;
 using Sojourn.Engine.Aaa;
+using Sojourn.Wire.Dhcpv6;
 using Sojourn.Wire.Diameter;
 using Sojourn.Wire.Icmp;
 using Sojourn.Wire.Ip;
@@ -29,7 +30,7 @@ internal static partial class FuzzTargets
     [ThreadStatic]
     private static byte[]? _scratch;
 
-    public static IReadOnlyList<FuzzTarget> All { get; } = [.. Ip(), .. Transport(), .. Ipsec(), .. MobileIp(), .. Diameter(), .. Aaa(), .. Records(), .. Ikev2FuzzTargets.All, .. Cmp(), .. MobileIpv6FuzzTargets.All];
+    public static IReadOnlyList<FuzzTarget> All { get; } = [.. Ip(), .. Transport(), .. Ipsec(), .. MobileIp(), .. Diameter(), .. Aaa(), .. Records(), .. Ikev2FuzzTargets.All, .. Cmp(), .. MobileIpv6FuzzTargets.All, .. Dhcp()];
 
     private static byte[] Scratch => _scratch ??= new byte[128 * 1024];
 
@@ -285,6 +286,63 @@ internal static partial class FuzzTargets
     {
         yield return new FuzzTarget("gateway-record", [], Corpus.GatewayRecords, input => Engine.Gateway.BindingRecord.TryRead(input, Profiles, _ => Kek, out _)) { PerOctet = 320, Allowance = 16384 };
         yield return new FuzzTarget("home-agent-record", [], Corpus.HomeAgentRecords, input => Engine.MobileIpv4.Agents.BindingRecord.TryRead(input, Profiles, out _, out _)) { PerOctet = 320, Allowance = 65536 };
+    }
+
+    private static IEnumerable<FuzzTarget> Dhcp()
+    {
+        yield return new FuzzTarget("dhcpv6-message", ["Dhcpv6Message.TryParse", "Dhcpv6Options.TryParse"], Corpus.Dhcpv6, input =>
+            Dhcpv6Message.TryParse(input.Span, out var message, out _) && Seen(message.Options, 0) >= 0 && Dhcpv6MessageRule.Allows(message, true, out _) | true)
+        {
+            Holds = input =>
+            {
+                _ = Dhcpv6Message.TryParse(input.Span, out var message, out _);
+                var writer = new Dhcpv6Writer(Scratch);
+                writer.Message(message.Type, message.TransactionId);
+                foreach (var option in message.Options)
+                {
+                    writer.Option(option);
+                }
+
+                Require(writer.Written.SequenceEqual(input.Span), "what was read does not survive being written");
+                Require(Dhcpv6Options.TryParse(message.Options.Octets, OptionPlaces.Message, out _, out _), "checked options are refused");
+            },
+        };
+        yield return new FuzzTarget("dhcpv6-relay", ["RelayMessage.TryParse"], Corpus.Dhcpv6Relayed, input =>
+            RelayMessage.TryParse(input.Span, out var relay, out _) && relay.LinkAddress.Length + relay.PeerAddress.Length + relay.Relayed.Length + relay.Options.Octets.Length > 32);
+        yield return new FuzzTarget("dhcpv6-path", [], Corpus.Dhcpv6Relayed, input =>
+        {
+            var datagram = new DatagramReceived(new IPEndPoint(IPAddress.IPv6Loopback, 547), new IPEndPoint(IPAddress.IPv6Loopback, 547), input);
+            if (!Engine.Dhcpv6.ClientPath.TryRead(datagram, out var path, out var inner, out _))
+            {
+                return false;
+            }
+
+            return path.Answer(inner.Span, Scratch).Payload.Length >= inner.Length;
+        })
+        { PerOctet = 64, Allowance = 32_768 };
+        yield return new FuzzTarget("dhcpv6-duid", ["Duid.TryParse"], [[0, 3, 0, 1, 2, 0, 0, 0, 0, 1], [.. new byte[130]], [0, 1, 0]], input => Duid.TryParse(input.Span, out var duid, out _) && duid.ToString().Length > 3)
+        { PerOctet = 16, Allowance = 2048 };
+
+        static int Seen(Dhcpv6Options options, int depth)
+        {
+            Require(depth < Dhcpv6Limits.Depth, "deeper than the limit");
+            var seen = 0;
+            foreach (var option in options)
+            {
+                seen += option.Data.Length;
+                if (depth == 0 && option.Code == Dhcpv6OptionCode.PrefixDelegation)
+                {
+                    var association = new PrefixAssociation(option.Data);
+                    seen += Seen(association.Options, depth + 1);
+                    if (association.Options.TryFind(Dhcpv6OptionCode.Prefix, out var prefix))
+                    {
+                        Require(DelegatedPrefix.Read(prefix).Prefix.PrefixLength <= 128, "a prefix longer than an address");
+                    }
+                }
+            }
+
+            return seen;
+        }
     }
 
     internal static void Require(bool holds, string what)

@@ -17,6 +17,7 @@ public static class CommandLine
         ProvisioningVerbs.Partner(),
         ProvisioningVerbs.WholeDatabase(),
         CaVerbs.Ca(),
+        PrefixVerbs.Prefix(),
         StatusVerb.Create(),
         ShowVerb.Create(),
         UsageVerbs.Usage(),

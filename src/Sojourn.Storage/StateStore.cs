@@ -1,6 +1,7 @@
 using System.Text;
 using Dapper;
 using Sojourn.Engine.Accounting;
+using Sojourn.Engine.Dhcpv6;
 
 namespace Sojourn.Storage;
 
@@ -16,8 +17,9 @@ public sealed class StateStore(Database database)
     private readonly PreparedCommand _raise = new(database, Raise);
     private readonly PreparedCommand _forget = new(database, "DELETE FROM sequence_floor WHERE association = @association");
     private readonly UsageRows _usage = new(database);
+    private readonly PrefixLeaseStore _leases = new(database);
 
-    /// <summary>Carries out a run of <see cref="SaveState"/>, <see cref="DropState"/> and <see cref="StoreUsage"/> effects in one transaction, which is on disk when this returns.</summary>
+    /// <summary>Carries out a run of <see cref="SaveState"/>, <see cref="DropState"/>, <see cref="StoreUsage"/> and <see cref="LeaseChange"/> effects in one transaction, which is on disk when this returns.</summary>
     public void Apply(IReadOnlyList<Effect> changes)
     {
         if (changes.Count == 0)
@@ -40,6 +42,9 @@ public sealed class StateStore(Database database)
                         break;
                     case StoreUsage store:
                         _usage.Insert(store.Usage);
+                        break;
+                    case LeaseChange lease:
+                        _leases.Put(lease);
                         break;
                     default:
                         throw new ArgumentException($"{change.GetType().Name} is not a state change", nameof(changes));

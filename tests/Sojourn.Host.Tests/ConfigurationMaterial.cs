@@ -23,6 +23,7 @@ public sealed class ConfigurationMaterial : IDisposable
         Write("keys/empty", "\n");
         Write("subscribers.db", "");
         Write("ca.db", "");
+        Write("prefixes.db", "");
 
         using var authorityKey = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var request = new CertificateRequest("CN=Test authority", authorityKey, HashAlgorithmName.SHA256);

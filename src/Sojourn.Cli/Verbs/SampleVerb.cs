@@ -16,6 +16,8 @@ internal static class SampleVerb
         ["mobile-node"] = NodeRole.MobileNode,
         ["diameter-relay"] = NodeRole.DiameterRelay,
         ["ca"] = NodeRole.Ca,
+        ["delegating-router"] = NodeRole.DelegatingRouter,
+        ["relay-agent"] = NodeRole.RelayAgent,
     };
 
     public static Command Create()

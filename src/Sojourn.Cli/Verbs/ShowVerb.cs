@@ -20,6 +20,8 @@ internal static class ShowVerb
             ("SESSION", "session"), ("USER", "nai"), ("HOME ADDRESS", "homeAddress"), ("CARE-OF", "careOfAddress"), ("PROFILE", "profileNumber"), ("CORRESPONDENTS", "correspondents"), ("SUPPLIER", "supplier"), ("EXPIRES", "expires")),
         new("visitors", "Visitor list", "visitors", false,
             ("SESSION", "session"), ("USER", "nai"), ("HOME ADDRESS", "homeAddress"), ("HOME AGENT", "homeAgent"), ("INTERFACE", "interface"), ("LINK ADDRESS", "linkAddress"), ("EXPIRES", "expires"), ("AUTHORIZED UNTIL", "authorizedUntil")),
+        new("leases", "Delegated prefixes", "leases", false,
+            ("PREFIX", "prefix"), ("STATE", "state"), ("IDENTIFIER", "identifier"), ("CLIENT", "client"), ("IAID", "iaid"), ("WHERE", "location"), ("NEXT HOP", "nextHop"), ("VALID UNTIL", "validUntil")),
         new("vpn-cache", "VPN information cache: all fields (spec 3.2)", "instances", true),
         new("vpn-db", "VPN database: all fields (spec 3.1)", "instances", true),
         new("cn-gw", "CN-GW address table", "gateways", false, ("CORRESPONDENTS", "correspondents"), ("GATEWAY", "gateway"), ("TYPE", "type"), ("NAME", "name")),

@@ -23,7 +23,7 @@ public static class ConfigurationReference
             }
 
             output.Append('\n');
-            var live = option.Option.Required || needed.Contains(name) || (name == nameof(NodeOptions.KeyWrap) && role is not (NodeRole.DiameterRelay or NodeRole.Ca));
+            var live = option.Option.Required || needed.Contains(name) || (name == nameof(NodeOptions.KeyWrap) && taken.Contains(name));
             Write(output, option, "", live, name == nameof(NodeOptions.Role) ? OptionTypes.NameOf(role.ToString()) : null, role);
         }
 
@@ -103,7 +103,8 @@ public static class ConfigurationReference
         (section.ValueType.Name, member.Property.Name) is
             (nameof(DiameterOptions), nameof(DiameterOptions.Listen)) or (nameof(DiameterOptions), nameof(DiameterOptions.Tls)) or (nameof(DiameterOptions), nameof(DiameterOptions.Peers))
             or (nameof(AaaSection), nameof(AaaSection.Database)) or (nameof(AaaSection), nameof(AaaSection.HomeAgents))
-            or (nameof(GatewaySection), nameof(GatewaySection.Contracts));
+            or (nameof(GatewaySection), nameof(GatewaySection.Contracts))
+            or (nameof(DelegatingRouterSection), nameof(DelegatingRouterSection.Interfaces)) or (nameof(DelegatingRouterSection), nameof(DelegatingRouterSection.Approved));
 
     private static string Fallback(OptionDeclaration option, NodeRole role) => option.ValueType.Name switch
     {

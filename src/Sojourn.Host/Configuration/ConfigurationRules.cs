@@ -34,6 +34,7 @@ internal sealed partial class ConfigurationRules
         rules.Console();
         rules.MobileNode();
         rules.Ca();
+        rules.DelegatingRouter();
     }
 
     /// <summary>Which sections a role needs and takes; the rest would silently do nothing, so it is refused.</summary>
@@ -45,6 +46,8 @@ internal sealed partial class ConfigurationRules
         NodeRole.Aaa => ([nameof(NodeOptions.Aaa), nameof(NodeOptions.Diameter)], [nameof(NodeOptions.KeyWrap), nameof(NodeOptions.Console)]),
         NodeRole.MobileNode => ([nameof(NodeOptions.MobileNode)], []),
         NodeRole.Ca => ([nameof(NodeOptions.Ca)], []),
+        NodeRole.DelegatingRouter => ([nameof(NodeOptions.DelegatingRouter)], []),
+        NodeRole.RelayAgent => ([nameof(NodeOptions.RelayAgent)], []),
         _ => ([nameof(NodeOptions.Diameter)], []),
     };
 
@@ -54,7 +57,7 @@ internal sealed partial class ConfigurationRules
     private static readonly string[] RoleSections =
     [
         nameof(NodeOptions.Diameter), nameof(NodeOptions.KeyWrap), .. Gatewaying, nameof(NodeOptions.ForeignAgent), nameof(NodeOptions.HomeAgent),
-        nameof(NodeOptions.Gateway), nameof(NodeOptions.Aaa), nameof(NodeOptions.Console), nameof(NodeOptions.MobileNode), nameof(NodeOptions.Ca),
+        nameof(NodeOptions.Gateway), nameof(NodeOptions.Aaa), nameof(NodeOptions.Console), nameof(NodeOptions.MobileNode), nameof(NodeOptions.Ca), nameof(NodeOptions.DelegatingRouter), nameof(NodeOptions.RelayAgent),
     ];
 
     private void Sections()

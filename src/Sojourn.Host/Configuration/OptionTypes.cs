@@ -128,7 +128,7 @@ internal static class OptionTypes
 
         if (type == typeof(IPAddress))
         {
-            return ParseAddress(text);
+            return option.Family == AddressFamilies.IPv6 ? ParseAddress6(text) : ParseAddress(text);
         }
 
         if (type == typeof(IPEndPoint))
@@ -139,7 +139,7 @@ internal static class OptionTypes
 
         if (type == typeof(IPNetwork))
         {
-            return ParsePrefix(text, ref reason);
+            return option.Family == AddressFamilies.IPv6 ? ParsePrefix6(text, ref reason) : ParsePrefix(text, ref reason);
         }
 
         if (type == typeof(TimeSpan))
@@ -187,6 +187,8 @@ internal static class OptionTypes
             nameof(SpiValue) => "an SPI (decimal or 0x…)",
             nameof(SpiRange) => "two SPIs LOW-HIGH of 0x100 or more, low before high",
             nameof(AddressRange) => "two IPv4 addresses FIRST-LAST",
+            nameof(IPAddress) when option.Family == AddressFamilies.IPv6 => "an IPv6 address",
+            nameof(IPNetwork) when option.Family == AddressFamilies.IPv6 => "an IPv6 prefix ADDRESS/LENGTH",
             nameof(IPAddress) => "an IPv4 address",
             nameof(IPEndPoint) => "an address and port (192.0.2.1:80, [2001:db8::1]:80)",
             nameof(IPNetwork) => "an IPv4 prefix A.B.C.D/LENGTH",
@@ -254,6 +256,32 @@ internal static class OptionTypes
         System.Buffers.Binary.BinaryPrimitives.WriteUInt32BigEndian(octets, bits & mask);
         reason = $"'{text}' has bits behind the prefix length set (the prefix is {new IPAddress(octets)}/{length})";
         return null;
+    }
+
+    /// <summary>RFC 4291 text without zone.</summary>
+    private static IPAddress? ParseAddress6(string text) =>
+        text.Contains(':', StringComparison.Ordinal) && text.All(c => char.IsAsciiHexDigit(c) || c is ':' or '.') && IPAddress.TryParse(text, out var address)
+        && address.AddressFamily == System.Net.Sockets.AddressFamily.InterNetworkV6 ? address : null;
+
+    private static object? ParsePrefix6(string text, ref string reason)
+    {
+        var slash = text.IndexOf('/', StringComparison.Ordinal);
+        if (slash < 0 || ParseAddress6(text[..slash]) is not { } address || !int.TryParse(text.AsSpan(slash + 1), NumberStyles.None, CultureInfo.InvariantCulture, out var length) || length > 128)
+        {
+            return null;
+        }
+
+        var octets = address.GetAddressBytes();
+        for (var bit = length; bit < 128; bit++)
+        {
+            if ((octets[bit >> 3] & (0x80 >> (bit & 7))) != 0)
+            {
+                reason = $"'{text}' has bits behind the prefix length set";
+                return null;
+            }
+        }
+
+        return new IPNetwork(address, length);
     }
 
     private static object? ParseDuration(string text)

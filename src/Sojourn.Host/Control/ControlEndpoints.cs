@@ -30,6 +30,7 @@ internal sealed partial class ControlEndpoints(NodeHost host)
         Get("sessions", "Mobility sessions this node knows.", () => host.Tables.Sessions()),
         Get("bindings", "Mobility bindings (home agent, dynamic gateway).", () => host.Tables.Bindings()),
         Get("visitors", "The visitor list (foreign agent).", () => host.Tables.Visitors()),
+        Get("leases", "Delegated prefixes (delegating router).", () => host.Tables.Leases()),
         Get("vpn-cache", "The VPN information cache, every field of a profile.", () => host.Tables.VpnCache()),
         Get("vpn-db", "The VPN database, every field of an instance (home AAA server).", () => host.Tables.VpnDatabase()),
         Get("cn-gw", "The CN-GW address table (home AAA server).", () => host.Tables.CorrespondentGateways()),

@@ -55,6 +55,8 @@ public sealed record BindingsDocument(string Node, IReadOnlyList<BindingRow> Bin
 
 public sealed record VisitorsDocument(string Node, IReadOnlyList<VisitorRow> Visitors) : Document("sojourn/visitors/1", Node);
 
+public sealed record LeasesDocument(string Node, IReadOnlyList<LeaseRow> Leases) : Document("sojourn/leases/1", Node);
+
 public sealed record VpnCacheDocument(string Node, IReadOnlyList<CacheView> Instances) : Document("sojourn/vpn-cache/1", Node);
 
 public sealed record CacheView(

@@ -35,6 +35,8 @@ public sealed class NodeTables(RunningNode node, NodeMetrics metrics) : IDisposa
 
     public async Task<VisitorsDocument> Visitors() => new(Name, await node.Engine.Query(node.Role.Visitors).ConfigureAwait(false));
 
+    public async Task<LeasesDocument> Leases() => new(Name, await node.Engine.Query(node.Role.Leases).ConfigureAwait(false));
+
     public async Task<VpnCacheDocument> VpnCache()
     {
         var rows = await node.Engine.Query(node.Role.Cache).ConfigureAwait(false);

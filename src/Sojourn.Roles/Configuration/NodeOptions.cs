@@ -75,6 +75,12 @@ public sealed class NodeOptions : OptionSection
     [Option("Section of role ca.")]
     public CaSection? Ca { get; set; }
 
+    [Option("Section of role delegating-router.")]
+    public DelegatingRouterSection? DelegatingRouter { get; set; }
+
+    [Option("Section of role relay-agent.")]
+    public RelayAgentSection? RelayAgent { get; set; }
+
     [Option("Concessions to other implementations. Each is off by default and shown in status.")]
     public InteropOptions Interop { get; set; } = new();
 }
@@ -88,6 +94,8 @@ public enum NodeRole : byte
     MobileNode,
     DiameterRelay,
     Ca,
+    DelegatingRouter,
+    RelayAgent,
 }
 
 public sealed class ControlOptions : OptionSection

@@ -21,6 +21,9 @@ public sealed class OptionAttribute(string text) : Attribute
     /// <summary>What kind of text a string is.</summary>
     public TextSyntax Syntax { get; init; }
 
+    /// <summary>Of an address or prefix.</summary>
+    public AddressFamilies Family { get; init; }
+
     /// <summary>Value shown in samples; required options need one.</summary>
     public string? Example { get; init; }
 
@@ -35,6 +38,13 @@ public sealed class OptionAttribute(string text) : Attribute
 
     /// <summary>What holds when an optional option without a default value is left out.</summary>
     public string? Otherwise { get; init; }
+}
+
+/// <summary>Which IP version an address or prefix has.</summary>
+public enum AddressFamilies : byte
+{
+    IPv4,
+    IPv6,
 }
 
 /// <summary>Syntax of a text value.</summary>

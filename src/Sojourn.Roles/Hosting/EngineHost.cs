@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Diagnostics;
 using Sojourn.Engine;
 using Sojourn.Engine.Accounting;
+using Sojourn.Engine.Dhcpv6;
 using Sojourn.Storage;
 
 namespace Sojourn.Roles.Hosting;
@@ -233,7 +234,7 @@ public sealed class EngineHost : IDisposable
         {
             foreach (var effect in effects)
             {
-                if (effect is SaveState or DropState or StoreUsage)
+                if (effect is SaveState or DropState or StoreUsage or LeaseChange)
                 {
                     _stateChanges.Add(effect);
                 }
@@ -266,7 +267,7 @@ public sealed class EngineHost : IDisposable
         {
             switch (effect)
             {
-                case SaveState or DropState or StoreUsage:
+                case SaveState or DropState or StoreUsage or LeaseChange:
                     break;
                 case CountEvent count:
                     _options.Count(count.Counter, count.Amount);

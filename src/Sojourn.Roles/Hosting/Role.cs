@@ -32,6 +32,9 @@ public abstract class Role : IDisposable
     /// <summary>How many rows the three tables have. Asked every few seconds: a role with many users counts without making the rows.</summary>
     public virtual TableSizes Sizes => new(Sessions().Count, Bindings().Count, Visitors().Count);
 
+    /// <summary>Delegated prefixes.</summary>
+    public virtual IReadOnlyList<LeaseRow> Leases() => [];
+
     public virtual IReadOnlyList<CacheRow> Cache() => Vpn is null ? [] : [.. Vpn.Sessions.OrderBy(s => s.Session, StringComparer.Ordinal).Select(CacheRow.Of)];
 
     /// <summary>The VPN database (spec 3.1), at the home AAA server.</summary>
@@ -58,6 +61,12 @@ public abstract class Role : IDisposable
     public virtual void Start()
     {
     }
+
+    /// <summary>
+    /// Ports that only this role has, opened in the node's network namespace before the engine starts. The node disposes of them;
+    /// they may deliver at once, what comes before the start is lost.
+    /// </summary>
+    public virtual IEnumerable<IEffectPort> OpenPorts(Action<EngineInput> deliver, NodeServices services) => [];
 
     /// <summary>Takes over the reloadable options; runs on the engine's thread.</summary>
     public virtual void Reconfigure(NodeOptions options, DateTimeOffset now, EffectSink effects)

@@ -11,6 +11,7 @@ using Sojourn.Roles.Configuration;
 using Sojourn.Roles.Diameter;
 using Sojourn.Roles.Gateways;
 using Sojourn.Roles.MobileNodes;
+using Sojourn.Roles.PrefixDelegation;
 using Sojourn.Roles.Transit;
 using Sojourn.Storage;
 
@@ -169,6 +170,8 @@ public sealed class RunningNode : IDisposable
         NodeRole.Aaa => new VisitedAaaRole(options, services.Random),
         NodeRole.MobileNode => new MobileNodeRole(options, services.Random),
         NodeRole.Ca => new CaRole(options, services),
+        NodeRole.RelayAgent => new RelayAgentRole(options),
+        NodeRole.DelegatingRouter => new DelegatingRouterRole(options, services.Time, services.Random, new PrefixLeaseStore(database)),
         _ => new DiameterRelayRole(options, services.Random),
     };
 
@@ -209,6 +212,16 @@ public sealed class RunningNode : IDisposable
 
     private void OpenPorts()
     {
+        foreach (var port in Role.OpenPorts(Post, _services))
+        {
+            if (port is IDisposable resource)
+            {
+                _resources.Push(resource);
+            }
+
+            _ports.Add(port);
+        }
+
         var needs = Role.Ports;
         var neighbours = needs.HomeAttachment ? new LinkNeighbours() : null;
         if (needs.MobileIp)
