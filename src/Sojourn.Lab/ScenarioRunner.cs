@@ -75,7 +75,7 @@ public static class ScenarioRunner
         var chapters = scenario.Chapters(captures);
         var lines = PathLines.Read(paths);
         File.WriteAllText(Path.Combine(evidence, "report.json"), report.ToJson());
-        File.WriteAllText(Path.Combine(evidence, "report.html"), HtmlReport.Write(definition, report, chapters, lines, PathLines.Tunnels(definition.Topology, captures), scenario.Pictures));
+        File.WriteAllText(Path.Combine(evidence, "report.html"), HtmlReport.Write(definition, report, chapters, lines, PathLines.Tunnels(definition.Topology, captures), scenario.Pictures, scenario.HandOvers(captures)));
         return new ScenarioOutcome(report, chapters, lines, evidence, run.Directory.Id);
     }
 

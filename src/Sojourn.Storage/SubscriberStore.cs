@@ -36,6 +36,17 @@ public sealed partial class SubscriberStore(Database database, TimeProvider time
         }
     }
 
+    public (long Position, IReadOnlyList<string> Users) VpnChanges(long? since)
+    {
+        lock (database.Gate)
+        {
+            var position = database.Connection.ExecuteScalar<long>("SELECT coalesce(max(id), 0) FROM vpn_change");
+            return (position, since is not { } seen || seen >= position
+                ? []
+                : [.. database.Connection.Query<string>("SELECT DISTINCT nai FROM vpn_change WHERE id > @seen AND id <= @position", new { seen, position })]);
+        }
+    }
+
     public IReadOnlyList<CorrespondentGatewayRow> CorrespondentGateways
     {
         get

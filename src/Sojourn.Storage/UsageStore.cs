@@ -113,6 +113,27 @@ public sealed class UsageStore(Database database) : IUsageLedger
         return charges;
     }
 
+    /// <summary>
+    /// Removes the records of accounting sessions of which nothing has come since <paramref name="before"/>. A session goes as a whole:
+    /// its records are cumulative, so that the first one left would count for all before it.
+    /// </summary>
+    /// <param name="most">At most about so many records at once, so that nobody waits for long.</param>
+    /// <returns>Records removed; 0 = there are none left to remove.</returns>
+    public int Forget(DateTimeOffset before, int most = 10_000)
+    {
+        lock (database.Gate)
+        {
+            return database.Connection.Execute(
+                """
+                DELETE FROM usage_record WHERE (origin_host, session_id) IN (
+                    SELECT origin_host, session_id FROM usage_record AS old WHERE received < @before AND NOT EXISTS (
+                        SELECT 1 FROM usage_record AS late WHERE late.origin_host = old.origin_host AND late.session_id = old.session_id AND late.received >= @before)
+                    LIMIT @most)
+                """,
+                new { before = before.ToUnixTimeSeconds(), most });
+        }
+    }
+
     /// <summary>Diameter identities compare without regard to case.</summary>
     internal static string Name(string identity) => identity.ToLowerInvariant();
 

@@ -116,6 +116,11 @@ public abstract class ScenarioTests(ITestOutputHelper output)
             }
 
             EvidenceIsComplete(scenario, folder);
+            if (outcome.Report.Measurements.Any(m => m.Name.Contains("path set-up", StringComparison.Ordinal)))
+            {
+                Assert.Contains("class='timeline'", File.ReadAllText(Path.Combine(folder, "report.html")), StringComparison.Ordinal);
+            }
+
             Assert.DoesNotContain(NetworkNamespace.Names, n => n.StartsWith(outcome.Run + "-", StringComparison.Ordinal));
         }
         finally
@@ -183,7 +188,7 @@ internal static class RowsOf
         ["network-vpn/1"] =
         [
             "NV1.1", "NV1.2", "NV1.3", "NV1.4", "NV1.5", "NV1.6", "NV1.7", "NV1.8", "NV1.9", "NV1.10", "NV1.11", "NV1.12", "NV1.13", "NV1.14", "NV1.15",
-            "NV-A1", "NV-A2", "NV-A3", "NV-A4", "NV-A17", "NV-A19", "NV-A21", "NV-A22", "NV-A24", "NV-A27", "NV-A32", "NV-A33", "NV-A34",
+            "NV-A1", "NV-A2", "NV-A3", "NV-A4", "NV-A17", "NV-A19", "NV-A21", "NV-A22", "NV-A24", "NV-A27", "NV-A32", "NV-A33", "NV-A34", "R32",
         ],
         ["network-vpn/2"] =
         [

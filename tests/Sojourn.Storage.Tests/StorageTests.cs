@@ -46,6 +46,26 @@ public sealed class StorageTests : IDisposable
     }
 
     [Fact]
+    public void Whose_data_have_changed_is_read_on_from_a_position_whoever_wrote_them()
+    {
+        using var database = Database.Open(DatabasePath);
+        using var other = Database.Open(DatabasePath);
+        var (store, page) = (new SubscriberStore(database, TimeProvider.System), new SubscriberStore(other, TimeProvider.System));
+        page.Put(Alice());
+        page.Put(ContractInstance());
+        var (position, none) = store.VpnChanges(null);
+        Assert.Empty(none);
+        Assert.Empty(store.VpnChanges(position).Users);
+        page.Put(ContractInstance() with { UpClass = 3 });
+        page.Put(new CorrespondentGatewayRow(IPNetwork.Parse("192.168.90.0/24"), IPAddress.Parse("10.0.9.2"), GatewayType.Dynamic));
+        var (next, users) = store.VpnChanges(position);
+        Assert.Equal(["alice@home.example"], users);
+        page.RemoveVpn(ContractInstance().ProfileNumber);
+        Assert.Equal(["alice@home.example"], store.VpnChanges(next).Users);
+        Assert.Empty(store.VpnChanges(store.VpnChanges(next).Position).Users);
+    }
+
+    [Fact]
     public void Disabled_instances_are_kept_but_not_found()
     {
         using var database = Database.Open(DatabasePath);

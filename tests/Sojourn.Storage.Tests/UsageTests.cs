@@ -52,6 +52,20 @@ public sealed class UsageTests : IDisposable
     }
 
     [Fact]
+    public void Old_sessions_are_forgotten_whole_and_those_that_still_report_keep_all_of_theirs()
+    {
+        Store(Record(1, AccountingRecordType.Interim, Noon, Row(1, 100)));
+        Store(Record(2, AccountingRecordType.Interim, Noon.AddDays(30), Row(1, 150)));
+        Store(Record(1, AccountingRecordType.Stop, Noon, Row(1, 70)) with { Session = "s2" });
+        Assert.Equal(0, _usage.Forget(Noon.AddSeconds(-1)));
+        Assert.Equal(1, _usage.Forget(Noon.AddDays(10)));
+        Assert.Equal([100UL, 50UL], _usage.Charges(new UsageQuestion(), 0, 10).Select(c => c.Figures.OctetsUp));
+        Assert.Equal(2, _usage.Forget(Noon.AddDays(31)));
+        Assert.Empty(_usage.Charges(new UsageQuestion(), 0, 10));
+        Assert.Equal(0, _usage.Forget(Noon.AddDays(31)));
+    }
+
+    [Fact]
     public void The_same_record_is_stored_once()
     {
         Store(Record(1, AccountingRecordType.Stop, Noon, Row(1, 100)));

@@ -25,6 +25,9 @@ public sealed record HomeAaaOptions
     /// <summary>Time between interim accounting records, told to the agents in every ACA; zero = none (RFC 6733 section 9.8.2).</summary>
     public TimeSpan AccountingInterval { get; init; }
 
+    /// <summary>Tells sessions of changes of their users' VPN data (RAR). <see cref="HomeAaaServer.AnnounceChanges"/> changes it later.</summary>
+    public bool AnnounceChanges { get; init; }
+
     /// <summary>Age at which the root of derived keys is replaced, at the next registration.</summary>
     public TimeSpan KeyLifetime { get; init; } = TimeSpan.FromHours(24);
 

@@ -12,7 +12,7 @@ public sealed partial class HomeAaaServer
     {
         if (TakePending(token) is not { } pending)
         {
-            // ASA, or the HAA of a registration that a later one replaced.
+            // ASA, RAA, or the HAA of a registration that a later one replaced.
             return;
         }
 
@@ -50,7 +50,9 @@ public sealed partial class HomeAaaServer
     {
         if (TakePending(token) is not { } pending)
         {
-            Count(effects, "asr.undelivered");
+            // An ASR or a RAR: nothing waits for its answer.
+            Count(effects, "session_request.undelivered");
+            effects.Emit(new Report(new EngineEvent("diameter.request.undelivered", EventSeverity.Warning, $"a session's agent could not be told of its end, or of news ({why})") { Rule = "RFC 6733 section 6.1" }));
             return;
         }
 
@@ -129,6 +131,7 @@ public sealed partial class HomeAaaServer
             Forget(replaced, "the user registered anew", "R34", effects);
         }
 
+        _outOfDate.Remove(session.Id);
         _cache.Put(session);
         effects.Emit(new SaveState(new StateKey(SessionTable, session.Id), HomeSessionRecord.Write(session, ProfileAvps)));
     }

@@ -161,7 +161,7 @@ public sealed partial class HomeAaaServer
     private Refusal? DecideLegs(AccessRequest access, HomeSession? live, DateTimeOffset now, TimeSpan lifetime, ref HomeSession candidate, EffectSink effects)
     {
         var moved = live is null ? [] : Renew(live, access);
-        if (live is not null && !access.ServiceUpdate)
+        if (live is not null && !access.ServiceUpdate && !_outOfDate.Contains(live.Id))
         {
             // S116: only the foreign agent is rewritten.
             candidate = candidate with { Legs = ReplaceOldRoots(moved, access.Registration.Identification, now, lifetime) };

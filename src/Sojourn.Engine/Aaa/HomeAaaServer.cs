@@ -51,6 +51,7 @@ public sealed partial class HomeAaaServer : AaaServer
         _keys = new KeyGenerator(options.SpiRange, random);
         _decision = new PathDecision(options.PathDecision, _keys);
         _cache = new HomeSessionCache(_keys);
+        AnnounceChanges = options.AnnounceChanges;
     }
 
     /// <summary>Sessions in the VPN information cache.</summary>
@@ -66,7 +67,7 @@ public sealed partial class HomeAaaServer : AaaServer
     /// <summary>The CN-GW address table as route decision uses it, longest prefix first.</summary>
     public IReadOnlyList<CorrespondentGatewayRow> CorrespondentGateways => Table.Rows;
 
-    protected override DateTimeOffset? NextOwnDeadline => _cache.NextDeadline;
+    protected override DateTimeOffset? NextOwnDeadline => _nextLook is { } look && !(_cache.NextDeadline < look) ? look : _cache.NextDeadline;
 
     private CorrespondentGatewayTable Table
     {
@@ -103,6 +104,7 @@ public sealed partial class HomeAaaServer : AaaServer
 
     protected override void OnDeadline(DateTimeOffset now, EffectSink effects)
     {
+        Look(now, effects);
         foreach (var session in _cache.TakeExpired(now))
         {
             Forget(session, "the authorization has run out", "NV9.8", effects);
@@ -274,6 +276,7 @@ public sealed partial class HomeAaaServer : AaaServer
 
     private void Forget(HomeSession session, string why, string rule, EffectSink effects)
     {
+        _outOfDate.Remove(session.Id);
         effects.Emit(new DropState(new StateKey(SessionTable, session.Id)));
         Count(effects, "session.ended");
         effects.Emit(new Report(new EngineEvent("session.ended", EventSeverity.Information, why)

@@ -89,6 +89,10 @@ public sealed partial class VisitedAaaServer : AaaServer
             Count(effects, "acr.refused");
             Answer(request, AccountingAnswer(request, ResultCode(refusal.Kind)).Add(AvpKeys.ErrorMessage, refusal.Text).Build(), now, effects);
         }
+        else if (code == DiameterCommands.ReAuth.Code && !request.IsLocal)
+        {
+            OnReauthorization(request, now, effects);
+        }
         else if (!request.IsLocal)
         {
             if (code == DiameterCommands.AbortSession.Code)
@@ -179,6 +183,12 @@ public sealed partial class VisitedAaaServer : AaaServer
         if (cached is null)
         {
             Count(effects, "move.cache_miss");
+            return false;
+        }
+
+        if (cached.UpdateWanted)
+        {
+            Count(effects, "move.update_wanted");
             return false;
         }
 

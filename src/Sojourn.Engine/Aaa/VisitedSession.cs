@@ -36,6 +36,9 @@ internal sealed record VisitedSession
     /// <summary>MSA groups of the AMA: the same associations serve the next foreign agent of the domain (RFC 4004 1.3).</summary>
     public IReadOnlyList<(AvpKey Group, MobilityMsa Association)> Associations { get; init; } = [];
 
+    /// <summary>The AAAH has news for the session (RAR): the next registration is its to answer.</summary>
+    public bool UpdateWanted { get; init; }
+
     /// <summary>What stood before a move answered from the cache; comes back when that registration fails (NV9.7).</summary>
     public VisitedSession? BeforeMove { get; init; }
 

@@ -100,4 +100,17 @@ public sealed record EngineEvent(string Kind, EventSeverity Severity, string Tex
     public uint? Spi { get; init; }
 
     public string? Rule { get; init; }
+
+    /// <summary>What a hand-over's time went into at this node, in order, by the engine's own clock; null for other events.</summary>
+    public IReadOnlyList<EventPhase>? Phases { get; init; }
+}
+
+/// <summary>A part of a hand-over.</summary>
+public sealed record EventPhase(string Name, double Milliseconds)
+{
+    /// <summary>Null when either end is not known.</summary>
+    public static EventPhase? Between(string name, DateTimeOffset? from, DateTimeOffset? to) =>
+        from is { } start && to is { } end ? new EventPhase(name, Math.Max(0, (end - start).TotalMilliseconds)) : null;
+
+    public override string ToString() => FormattableString.Invariant($"{Name} {Milliseconds:F1} ms");
 }

@@ -19,6 +19,7 @@ public sealed partial class MobileNode
     {
         _refusals = 0;
         _lifetime = _options.Lifetime;
+        LookingTimed(now);
         if (Best(now) is { } agent)
         {
             Register(agent.Address, now, effects);
@@ -167,6 +168,7 @@ public sealed partial class MobileNode
         }
 
         effects.Count("mn.move");
+        LookingTimed(now);
         effects.Emit(new Report(new EngineEvent("agent.changed", EventSeverity.Information, $"moving from {current} to {agent.Address}") { Nai = _options.Nai, Peer = agent.Address.ToString(), CareOfAddress = agent.CareOfAddress, Rule = "RFC 5944 2.4.2" }));
         _refusals = 0;
         _lifetime = _options.Lifetime;

@@ -195,6 +195,7 @@ public sealed partial class MobileNode
         // A service update asked for while this request was out goes into one of its own, a second after it.
         State = new MobileNodeState.Registered(agent, _serviceUpdate ? _lastRequest.AddSeconds(1) : renewAt);
         effects.Count("mn.rrp.accepted");
+        GrantTimed(agent, isRenewal, now, effects);
         Report(effects, "registration.accepted", EventSeverity.Information, $"registered for {seconds} s", Registration, "NV1.13");
         if (_leaving)
         {

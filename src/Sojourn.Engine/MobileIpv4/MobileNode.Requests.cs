@@ -31,6 +31,7 @@ public sealed partial class MobileNode
         var lifetime = Math.Min(_lifetime, agent.Mobility.RegistrationLifetime);
         var (request, pending) = Build(agent, Math.Max(lifetime, (ushort)1), now);
         Emit(agent, request, effects);
+        RequestTimed(agent, now);
         _lastRequest = now;
         var wait = Backoff(_options.FirstRetransmission, attempt, _options.LongestRetransmission);
         State = new MobileNodeState.Registering(address, pending, attempt, now + wait);

@@ -125,6 +125,8 @@ public sealed partial class MobileNode : IEngine
             return;
         }
 
+        LinkTimed(up, now);
+
         // Another link, other agents. The registration stands until the home agent ends it or a new one replaces it.
         _agents.Clear();
         if (up)

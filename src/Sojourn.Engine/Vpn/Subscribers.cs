@@ -77,4 +77,7 @@ public interface ISubscriberDirectory
 
     /// <summary>Grows with every change of the tables.</summary>
     long Version { get; }
+
+    /// <summary>Users whose VPN database instances have changed behind a position, and the position behind them; null = only where things stand now.</summary>
+    (long Position, IReadOnlyList<string> Users) VpnChanges(long? since);
 }

@@ -214,7 +214,7 @@ internal sealed partial class ControlEndpoints(NodeHost host)
         var e = recorded.Event;
         return new EventView(
             recorded.Number, recorded.Time, e.Severity, recorded.Id, e.Kind, Node, e.Session, e.Peer, e.Nai, e.HomeAddress, e.CareOfAddress,
-            e.Spi is { } spi ? new Roles.Configuration.SpiValue(spi).ToString() : null, e.Rule, e.Text);
+            e.Spi is { } spi ? new Roles.Configuration.SpiValue(spi).ToString() : null, e.Rule, e.Text, e.Phases);
     }
 
     private static (string Error, string Allowed)? Filter(HttpContext context, out EventFilter filter, out int count)

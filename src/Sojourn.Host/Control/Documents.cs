@@ -108,7 +108,7 @@ public sealed record EventsDocument(string Node, IReadOnlyList<EventView> Events
 
 public sealed record EventView(
     long Number, DateTimeOffset Time, EventSeverity Level, string Id, string Event, string Node, string? Session, string? Peer, string? Nai, IPAddress? Hoa,
-    IPAddress? Coa, string? Spi, string? Rule, string Text);
+    IPAddress? Coa, string? Spi, string? Rule, string Text, IReadOnlyList<Engine.EventPhase>? Phases);
 
 /// <summary>What users' profiles carried. Foreign agents measure at the user's link, home agents what passes by them: never add the two.</summary>
 /// <param name="Usage">By day (UTC), user, profile and service class.</param>

@@ -8,7 +8,7 @@ namespace Sojourn.Host.Observation;
 
 /// <summary>
 /// The log: one JSON object per line with the fixed fields time, level, id, event, node, session, peer, nai, hoa, coa,
-/// spi, rule, text (docs/messages.md). Fields that do not apply are left out.
+/// spi, rule, text, phases (docs/messages.md). Fields that do not apply are left out.
 /// </summary>
 public sealed class JsonLog : IDisposable
 {
@@ -56,6 +56,17 @@ public sealed class JsonLog : IDisposable
                 Optional(json, "spi", e.Spi is { } spi ? new SpiValue(spi).ToString() : null);
                 Optional(json, "rule", e.Rule);
                 json.WriteString("text", e.Text);
+                if (e.Phases is { } phases)
+                {
+                    json.WriteStartObject("phases");
+                    foreach (var phase in phases)
+                    {
+                        json.WriteNumber(phase.Name, Math.Round(phase.Milliseconds, 3));
+                    }
+
+                    json.WriteEndObject();
+                }
+
                 json.WriteEndObject();
             }
 

@@ -81,11 +81,18 @@ public static class MessageCatalogue
         new("handoff.begun", "SJ2126", "A visitor went to another agent; what still arrives here is sent after him.", Nothing),
         new("handoff.ended", "SJ2127", "Nothing is sent after a visitor any more; nothing of him is left here.", Nothing),
         new("handoff.dropped", "SJ2128", "A hand-off request was dropped.", "One that comes again and again is somebody without the user's keys: find the sender."),
+        new("handover.timed", "SJ2129", "A registration at another place was granted: how long each of its phases took at this node, in milliseconds (`phases`).", "None; `sojourn explain --hand-over` shows the latest."),
+        new("handover.first_packet", "SJ2130", "The first packet came by the paths of a hand-over: how long after they were set.", Nothing),
+        new("registration.revoked", "SJ2136", "The home agent has ended a registration at this agent; everything of the visitor is gone.", Nothing),
+        new("revocation.acknowledged", "SJ2137", "A foreign agent has ended a registration that the home agent revoked.", Nothing),
+        new("revocation.dropped", "SJ2138", "A revocation was dropped.", "One that comes again and again is somebody without the agents' key, or a clock that is off."),
+        new("registration.wanted", "SJ2139", "The home AAA server has news of a visitor's service; the node was made to register again.", Nothing),
         new("session.ended", "SJ2201", "An AAA server ended a session.", Nothing),
         new("session.dropped", "SJ2202", "A session left the cache.", Nothing),
         new("session.moved", "SJ2203", "A session moved to another foreign agent inside the domain.", Nothing),
         new("session.move_withdrawn", "SJ2204", "A move was taken back because the home agent refused it.", SeeReason),
         new("session.restored", "SJ2205", "A session was restored after a restart.", Nothing),
+        new("session.out_of_date", "SJ2207", "A user's VPN data have changed while a session of his lasts; the foreign agent is asked for a registration.", Nothing),
         new("profiles.cached", "SJ2206", "VPN profiles were put into the cache.", Nothing),
         new("diameter.peer.opened", "SJ2301", "A Diameter peer can be reached.", Nothing),
         new("diameter.peer.closed", "SJ2302", "A Diameter peer cannot be reached any more.", "None after DPR; else check the peer."),
@@ -106,6 +113,8 @@ public static class MessageCatalogue
         new("accounting.refused", "SJ2501", "A home AAA server refused an accounting record.", SeeReason),
         new("accounting.record_refused", "SJ2502", "The home AAA server refused a record for good; what it says is lost for accounting.", "Compare realms, roaming contracts and versions with the home network."),
         new("accounting.record_lost", "SJ2503", "More records wait for their acknowledgement than are kept; the oldest was given up.", "Find out why the home AAA server does not answer (`sojourn show peers`)."),
+        new("accounting.forgotten", "SJ2504", "Accounting records older than `usage-retention` were removed.", Nothing),
+        new("accounting.not_forgotten", "SJ2505", "Old accounting records could not be removed; the next try is in an hour.", "Free disk space; check the state directory."),
         new("prefix.delegated", "SJ2601", "A prefix was delegated to a terminal.", Nothing),
         new("prefix.ended", "SJ2602", "A delegated prefix ended: its time was over, the client released it, the authority withdrew its permission, or an operator ended it.", Nothing),
         new("prefix.refused", "SJ2603", "A prefix was refused; at most ten a second are logged, the counter `prefix.refused` has all.", SeeReason),
@@ -141,7 +150,7 @@ public static class MessageCatalogue
     public static string Markdown()
     {
         var output = new StringBuilder("# Messages\n\nEvery event has a number that never changes, a name, and the fixed fields of the log. Generated from\n`src/Sojourn.Host/Observation/MessageCatalogue.cs`.\n\n");
-        output.Append("Log fields: `time`, `level`, `id`, `event`, `node`, `session` (the same at every node a session touches), `peer`, `nai`, `hoa` (home\naddress), `coa` (care-of address), `spi`, `rule` (spec row or RFC clause that decided), `text`.\n\n");
+        output.Append("Log fields: `time`, `level`, `id`, `event`, `node`, `session` (the same at every node a session touches), `peer`, `nai`, `hoa` (home\naddress), `coa` (care-of address), `spi`, `rule` (spec row or RFC clause that decided), `text`, `phases` (of a\nhand-over: milliseconds by name).\n\n");
         output.Append("| Id | Event | Meaning | What to do |\n|---|---|---|---|\n");
         foreach (var entry in Entries)
         {

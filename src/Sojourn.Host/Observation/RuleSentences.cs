@@ -56,6 +56,7 @@ public static class RuleSentences
         ("RFC 3024", "Reverse tunnelling is asked for with the T bit and is mandatory here."),
         ("RFC 3115", "A critical vendor extension that is not understood makes the message be dropped or refused."),
         ("RFC 3539", "A peer that does not answer the watchdog is suspect, then down."),
+        ("RFC 3543", "An agent believes a revocation only from the node's home agent, close to its own clock and later than the registration."),
         ("RFC 4004 5.4", "Keys go from the AAA server only to who is entitled to them."),
         ("RFC 4004", "The Diameter Mobile IPv4 application decides about registrations at the AAA server."),
         ("RFC 4301", "Security policy decides before a packet is carried, and an association has a bounded life."),

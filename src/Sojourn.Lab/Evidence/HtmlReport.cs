@@ -34,7 +34,7 @@ public static class HtmlReport
 
     public static string Write(
         ScenarioDefinition scenario, Report report, IReadOnlyList<LadderChapter> chapters, IReadOnlyList<PathLine> paths, IReadOnlyList<DrawnTunnel> tunnels,
-        IReadOnlyList<(string File, string Caption)> pictures)
+        IReadOnlyList<(string File, string Caption)> pictures, IReadOnlyList<HandOver> handOvers)
     {
         var html = new StringBuilder();
         html.Append("<!doctype html><html lang='en'><head><meta charset='utf-8'><meta name='viewport' content='width=device-width,initial-scale=1'>");
@@ -47,6 +47,12 @@ public static class HtmlReport
         foreach (var chapter in chapters)
         {
             html.Append(CultureInfo.InvariantCulture, $"<h3>{Text(chapter.Title)}</h3><div class='wide'>{LadderSvg.Draw(chapter.Ladder, scenario.Topology)}</div>");
+        }
+
+        if (handOvers.Count > 0)
+        {
+            html.Append("<h2>Hand-overs</h2><p class='lead'>From the captures: each bar begins with the last packet by the old way and ends with the first by the new one. Point at a part for its length.</p>");
+            html.Append(HandOverTimeline.Draw(handOvers));
         }
 
         foreach (var (file, caption) in pictures)

@@ -1,4 +1,5 @@
 using Sojourn.Lab.Capture;
+using Sojourn.Lab.Evidence;
 using Sojourn.Lab.Topology;
 
 namespace Sojourn.Lab.Scenarios;
@@ -28,19 +29,64 @@ internal sealed record Move(Attachment Old, Attachment New, long Began, SeenRegi
     /// <param name="flow">The numbered datagrams as they went over the access links to the node.</param>
     public Phases Phases(CaptureSet captures, IReadOnlyList<Sighting> flow)
     {
-        var signals = Signals(captures);
-        var last = flow.LastOrDefault(p => p.Link == Old.Access && p.Time <= Began);
-        var first = flow.FirstOrDefault(p => p.Link == New.Access && p.Time >= Began);
-        var request = signals.FirstOrDefault(s => s.Name == "RRQ" && s.From == Registration.Node && s.To == New.Node);
-        var switched = signals.FirstOrDefault(s => s.From == "ha" && s.Name is "RRP" or "HAA" && s.Time >= request?.Time);
+        var seen = Look(captures, flow);
         return new Phases(
-            Milliseconds(last?.Time, first?.Time),
-            Milliseconds(request?.Time, first?.Time),
-            Milliseconds(Began, request?.Time),
-            Milliseconds(request?.Time, switched?.Time),
-            Milliseconds(switched?.Time, first?.Time),
-            Milliseconds(request?.Time, Registration.Replied));
+            Milliseconds(seen.LastPacket, seen.FirstPacket),
+            Milliseconds(seen.Request, seen.FirstPacket),
+            Milliseconds(Began, seen.Request),
+            Milliseconds(seen.Request, seen.Switched),
+            Milliseconds(seen.Switched, seen.FirstPacket),
+            Milliseconds(seen.Request, Registration.Replied))
+        {
+            Link = Milliseconds(Began, seen.LinkUp),
+            Advertisement = Milliseconds(seen.LinkUp, seen.Advertisement),
+            Request = Milliseconds(seen.Advertisement, seen.Request),
+        };
     }
+
+    /// <summary>The same as parts on one line, from the last packet over the old link on.</summary>
+    public HandOver Timeline(string title, CaptureSet captures, IReadOnlyList<Sighting> flow)
+    {
+        var seen = Look(captures, flow);
+        var parts = new List<HandOverPart>();
+        long? from = seen.LastPacket ?? Began;
+        foreach (var (name, to) in ((string, long?)[])
+            [
+                ("until the link breaks", Began), ("link away", seen.LinkUp), ("advertisement", seen.Advertisement), ("request", seen.Request),
+                ("register: to the home agent's answer", seen.Switched), ("path set-up: to the first packet", seen.FirstPacket),
+            ])
+        {
+            if (to is { } end && end >= from)
+            {
+                parts.Add(new HandOverPart(name, Milliseconds(seen.LastPacket ?? Began, from), Milliseconds(seen.LastPacket ?? Began, end)));
+                from = end;
+            }
+        }
+
+        return new HandOver(title, parts, Registration.Replied is { } reply ? Milliseconds(seen.LastPacket ?? Began, reply) : null);
+    }
+
+    /// <summary>The moments of the move, as the links saw them.</summary>
+    private Moments Look(CaptureSet captures, IReadOnlyList<Sighting> flow)
+    {
+        var signals = Signals(captures);
+        var request = signals.FirstOrDefault(s => s.Name == "RRQ" && s.From == Registration.Node && s.To == New.Node)?.Time;
+        var access = captures.On(New.Access).Where(p => p.Time >= Began && p.Time <= request).ToList();
+        return new Moments(
+            flow.LastOrDefault(p => p.Link == Old.Access && p.Time <= Began)?.Time,
+            access.FirstOrDefault(p => p.SenderNode == Registration.Node)?.Time,
+            access.LastOrDefault(p => p.SenderNode == New.Node && p.Packet.IcmpType == RouterAdvertisement)?.Time,
+            request,
+            signals.FirstOrDefault(s => s.From == "ha" && s.Name is "RRP" or "HAA" && s.Time >= request)?.Time,
+            flow.FirstOrDefault(p => p.Link == New.Access && p.Time >= Began)?.Time);
+    }
+
+    private const int RouterAdvertisement = 9;
+
+    /// <param name="LinkUp">First frame of the node on the new link.</param>
+    /// <param name="Advertisement">The last one before the request, which answers its challenge.</param>
+    /// <param name="Switched">The home agent's answer.</param>
+    private sealed record Moments(long? LastPacket, long? LinkUp, long? Advertisement, long? Request, long? Switched, long? FirstPacket);
 
     private static double Milliseconds(long? from, long? to) => from is { } start && to is { } end ? (end - start) / 1e6 : double.NaN;
 }
@@ -52,4 +98,14 @@ internal sealed record Move(Attachment Old, Attachment New, long Began, SeenRegi
 /// <param name="Register">From the request to the home agent's answer, with which it has switched.</param>
 /// <param name="Path">From there to the first packet over the new link.</param>
 /// <param name="Reply">From the request to the reply, both on the access link: how long the uplink waits.</param>
-internal sealed record Phases(double Gap, double FromRequest, double Detect, double Register, double Path, double Reply);
+internal sealed record Phases(double Gap, double FromRequest, double Detect, double Register, double Path, double Reply)
+{
+    /// <summary>Of <see cref="Detect"/>: from the break to the node's first frame on the new link.</summary>
+    public double Link { get; init; } = double.NaN;
+
+    /// <summary>From there to the advertisement whose challenge the request answers.</summary>
+    public double Advertisement { get; init; } = double.NaN;
+
+    /// <summary>From there to the request.</summary>
+    public double Request { get; init; } = double.NaN;
+}

@@ -154,7 +154,8 @@ public abstract partial class MoveScenario
             string.Create(CultureInfo.InvariantCulture, $"{_series.Count(m => m.Registration.Accepted)} accepted; from the request median {Median(back):F1} ms, worst {back[^1]:F1} ms; whole gap median {Median(gaps):F1} ms, worst {gaps[^1]:F1} ms"));
         foreach (var (name, part) in ((string, Func<Phases, double>)[])
             [
-                ("gap of the downlink", p => p.Gap), ("request to first packet over the new link", p => p.FromRequest), ("detect: break to request", p => p.Detect), ("register: request to the home agent's answer", p => p.Register),
+                ("gap of the downlink", p => p.Gap), ("request to first packet over the new link", p => p.FromRequest), ("detect: break to request", p => p.Detect),
+                ("detect, break to the node's first frame on the new link", p => p.Link), ("detect, from there to the advertisement", p => p.Advertisement), ("detect, from there to the request", p => p.Request), ("register: request to the home agent's answer", p => p.Register),
                 ("path set-up: home agent's answer to first packet", p => p.Path), ("request to reply on the access link", p => p.Reply),
             ])
         {

@@ -106,6 +106,14 @@ public abstract partial class MoveScenario : Scenario
         return chapters;
     }
 
+    public override IReadOnlyList<HandOver> HandOvers(CaptureSet captures)
+    {
+        var flow = captures.Packets.Where(p => !p.Frame.Lost && p.ReceiverNode == "alice" && Flow.NumberOf(p.Packet) is not null).ToList();
+        var moves = new List<(string Title, Move? Move)> { ("break before make", First), ("packets still under way", Delayed) };
+        moves.AddRange(_series.Select((move, i) => (string.Create(CultureInfo.InvariantCulture, $"move {i + 1} of the series"), (Move?)move)));
+        return [.. moves.Where(m => m.Move is not null).Select(m => m.Move!.Timeline($"{m.Title}, to {m.Move.New.Node}", captures, flow))];
+    }
+
     private static Task<Move> MoveAsync(LabRun run, Radio radio, Attachment old, Attachment next, CancellationToken cancellation) =>
         run.MoveAsync(radio, "alice", old, next, cancellation);
 

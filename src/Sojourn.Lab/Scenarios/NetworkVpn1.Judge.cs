@@ -24,6 +24,7 @@ public sealed partial class NetworkVpn1
         rows.Part("Caches", () => Caches(captures, rows));
         rows.Part("Marks", () => Marks(captures, rows, want));
         rows.Part("Sizes", () => Sizes(captures, rows, want));
+        rows.Part("EspInIp", () => JudgeWrapped(captures, rows));
         rows.Part("Impostor", () => Impostor(captures, rows));
         rows.Part("Noise", () => Noise(rows));
         rows.Part("Careless", () => Careless(captures, rows));

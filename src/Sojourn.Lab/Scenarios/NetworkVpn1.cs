@@ -76,6 +76,7 @@ public sealed partial class NetworkVpn1 : Scenario
         await MarksAsync(run, cancellation);
         await SizesAsync(run, cancellation);
         await ReplayAsync(run, cancellation);
+        await WrappedAsync(run, cancellation);
         await ImpostorAsync(run, cancellation);
         await StrangerAsync(run, cancellation);
         await CarelessAaaAsync(run, cancellation);

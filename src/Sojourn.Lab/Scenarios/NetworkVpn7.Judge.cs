@@ -30,6 +30,7 @@ public sealed partial class NetworkVpn7
         rows.Part("OldPath", () => OldPath(captures, rows));
         rows.Part("Expiry", () => Expiry(captures, rows));
         rows.Part("Unchanged", () => Unchanged(captures, rows));
+        rows.Part("Announced", () => JudgeAnnounced(captures, rows, want));
 
         var signals = captures.Of(_update!);
         rows.Measure("service update, RRQ to RRP on the access link", signals.Count == 0 ? double.NaN : (signals[^1].Time - signals[0].Time) / 1e6, "ms");
@@ -159,7 +160,7 @@ public sealed partial class NetworkVpn7
     /// <summary>NV-A13: what becomes of the old correspondent.</summary>
     private void OldPath(CaptureSet captures, RowBook rows)
     {
-        var after = captures.Packets.Where(p => !p.Frame.Lost && p.Time > _update!.Replied).ToList();
+        var after = captures.Packets.Where(p => !p.Frame.Lost && p.Time > _update!.Replied && p.Time < _announcedFrom).ToList();
         var carried = after.Where(p => p.SenderNode == "fa1" && p.Between(Agent, Partner) && p.Protection != SeenProtection.None).ToList();
         var delivered = after.Where(p => p.Link == "partner").Hosts(Alice, Host).ToList();
         rows.Check("NV-A13", "traffic to the old correspondent is not carried by the old path", _oldUp is { Sent: > 0, Received: 0 } && carried.Count == 0 && delivered.Count == 0,
@@ -194,7 +195,7 @@ public sealed partial class NetworkVpn7
             string.Create(CultureInfo.InvariantCulture, $"seen gone {(granted is null ? double.NaN : (_gone - granted.Time) / 1e9):F1} s after the BA"));
         rows.Check("NV-A15", "one BR to the HA, the HA sends nothing, PCN's rows disappear at expiry", requests.Count == 1 && answers.Count == 0 && complete && none.All(r => r.Count == 0),
             $"{requests.Count} BR, {answers.Count} answers, {Counts(none)} left");
-        var late = captures.Packets.Where(p => !p.Frame.Lost && p.Time > _gone && p.SenderNode == "pcn" && p.Between(Partner, Agent) && p.Protection != SeenProtection.None).ToList();
+        var late = captures.Packets.Where(p => !p.Frame.Lost && p.Time > _gone && p.Time < _announcedFrom && p.SenderNode == "pcn" && p.Between(Partner, Agent) && p.Protection != SeenProtection.None).ToList();
         rows.Check("NV-A15", "PCN sends nothing towards Alice's FA any more", late.Count == 0, late.Count("packets PCN > FA"));
     }
 

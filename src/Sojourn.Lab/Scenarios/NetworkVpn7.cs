@@ -45,6 +45,7 @@ public sealed partial class NetworkVpn7 : Scenario
 
         await ServiceUpdateAsync(run, cancellation);
         _end = await run.PingAsync("alice", NewHost.ToString(), new PingOptions(5), cancellation);
+        await AnnouncedAsync(run, cancellation);
     }
 
     public override IReadOnlyList<LadderChapter> Chapters(CaptureSet captures)
@@ -62,6 +63,7 @@ public sealed partial class NetworkVpn7 : Scenario
         Add("Alice logs in: a direct path to the first partner", _login?.From, _loginPing?.To, Alice);
         Add("The renewal before it changes nothing, though the database says otherwise", _renewal?.From, _renewalPing?.To, Alice);
         Add("The first partner's gateway asks for Alice's binding, and nobody answers", _asked - 50_000_000, _gone, Alice);
+        Add("Changes announced: the AAA server has the node register again", _announced is null ? null : _announcedFrom, _announcedPing?.To, Alice);
         Add("It asks for Bob's, and the home agent renews it", _bob?.From, _bob?.To, Bob);
         return chapters;
     }

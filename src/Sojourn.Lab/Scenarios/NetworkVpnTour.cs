@@ -120,6 +120,12 @@ public sealed class NetworkVpnTour : Scenario
         rows.Measure("ping to the new destination, median", _newPing.Median, "ms");
     }
 
+    public override IReadOnlyList<HandOver> HandOvers(CaptureSet captures)
+    {
+        var flow = captures.Packets.Where(p => !p.Frame.Lost && p.ReceiverNode == "alice" && Flow.NumberOf(p.Packet) is not null).ToList();
+        return [.. _moves.Select(m => m.Move.Timeline(m.What, captures, flow))];
+    }
+
     public override IReadOnlyList<LadderChapter> Chapters(CaptureSet captures)
     {
         var chapters = new List<LadderChapter>();

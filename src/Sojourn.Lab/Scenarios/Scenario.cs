@@ -25,6 +25,9 @@ public abstract class Scenario
     /// <summary>Pictures the scenario left in the evidence folder, for the page; the file is relative to that folder.</summary>
     public virtual IReadOnlyList<(string File, string Caption)> Pictures => [];
 
+    /// <summary>Hand-overs for the timeline of the page.</summary>
+    public virtual IReadOnlyList<HandOver> HandOvers(CaptureSet captures) => [];
+
     /// <summary>False where there are more associations than tshark takes keys; ESP then stays closed to it.</summary>
     public virtual bool OpensEsp => true;
 

@@ -12,13 +12,19 @@ public sealed class HomeAaaRole : Role
 {
     private readonly Database _database;
     private readonly SubscriberStore _subscribers;
+    private static readonly TimeSpan FirstCleaning = TimeSpan.FromMinutes(1), BetweenCleanings = TimeSpan.FromHours(1);
+
     private readonly HomeAaaServer _server;
+    private readonly TimeProvider _time;
+    private readonly Action<EngineEvent> _report;
+    private readonly ITimer? _cleaning;
 
     /// <exception cref="StorageException">The subscriber database cannot be opened.</exception>
     /// <param name="usage">Where accounting records are kept.</param>
-    public HomeAaaRole(NodeOptions node, TimeProvider time, IRandomSource random, UsageStore usage)
+    /// <param name="report">Where events go that no engine reports.</param>
+    public HomeAaaRole(NodeOptions node, TimeProvider time, IRandomSource random, UsageStore usage, Action<EngineEvent> report)
     {
-        Usage = usage;
+        (Usage, _time, _report) = (usage, time, report);
         var section = node.Aaa!;
         _database = Database.Open(section.Database!.FullPath, section.DatabaseKeyFile?.FullPath, create: false);
         try
@@ -37,6 +43,7 @@ public sealed class HomeAaaRole : Role
                     },
                     AuthorizationLifetime = section.AuthorizationLifetime,
                     AccountingInterval = section.AccountingInterval,
+                    AnnounceChanges = section.AnnounceChanges,
                     LegacyAuthenticators = node.Interop.LegacyAuthenticators,
                     PlainSessionKeys = node.Interop.PlainSessionKeys,
                 },
@@ -44,6 +51,8 @@ public sealed class HomeAaaRole : Role
                 _subscribers,
                 random,
                 usage);
+            UsageRetention = section.UsageRetention;
+            _cleaning = time.CreateTimer(_ => ForgetUsage(), null, FirstCleaning, BetweenCleanings);
         }
         catch
         {
@@ -53,6 +62,9 @@ public sealed class HomeAaaRole : Role
     }
 
     public override IEngine Engine => _server;
+
+    /// <summary>How long accounting records are kept after the last one of their session; zero = for ever.</summary>
+    private TimeSpan UsageRetention { get; set; }
 
     public override UsageStore Usage { get; }
 
@@ -71,8 +83,41 @@ public sealed class HomeAaaRole : Role
     public override IReadOnlyList<EngineCommand> Clear(string? session, string? nai, IPAddress? homeAddress) =>
         [.. AaaSessions.Matching(_server.Sessions, session, nai, homeAddress).Select(s => new AbortMobilitySession(s.Session))];
 
+    public override void Reconfigure(NodeOptions options, DateTimeOffset now, EffectSink effects)
+    {
+        _server.AnnounceChanges = options.Aaa!.AnnounceChanges;
+        UsageRetention = options.Aaa.UsageRetention;
+    }
+
+    private void ForgetUsage()
+    {
+        if (UsageRetention == TimeSpan.Zero)
+        {
+            return;
+        }
+
+        var forgotten = 0;
+        try
+        {
+            for (var removed = 1; removed > 0; forgotten += removed)
+            {
+                removed = Usage.Forget(_time.GetUtcNow() - UsageRetention);
+            }
+        }
+        catch (Exception e) when (e is System.Data.Common.DbException or ObjectDisposedException or InvalidOperationException)
+        {
+            _report(new EngineEvent("accounting.not_forgotten", EventSeverity.Warning, $"old accounting records could not be removed: {e.Message}"));
+        }
+
+        if (forgotten > 0)
+        {
+            _report(new EngineEvent("accounting.forgotten", EventSeverity.Information, FormattableString.Invariant($"{forgotten} accounting record(s) older than {UsageRetention.TotalDays:0.#} days removed")));
+        }
+    }
+
     public override void Dispose()
     {
+        _cleaning?.Dispose();
         _database.Dispose();
         base.Dispose();
     }

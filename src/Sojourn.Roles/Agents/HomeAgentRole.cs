@@ -36,6 +36,7 @@ public sealed class HomeAgentRole : Role
                 UnansweredUpdate = section.UnansweredUpdate,
                 TriggerFromMobileNode = section.TriggerFromMobileNode,
                 ProfilesInReply = section.ProfilesInReply,
+                Revocation = section.Revocation,
                 HandoffTime = section.HandoffTunnelTime,
                 MaximumBindings = section.MaximumBindings,
                 LegacyAuthenticators = node.Interop.LegacyAuthenticators,

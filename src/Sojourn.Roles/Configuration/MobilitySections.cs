@@ -88,6 +88,9 @@ public sealed class HomeAgentSection : OptionSection
     [Option("Whether a packet the mobile node sends first distributes a profile that waits for its first packet too; without it only the correspondent's does, and the node's are held and then dropped (spec NV8.3).", Reload = true)]
     public bool TriggerFromMobileNode { get; set; }
 
+    [Option("Whether foreign agents are told of registrations that have ended there, because the node has moved or an operator ended its session (RFC 3543).")]
+    public bool Revocation { get; set; } = true;
+
     [Option("Whether the reply to a node that moved carries its profiles for the new foreign agent, sealed with the agents' key, beside those its AAA server gives it (spec R15): for visited networks whose AAA server keeps none.")]
     public bool ProfilesInReply { get; set; }
 
@@ -198,6 +201,12 @@ public sealed class AaaSection : OptionSection
 
     [Option("Time between interim accounting records asked of the agents (home only); 0s = none, only at the beginning and the end.", Minimum = "0s", Maximum = "1d")]
     public TimeSpan AccountingInterval { get; set; } = TimeSpan.FromMinutes(10);
+
+    [Option("How long accounting records are kept after the last one of their session came (home only); 0s = for ever. Take them out before (`sojourn usage`).", Minimum = "0s", Maximum = "36500d", Reload = true)]
+    public TimeSpan UsageRetention { get; set; } = TimeSpan.FromDays(400);
+
+    [Option("Whether a session is told when its user's VPN data change (home only): the foreign agent is asked (RAR) to have the node register again, and what changed counts at once. Without it a change waits for a service update or the next login (spec NV7, S116).", Reload = true)]
+    public bool AnnounceChanges { get; set; }
 
     [Option("DSCP of QoS classes 0 to 5 (RFC 2474, RFC 2597, RFC 3246).", Minimum = "0", Maximum = "63")]
     public List<int> ClassDscp { get; set; } = [0, 10, 18, 26, 34, 46];

@@ -166,7 +166,7 @@ public sealed class RunningNode : IDisposable
         NodeRole.HomeAgent => new HomeAgentRole(options, services.Random),
         NodeRole.Gateway when options.Gateway!.Type == GatewayType.Dynamic => new DynamicGatewayRole(options, services.Random),
         NodeRole.Gateway => new StaticGatewayRole(options),
-        NodeRole.Aaa when options.Aaa!.Serves == AaaSide.Home => new HomeAaaRole(options, services.Time, services.Random, new UsageStore(database)),
+        NodeRole.Aaa when options.Aaa!.Serves == AaaSide.Home => new HomeAaaRole(options, services.Time, services.Random, new UsageStore(database), services.Report),
         NodeRole.Aaa => new VisitedAaaRole(options, services.Random),
         NodeRole.MobileNode => new MobileNodeRole(options, services.Random),
         NodeRole.Ca => new CaRole(options, services),

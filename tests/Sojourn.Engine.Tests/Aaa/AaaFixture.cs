@@ -357,6 +357,11 @@ internal sealed class TestDirectory : ISubscriberDirectory
 
     public IReadOnlyCollection<string> RoamingPartners => Partners;
 
+    /// <summary>Users whose instances were changed, in order.</summary>
+    public List<string> Changed { get; } = [];
+
+    public (long Position, IReadOnlyList<string> Users) VpnChanges(long? since) => (Changed.Count, since is { } seen ? [.. Changed.Skip((int)seen)] : []);
+
     public Subscriber? FindSubscriber(string nai) => Subscribers.GetValueOrDefault(nai);
 
     public IReadOnlyList<VpnInstance> FindVpns(string nai)

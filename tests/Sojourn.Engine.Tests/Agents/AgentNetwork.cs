@@ -293,7 +293,7 @@ internal sealed class AgentNetwork
         }
 
         Captured.Add(send.Data.ToArray());
-        if (DiameterMessage.TryParse(send.Data.ToArray(), DiameterLimits.Default, out var message, out Sojourn.Wire.WireError _) && message.CommandCode is 260 or 262 or 271 or 274 or 275)
+        if (DiameterMessage.TryParse(send.Data.ToArray(), DiameterLimits.Default, out var message, out Sojourn.Wire.WireError _) && message.CommandCode is 258 or 260 or 262 or 271 or 274 or 275)
         {
             var name = NameOf(message);
             Arrows.Add($"{node.Name} > {other.Node} {name}");
@@ -308,6 +308,7 @@ internal sealed class AgentNetwork
         var letter = message.IsRequest ? "R" : "A";
         var name = message.CommandCode switch
         {
+            258 => "RA" + letter,
             260 => "AM" + letter,
             262 => "HA" + letter,
             271 => "AC" + letter,
@@ -331,6 +332,8 @@ internal sealed class AgentNetwork
             BindingUpdate update => update.Remove ? "BU remove" : "BU",
             BindingAcknowledgement answer => answer.Status == BindingStatus.Accepted ? "BA" : string.Create(CultureInfo.InvariantCulture, $"BA {(byte)answer.Status}"),
             BindingRequest => "BR",
+            RegistrationRevocation revocation => revocation.Inform ? "REV inform" : "REV",
+            RegistrationRevocationAcknowledgement answer => answer.Inform ? "REVA inform" : "REVA",
             _ => message.Type.ToString(),
         };
     }

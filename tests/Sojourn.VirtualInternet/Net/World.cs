@@ -384,6 +384,8 @@ internal sealed class World
 
         public long Version => 1;
 
+        public (long Position, IReadOnlyList<string> Users) VpnChanges(long? since) => (0, []);
+
         public Subscriber? FindSubscriber(string nai) => users.FirstOrDefault(u => u.Nai == nai) is { } user
             ? new Subscriber(nai, 0x200, KeyOf(user), user.HomeAddress, null, true)
             : null;

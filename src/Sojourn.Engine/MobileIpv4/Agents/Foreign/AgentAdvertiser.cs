@@ -89,6 +89,12 @@ internal sealed class AgentAdvertiser(AccessLink link, ForeignAgentOptions optio
         Send(busy, unknown ? IPAddress.Parse("224.0.0.1") : solicitation.Source, unknown ? null : solicitation.LinkSource, effects);
     }
 
+    /// <summary>
+    /// Tells one node, and no other, that its registration here does not stand as it was: an advertisement that counts from 0
+    /// (RFC 5944 2.4.4, RFC 3543 4.1). It registers again.
+    /// </summary>
+    public void CountAnewFor(LinkAddress node, bool busy, EffectSink effects) => Send(busy, IPAddress.Parse("224.0.0.1"), node, effects, sequence: 0);
+
     /// <summary>Judges the challenge of a request and, when it is good, spends it for this node.</summary>
     public ChallengeResult Take(OctetString? challenge, LinkAddress node)
     {
@@ -161,9 +167,9 @@ internal sealed class AgentAdvertiser(AccessLink link, ForeignAgentOptions optio
     /// </summary>
     public void CountOn() => _sequence = FirstSequenceAfterWrap;
 
-    private void Send(bool busy, IPAddress destination, LinkAddress? linkDestination, EffectSink effects)
+    private void Send(bool busy, IPAddress destination, LinkAddress? linkDestination, EffectSink effects, ushort? sequence = null)
     {
-        var flags = MobilityAgentFlags.RegistrationRequired | MobilityAgentFlags.ForeignAgent | MobilityAgentFlags.ReverseTunnelling;
+        var flags = MobilityAgentFlags.RegistrationRequired | MobilityAgentFlags.ForeignAgent | MobilityAgentFlags.ReverseTunnelling | MobilityAgentFlags.Revocation;
         var advertisement = new AgentAdvertisement
         {
             Lifetime = (ushort)Math.Clamp(Math.Ceiling(link.AdvertisementInterval.TotalSeconds * 3), 1, 9000),
@@ -171,7 +177,7 @@ internal sealed class AgentAdvertiser(AccessLink link, ForeignAgentOptions optio
             Extensions = MobileIpExtensions.Of(
                 new MobilityAgentExtension
                 {
-                    SequenceNumber = _sequence,
+                    SequenceNumber = sequence ?? _sequence,
                     RegistrationLifetime = (ushort)options.RegistrationLifetime.TotalSeconds,
                     Flags = busy ? flags | MobilityAgentFlags.Busy : flags,
                     CareOfAddresses = [options.CareOfAddress],
@@ -179,7 +185,7 @@ internal sealed class AgentAdvertiser(AccessLink link, ForeignAgentOptions optio
                 new PrefixLengthsExtension(new[] { (byte)link.PrefixLength }),
                 new AdvertisedChallengeExtension(linkDestination is { } node ? NewChallenge(node) : AdvertisedChallenge())),
         };
-        _sequence = _sequence == ushort.MaxValue ? FirstSequenceAfterWrap : (ushort)(_sequence + 1);
+        _sequence = sequence is not null ? _sequence : _sequence == ushort.MaxValue ? FirstSequenceAfterWrap : (ushort)(_sequence + 1);
         effects.Emit(new SendIcmp(link.Address, destination, advertisement.ToArray(), link.Interface, linkDestination));
     }
 

@@ -31,7 +31,7 @@ public sealed partial class ForeignAgent
             return;
         }
 
-        pending = pending with { PreviousAgent = ama.PreviousAgent };
+        pending = pending with { PreviousAgent = ama.PreviousAgent, AaaAnswered = now };
         if (ama.Reply is null)
         {
             FromVisitedCache(pending, ama, now, effects);
@@ -140,6 +140,7 @@ public sealed partial class ForeignAgent
             return;
         }
 
+        _pathsSince[ama.Visitor.HomeAddress] = now;
         ToHomeAgent(pending with { Allowed = ama.Visitor, Profiles = ama.Profiles }, association, ama.Visitor.HomeAgent, now, effects);
     }
 
@@ -160,6 +161,7 @@ public sealed partial class ForeignAgent
         }
 
         _awaitingHomeAgent.Remove(key);
+        pending = pending with { HomeAnswered = now };
         reply.TryFindAuthentication(AuthenticationKind.ForeignHome, out _, out var index);
         reply = reply with { Extensions = reply.Extensions.First(index) };
         if (!reply.Code.IsAccepted())
@@ -177,6 +179,8 @@ public sealed partial class ForeignAgent
             return;
         }
 
+        var homeTime = reply.Extensions.Find<RevocationSupportExtension>()?.Timestamp;
+        reply = reply with { Extensions = reply.Extensions.Without(e => e is RevocationSupportExtension) };
         var profiles = pending.Profiles;
         if (!TakeProfiles(association, allowed.HomeAddress, ref reply, ref profiles, effects, out var problem))
         {
@@ -206,7 +210,7 @@ public sealed partial class ForeignAgent
             return;
         }
 
-        var visitor = allowed with { Expires = now + TimeSpan.FromSeconds(reply.Lifetime), Registered = pending.Request.Identification, LinkAddress = pending.LinkAddress, Interface = pending.Advertiser.Link.Interface };
+        var visitor = allowed with { Expires = now + TimeSpan.FromSeconds(reply.Lifetime), Registered = pending.Request.Identification, HomeTime = homeTime, LinkAddress = pending.LinkAddress, Interface = pending.Advertiser.Link.Interface };
         if (profiles is not null)
         {
             Admit(pending, visitor, profiles, reply, now, effects);
@@ -289,9 +293,15 @@ public sealed partial class ForeignAgent
         _visitors[visitor.HomeAddress] = visitor;
         Keep(visitor, effects);
         _nextSweep ??= now + ExpirySweep;
+        if (pending.HomeAnswered is null)
+        {
+            _pathsSince[visitor.HomeAddress] = now;
+        }
+
         if (!FetchFromOldAgent(pending, visitor, profiles, reply, now, effects))
         {
             Relay(pending, reply, visitor.MobileNode, effects);
+            ReplyTimed(pending, visitor, now, effects);
         }
 
         effects.Count("fa.registrations");
@@ -328,6 +338,7 @@ public sealed partial class ForeignAgent
 
         if (standing is null)
         {
+            _pathsSince.Remove(allowed.HomeAddress);
             effects.Emit(new RemoveVisitor(allowed.HomeAddress));
         }
     }

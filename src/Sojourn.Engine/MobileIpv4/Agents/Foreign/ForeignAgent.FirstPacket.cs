@@ -23,6 +23,11 @@ public sealed partial class ForeignAgent
 
     private void Noticed(PathSignalled signal, DateTimeOffset now, EffectSink effects)
     {
+        if (signal.Signal == PathSignal.FirstInbound && Vpn.FindPath(signal.Path) is { } first)
+        {
+            FirstPacketTimed(first, now, effects);
+        }
+
         if (Vpn.FindPath(signal.Path) is not { Origin: { ProfileNumber: { } number, HomeAddress: { } home } } || Vpn.Find(signal.Path.Owner) is not { HandedOff: false } session
             || !session.Waiting.Contains(number))
         {

@@ -171,15 +171,17 @@ public sealed partial class ForeignAgent
 
         _fetches.Remove(answer.HomeAddress);
         effects.Emit(new Report(Event("handoff.answered", EventSeverity.Information, FormattableString.Invariant($"the old agent {fetch.OldAgent} sends on after {(now - fetch.Began).TotalMilliseconds:F1} ms"), fetch.Visitor.Session, fetch.Visitor.Nai, fetch.Visitor.HomeAddress, "NV2.12")));
-        GiveReply(fetch, effects);
+        GiveReply(fetch, now, effects);
     }
 
-    private void GiveReply(Fetch fetch, EffectSink effects)
+    private void GiveReply(Fetch fetch, DateTimeOffset now, EffectSink effects)
     {
         if (fetch.Reply is { } waiting)
         {
             fetch.Reply = null;
-            Relay(waiting.Pending, waiting.Reply, (_visitors.GetValueOrDefault(fetch.Visitor.HomeAddress) ?? fetch.Visitor).MobileNode, effects);
+            var visitor = _visitors.GetValueOrDefault(fetch.Visitor.HomeAddress) ?? fetch.Visitor;
+            Relay(waiting.Pending, waiting.Reply, visitor.MobileNode, effects);
+            ReplyTimed(waiting.Pending, visitor, now, effects);
         }
     }
 
@@ -210,7 +212,7 @@ public sealed partial class ForeignAgent
             if (fetch.Reply is not null && now >= fetch.Began + _options.OldAgentWait)
             {
                 effects.Count("fa.handoff.reply_not_delayed_further");
-                GiveReply(fetch, effects);
+                GiveReply(fetch, now, effects);
             }
 
             if (now < fetch.NextTry)
@@ -223,7 +225,7 @@ public sealed partial class ForeignAgent
                 _fetches.Remove(home);
                 effects.Count("fa.handoff.unanswered");
                 effects.Emit(new Report(Event("handoff.unanswered", EventSeverity.Warning, $"the old agent {fetch.OldAgent} does not answer", fetch.Visitor.Session, fetch.Visitor.Nai, home, "R38")));
-                GiveReply(fetch, effects);
+                GiveReply(fetch, now, effects);
                 continue;
             }
 
@@ -303,6 +305,7 @@ public sealed partial class ForeignAgent
             _handOffTimes.Enqueue(visitor.HomeAddress, away.Until);
             if (_visitors.Remove(visitor.HomeAddress))
             {
+                _pathsSince.Remove(visitor.HomeAddress);
                 ForgetHandOff(visitor.HomeAddress);
                 ForgetAsked(visitor.HomeAddress, held.Values);
                 effects.Emit(new RemoveVisitor(visitor.HomeAddress));

@@ -31,12 +31,20 @@ public sealed partial class ForeignAgent
             LinkAddress = link,
             Nai = request.Nai ?? "",
             Expires = now + _options.ReplyTimeout,
+            Began = now,
             DiameterSession = NewSessionId(now),
         };
         if (_underWay.Contains(pending.Key))
         {
             // The node repeats itself while we still wait; the answer under way serves both.
             effects.Count("fa.rrq.duplicate");
+            return;
+        }
+
+        if (request.Extensions.Find<RevocationSupportExtension>() is not null)
+        {
+            // RFC 3543 4.2.1: no node that registers through an agent sends one.
+            effects.Count("fa.rrq.revocation_support");
             return;
         }
 
@@ -95,7 +103,7 @@ public sealed partial class ForeignAgent
         && now + TimeSpan.FromSeconds(pending.Request.Lifetime) <= visitor.AuthorizedUntil
         && !ComesFromElsewhere(pending.Request)
         && mobileNode.IsValidAt(now) && homeAgent.IsValidAt(now)
-        && visitor.Nai == pending.Nai && visitor.LinkAddress == pending.LinkAddress
+        && !visitor.UpdateWanted && visitor.Nai == pending.Nai && visitor.LinkAddress == pending.LinkAddress
         && !pending.Request.Extensions.HasServiceUpdateRequest(_options.EnterpriseNumber)
         && pending.Request.Extensions.Find<KeyGenerationNonceRequestExtension>() is null
         && pending.Request.TryFindAuthentication(AuthenticationKind.MobileHome, out _, out _)
@@ -177,7 +185,7 @@ public sealed partial class ForeignAgent
             amr.Add(_vpn.PreviousFaAddress, former.Address);
         }
 
-        if (request.Extensions.HasServiceUpdateRequest(_options.EnterpriseNumber))
+        if (request.Extensions.HasServiceUpdateRequest(_options.EnterpriseNumber) || visitor is { UpdateWanted: true })
         {
             amr.Add(_vpn.ServiceUpdateRequest, 1);
         }
@@ -198,7 +206,7 @@ public sealed partial class ForeignAgent
             : pending.Request;
         effects.Emit(new SendDatagram(
             new IPEndPoint(_options.CareOfAddress, MobileIpPort), new IPEndPoint(homeAgent, MobileIpPort),
-            kept.Sign(AuthenticationKind.ForeignHome, association).ToArray()));
+            kept.With(new RevocationSupportExtension(RevocationSupportExtension.InformFlag, SecondsOf(now))).Sign(AuthenticationKind.ForeignHome, association).ToArray()));
     }
 
     private void RefuseRequest(PendingRegistration pending, RequestRefusal refusal, DateTimeOffset now, EffectSink effects)

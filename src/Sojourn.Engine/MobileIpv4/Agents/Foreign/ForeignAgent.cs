@@ -157,10 +157,11 @@ public sealed partial class ForeignAgent : DiameterApplication
         }
     }
 
-    /// <summary>ASR: the home AAA ends the session (RFC 6733 8.5).</summary>
+    /// <summary>ASR: the home AAA server ends the session (RFC 6733 8.5). RAR: it has news for it (RFC 6733 8.3).</summary>
     protected override void OnRequest(DiameterRequest request, DateTimeOffset now, EffectSink effects)
     {
-        if (request.Message.CommandCode != DiameterCommands.AbortSession.Code)
+        var reauthorise = request.Message.CommandCode == DiameterCommands.ReAuth.Code;
+        if (!reauthorise && request.Message.CommandCode != DiameterCommands.AbortSession.Code)
         {
             Refuse(request, DiameterResult.CommandUnsupported, "a foreign agent takes no such request", now, effects);
             return;
@@ -173,8 +174,27 @@ public sealed partial class ForeignAgent : DiameterApplication
             return;
         }
 
+        if (reauthorise)
+        {
+            Reauthorise(visitor, effects);
+            Answer(request, AnswerTo(request, DiameterResult.Success).Build(), now, effects);
+            return;
+        }
+
         Leave(visitor, TerminationCause.Administrative, now, effects);
         Answer(request, AnswerTo(request, DiameterResult.Success).Build(), now, effects);
+    }
+
+    /// <summary>
+    /// Authorization is the node's to ask for, since only a request of its own proves itself at home (RFC 4004 3): it is made to
+    /// register again, as any node would after a restart of its agent, and its request goes to the AAA server as a service update.
+    /// </summary>
+    private void Reauthorise(Visitor visitor, EffectSink effects)
+    {
+        _visitors[visitor.HomeAddress] = visitor with { UpdateWanted = true };
+        effects.Count("fa.rar.accepted");
+        effects.Emit(new Report(Event("registration.wanted", EventSeverity.Information, "the home AAA server has news of the user's service; the node is made to register again", visitor.Session, visitor.Nai, visitor.HomeAddress, "RFC 6733 8.3")));
+        _advertisers[visitor.Interface].CountAnewFor(visitor.LinkAddress, Busy, effects);
     }
 
     /// <summary>R43: who is on a link without carrier is on the way to another agent, which will ask for what comes meanwhile.</summary>
@@ -236,6 +256,9 @@ public sealed partial class ForeignAgent : DiameterApplication
             case RegistrationReply reply:
                 Replied(reply, datagram, now, effects);
                 break;
+            case RegistrationRevocation revocation:
+                Revoked(revocation, datagram, now, effects);
+                break;
             case BindingUpdate update:
                 AskedByNewAgent(update, datagram, now, effects);
                 break;
@@ -281,6 +304,7 @@ public sealed partial class ForeignAgent : DiameterApplication
     private void Leave(Visitor visitor, TerminationCause? terminationCause, DateTimeOffset now, EffectSink effects)
     {
         _visitors.Remove(visitor.HomeAddress);
+        _pathsSince.Remove(visitor.HomeAddress);
         Discard(visitor.HomeAddress, effects);
         ForgetHandOff(visitor.HomeAddress);
         ForgetAsked(visitor.HomeAddress, Vpn.Find(visitor.Session)?.Profiles ?? []);
@@ -311,7 +335,7 @@ public sealed partial class ForeignAgent : DiameterApplication
         Send(str.Build(), now, effects);
     }
 
-    private EngineEvent Event(string kind, EventSeverity severity, string text, string? session, string? nai, IPAddress? home, string rule) => new(kind, severity, text)
+    private EngineEvent Event(string kind, EventSeverity severity, string text, string? session, string? nai, IPAddress? home, string? rule) => new(kind, severity, text)
     {
         Session = session,
         Nai = nai,

@@ -32,6 +32,12 @@ public sealed record Visitor
     /// <summary>Identification of the last request granted here: what is older than it is stale (NV9.11).</summary>
     public ulong Registered { get; init; }
 
+    /// <summary>The home agent's time in the reply that granted it (RFC 3543 3.2), seconds; null when it told none.</summary>
+    public uint? HomeTime { get; init; }
+
+    /// <summary>The home AAA server wants the next registration to come to it, with a service update (RFC 6733 8.3).</summary>
+    public bool UpdateWanted { get; init; }
+
     public MobilityAssociation? MobileNode { get; init; }
 
     public MobilityAssociation? HomeAgentAssociation { get; init; }
@@ -56,6 +62,13 @@ internal sealed record PendingRegistration
     public required DateTimeOffset Expires { get; init; }
 
     public required string DiameterSession { get; init; }
+
+    /// <summary>When the request came, the AAA servers answered, and the home agent replied by itself.</summary>
+    public required DateTimeOffset Began { get; init; }
+
+    public DateTimeOffset? AaaAnswered { get; init; }
+
+    public DateTimeOffset? HomeAnswered { get; init; }
 
     /// <summary>What the AMA allowed, when the request then went to the home agent directly.</summary>
     public Visitor? Allowed { get; init; }

@@ -13,7 +13,7 @@ namespace Sojourn.Engine.MobileIpv4.Agents;
 internal sealed record VisitorRecord(
     string Session, string DiameterSession, string Nai, string HomeAddress, string HomeAgent, string Interface, byte[] LinkAddress,
     DateTimeOffset Expires, DateTimeOffset AuthorizedUntil, string HomeRealm, ulong Registered,
-    BindingRecord.Association? MobileNode, BindingRecord.Association? HomeAgentAssociation, byte[][] Profiles, uint[]? Waiting = null, VisitorRecord.Departure? Departed = null)
+    BindingRecord.Association? MobileNode, BindingRecord.Association? HomeAgentAssociation, byte[][] Profiles, uint[]? Waiting = null, VisitorRecord.Departure? Departed = null, uint? HomeTime = null)
 {
     public const string Table = "visitor";
 
@@ -22,7 +22,7 @@ internal sealed record VisitorRecord(
     public static VisitorRecord Of(Visitor visitor, IEnumerable<VpnProfile> profiles, VpnProfileAvps avps) => new(
         visitor.Session, visitor.DiameterSession, visitor.Nai, visitor.HomeAddress.ToString(), visitor.HomeAgent.ToString(), visitor.Interface,
         visitor.LinkAddress.ToArray(), visitor.Expires, visitor.AuthorizedUntil, visitor.HomeRealm, visitor.Registered,
-        BindingRecord.Association.Of(visitor.MobileNode), BindingRecord.Association.Of(visitor.HomeAgentAssociation), [.. profiles.Select(avps.EncodeForStore)]);
+        BindingRecord.Association.Of(visitor.MobileNode), BindingRecord.Association.Of(visitor.HomeAgentAssociation), [.. profiles.Select(avps.EncodeForStore)], HomeTime: visitor.HomeTime);
 
     public byte[] Write() => JsonSerializer.SerializeToUtf8Bytes(this, VisitorJson.Default.VisitorRecord);
 
@@ -58,6 +58,7 @@ internal sealed record VisitorRecord(
         AuthorizedUntil = AuthorizedUntil,
         HomeRealm = HomeRealm,
         Registered = Registered,
+        HomeTime = HomeTime,
         MobileNode = MobileNode?.ToAssociation(),
         HomeAgentAssociation = HomeAgentAssociation?.ToAssociation(),
     };

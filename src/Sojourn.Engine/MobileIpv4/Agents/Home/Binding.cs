@@ -35,6 +35,9 @@ public sealed record Binding
     /// <summary>Looked up by home address, since a move inside a domain carries it to the next agent.</summary>
     public MobilityAssociation? ForeignAgent { get; init; }
 
+    /// <summary>When the last granting reply left; not kept over a restart.</summary>
+    public DateTimeOffset Replied { get; init; }
+
     /// <summary>Session-Id and realm of the HAR dialogue, for STR and ASR.</summary>
     public string? DiameterSession { get; init; }
 

@@ -32,6 +32,8 @@ public sealed partial class HomeAgent
         public uint KeyLifetime { get; init; }
 
         public ushort Lifetime { get; init; }
+
+        public required DateTimeOffset Began { get; init; }
     }
 
     private sealed record ReplyRefusal(RegistrationReplyCode Code, string Counter, string Text, string Rule);
@@ -98,6 +100,7 @@ public sealed partial class HomeAgent
                 ForeignNonce = secrets.ForeignNonce,
                 KeyLifetime = keyLifetime,
                 Lifetime = lifetime,
+                Began = now,
                 Desired = new Binding
                 {
                     Session = session,
@@ -148,6 +151,7 @@ public sealed partial class HomeAgent
             Datagram = datagram,
             Before = before,
             Lifetime = Granted(request),
+            Began = now,
             Desired = before,
         };
         if (Check(request, datagram.Payload.Span, before, hasFreshKey: false, now) is { } refusal)
@@ -269,7 +273,7 @@ public sealed partial class HomeAgent
     /// <summary>S216, S217: the paths are set, the binding is saved and the reply goes out.</summary>
     private void Finish(Registration registration, DateTimeOffset now, EffectSink effects)
     {
-        var (desired, before) = (registration.Desired, registration.Before);
+        var (desired, before) = (registration.Desired with { Replied = now }, registration.Before);
         if (registration.Request.Lifetime == 0)
         {
             if (before is not null)
@@ -297,6 +301,8 @@ public sealed partial class HomeAgent
             ForgetDropped(before, desired);
             Commit(desired, now, effects);
             effects.Count("ha.registrations");
+            SwitchTimed(registration, now, effects);
+            RevokeFormer(before, desired, now);
         }
 
         effects.Emit(new Report(Event(

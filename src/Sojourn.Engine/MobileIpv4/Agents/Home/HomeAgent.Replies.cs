@@ -103,6 +103,7 @@ public sealed partial class HomeAgent
 
         if (registration.Datagram is { } datagram)
         {
+            reply = WithRevocationSupport(reply, registration.Request, now);
             var octets = WithProfiles(reply, registration, desired.ForeignAgent!, effects).Sign(AuthenticationKind.ForeignHome, desired.ForeignAgent!).ToArray();
             effects.Emit(new SendDatagram(new IPEndPoint(_options.Address, MobileIpPort), datagram.Source, octets));
             return;

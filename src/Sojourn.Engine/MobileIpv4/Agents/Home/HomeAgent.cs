@@ -52,7 +52,7 @@ public sealed partial class HomeAgent : DiameterApplication
 
     public VpnControl Vpn { get; }
 
-    protected override DateTimeOffset? NextOwnDeadline => Earliest(Earliest(Vpn.NextDeadline, _nextSweep), Earliest(NextUpdateDeadline, _accounting?.NextDeadline));
+    protected override DateTimeOffset? NextOwnDeadline => Earliest(Earliest(Vpn.NextDeadline, _nextSweep), Earliest(Earliest(NextUpdateDeadline, NextRevocation), _accounting?.NextDeadline));
 
     protected override void OnInput(EngineInput input, DateTimeOffset now, EffectSink effects)
     {
@@ -72,6 +72,9 @@ public sealed partial class HomeAgent : DiameterApplication
                 break;
             case DatagramReceived datagram:
                 Received(datagram, now, effects);
+                break;
+            case PathSignalled { Signal: PathSignal.FirstInbound } signal when Vpn.FindPath(signal.Path) is { } path:
+                FirstPacketTimed(path, now, effects);
                 break;
             case PathSignalled { Signal: PathSignal.PacketWaiting } signal:
                 PacketWaits(signal, now, effects);
@@ -129,6 +132,7 @@ public sealed partial class HomeAgent : DiameterApplication
     {
         Vpn.Expire(now, effects);
         RetransmitUpdates(now, effects);
+        SendRevocations(now, effects);
         _accounting?.Tend(now, effects);
         if (_nextSweep > now)
         {
@@ -169,6 +173,9 @@ public sealed partial class HomeAgent : DiameterApplication
                 break;
             case BindingRequest request:
                 BindingRequested(request, datagram, now, effects);
+                break;
+            case RegistrationRevocationAcknowledgement acknowledgement:
+                RevocationAcknowledged(acknowledgement, datagram, effects);
                 break;
             default:
                 effects.Count("ha.mip4.unexpected_message");
@@ -252,9 +259,15 @@ public sealed partial class HomeAgent : DiameterApplication
         Vpn.Remove(binding.Session, effects);
         RemoveAtGateways(binding, [], now, effects);
         _triggers.Remove(binding.HomeAddress);
+        _switched.Remove(binding.HomeAddress);
         effects.Emit(new ReleaseHomeAddress(binding.HomeAddress));
         effects.Emit(new DropState(BindingRecord.KeyOf(binding.HomeAddress)));
         effects.Emit(new Report(Event("binding.removed", EventSeverity.Information, "binding removed with all its paths", binding, "NV9.8")));
+        if (cause == TerminationCause.Administrative)
+        {
+            Revoke(binding, inform: true, now);
+        }
+
         if (cause is { } terminationCause && binding is { DiameterSession: { } session, AaaRealm: { } realm })
         {
             Send(
@@ -282,7 +295,7 @@ public sealed partial class HomeAgent : DiameterApplication
         Waiting = binding.Unserved,
     };
 
-    private EngineEvent Event(string kind, EventSeverity severity, string text, Binding binding, string rule) => new(kind, severity, text)
+    private EngineEvent Event(string kind, EventSeverity severity, string text, Binding binding, string? rule) => new(kind, severity, text)
     {
         Session = binding.Session,
         Nai = binding.Nai,

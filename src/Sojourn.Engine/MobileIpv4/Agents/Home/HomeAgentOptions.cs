@@ -58,6 +58,9 @@ public sealed record HomeAgentOptions
     /// <summary>The reply to a node that moved carries its profiles for the new foreign agent, beside those the AMA brings there (spec R15).</summary>
     public bool ProfilesInReply { get; init; }
 
+    /// <summary>Tells foreign agents of registrations that have ended there (RFC 3543).</summary>
+    public bool Revocation { get; init; } = true;
+
     /// <summary>How long the former agent's inbound half lives after a move (spec R27, R31).</summary>
     public TimeSpan HandoffTime { get; init; } = TimeSpan.FromSeconds(10);
 
