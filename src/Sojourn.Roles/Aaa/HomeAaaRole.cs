@@ -10,10 +10,10 @@ namespace Sojourn.Roles.Aaa;
 /// <summary>Role aaa, home side (AAAH).</summary>
 public sealed class HomeAaaRole : Role
 {
-    private readonly Database _database;
-    private readonly SubscriberStore _subscribers;
     private static readonly TimeSpan FirstCleaning = TimeSpan.FromMinutes(1), BetweenCleanings = TimeSpan.FromHours(1);
 
+    private readonly Database _database;
+    private readonly SubscriberStore _subscribers;
     private readonly HomeAaaServer _server;
     private readonly TimeProvider _time;
     private readonly Action<EngineEvent> _report;
