@@ -192,7 +192,7 @@ public sealed class CustomerTests : IDisposable
         using (var database = Database.Open(old))
         {
             new SubscriberStore(database, TimeProvider.System).Put(_store.FindSubscriber(Alice)!);
-            database.Connection.Execute("DROP TABLE withdrawal_receiver; DROP TABLE withdrawal; DROP TABLE cmp_transaction; DROP TABLE prefix_permission; DROP TABLE certificate; DROP TABLE enrolment_secret; DROP TABLE certified_identifier; DROP TABLE authority_number; DROP TABLE authority; DROP TRIGGER vpn_instance_added; DROP TRIGGER vpn_instance_changed; DROP TRIGGER vpn_instance_removed; DROP TABLE vpn_change; DROP TABLE usage_profile; DROP TABLE usage_record; DROP TABLE allowed_destination; ALTER TABLE subscriber DROP COLUMN password_sealed; ALTER TABLE subscriber DROP COLUMN allowed_security; ALTER TABLE subscriber DROP COLUMN highest_class; PRAGMA user_version = 1");
+            database.Connection.Execute("DROP TABLE prefix_lease; DROP TABLE prefix_identity; DROP TABLE withdrawal_receiver; DROP TABLE withdrawal; DROP TABLE cmp_transaction; DROP TABLE prefix_permission; DROP TABLE certificate; DROP TABLE enrolment_secret; DROP TABLE certified_identifier; DROP TABLE authority_number; DROP TABLE authority; DROP TRIGGER vpn_instance_added; DROP TRIGGER vpn_instance_changed; DROP TRIGGER vpn_instance_removed; DROP TABLE vpn_change; DROP TABLE usage_profile; DROP TABLE usage_record; DROP TABLE allowed_destination; ALTER TABLE subscriber DROP COLUMN password_sealed; ALTER TABLE subscriber DROP COLUMN allowed_security; ALTER TABLE subscriber DROP COLUMN highest_class; PRAGMA user_version = 1");
         }
 
         using var again = Database.Open(old);
