@@ -80,6 +80,34 @@ public sealed class AdvertisementTests
         Assert.Contains(h.Node.Effects.Skip(before).OfType<SendIcmp>(), i => i.Destination.Equals(IPAddress.Parse("224.0.0.1")) && i.LinkDestination is null);
     }
 
+    /// <summary>A node that asks again may answer the first advertisement while the next is on its way.</summary>
+    [Theory]
+    [InlineData(0, false)]
+    [InlineData(1, true)]
+    [InlineData(2, true)]
+    [Trait("Row", "M1")]
+    public void Of_the_challenges_told_to_a_node_the_last_two_are_good_once(int answered, bool good)
+    {
+        var h = new ForeignAgentHarness();
+        h.LetIn();
+        h.Net.Run(TimeSpan.FromSeconds(1));
+        var told = new List<OctetString>();
+        for (var i = 0; i < 3; i++)
+        {
+            Solicit(h, AgentFixture.AliceHome, 1);
+            told.Add(h.Challenge());
+            h.Net.Run(TimeSpan.FromMilliseconds(60));
+        }
+
+        h.Send(h.Request(challenge: told[answered]));
+        Assert.Equal(good ? RegistrationReplyCode.Accepted : RegistrationReplyCode.ForeignUnknownChallenge, h.Reply().Code);
+        foreach (var (earlier, count) in told.Take(answered + 1).Select((c, i) => (c, i + 2)))
+        {
+            h.Send(h.Request(challenge: earlier));
+            Assert.Equal(RegistrationReplyCode.ForeignUnknownChallenge, h.Reply(count).Code);
+        }
+    }
+
     [Fact]
     public void Damaged_solicitations_are_counted()
     {

@@ -18,7 +18,8 @@ internal enum ChallengeResult : byte
 /// Agent advertisements of one access link (RFC 5944 2.1, 2.3) with their challenges (RFC 4721 2).
 /// Reading: a challenge is spent per node, not for all, because nodes that hear the same advertisement answer it
 /// at the same time (RFC 4721 3.2 leaves it open). A challenge told to one node, in its reply or in answer to its
-/// solicitation, is good for that node alone and takes no place in the window of those that all hear (RFC 4721 3.4).
+/// solicitation, is good for that node alone and takes no place in the window of those that all hear (RFC 4721 3.4); the last
+/// two are, since the node may answer one while the next is on its way.
 /// </summary>
 internal sealed class AgentAdvertiser(AccessLink link, ForeignAgentOptions options, IRandomSource random)
 {
@@ -41,7 +42,8 @@ internal sealed class AgentAdvertiser(AccessLink link, ForeignAgentOptions optio
     /// <summary>What is between the agent and one node of the link.</summary>
     private sealed class Known
     {
-        public OctetString? Challenge { get; set; }
+        /// <summary>Told last and not answered yet, and the one before it.</summary>
+        public (OctetString? Latest, OctetString? Earlier) Challenges { get; set; }
 
         public DateTimeOffset LastSolicited { get; set; } = DateTimeOffset.MinValue;
     }
@@ -103,10 +105,15 @@ internal sealed class AgentAdvertiser(AccessLink link, ForeignAgentOptions optio
             return ChallengeResult.Missing;
         }
 
-        if (_nodes.TryGetValue(node, out var known) && known.Challenge == answered)
+        if (_nodes.TryGetValue(node, out var known))
         {
-            known.Challenge = null;
-            return ChallengeResult.Fresh;
+            var (latest, earlier) = known.Challenges;
+            if (latest == answered || earlier == answered)
+            {
+                // Whoever answers one does not come back to an earlier one.
+                known.Challenges = (latest == answered ? null : latest, null);
+                return ChallengeResult.Fresh;
+            }
         }
 
         var depth = 0;
@@ -127,7 +134,8 @@ internal sealed class AgentAdvertiser(AccessLink link, ForeignAgentOptions optio
     public OctetString NewChallenge(LinkAddress node)
     {
         var challenge = new OctetString(random.NextBytes(ChallengeLength));
-        KnownNode(node).Challenge = challenge;
+        var known = KnownNode(node);
+        known.Challenges = (challenge, known.Challenges.Latest);
         return challenge;
     }
 
