@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Net;
 using System.Text.Json;
 using Sojourn.Lab.Capture;
 using Sojourn.Lab.Network;
@@ -151,12 +152,36 @@ public sealed class LabRun : IAsyncDisposable
         return result;
     }
 
-    /// <summary>Pings from a node with the system's own unmodified ping.</summary>
+    /// <summary>
+    /// Pings from a node with the system's own unmodified ping. That waits for its last replies no longer than twice the longest
+    /// round trip so far, whatever it was told; what came to the node within <see cref="PingOptions.Wait"/> arrived all the same.
+    /// </summary>
     public async Task<PingResult> PingAsync(string node, string destination, PingOptions options, CancellationToken cancellation)
     {
         var start = Now;
-        var result = await ExecuteAsync(node, ["ping", .. options.Arguments, destination], cancellation);
-        return PingResult.Parse(result, start, Now);
+        var links = Topology.LinksOf(node).Select(l => Network.Wire(l.Link.Name).Recording).ToDictionary(r => r, r => r.Count);
+        var result = PingResult.Parse(await ExecuteAsync(node, ["ping", .. options.Arguments, destination], cancellation), start, Now);
+        if (result.Received == 0 || result.Received >= result.Sent)
+        {
+            return result;
+        }
+
+        var echoes = new EchoRecord(IPAddress.Parse(destination), result.Sent);
+        await UntilAsync(
+            () =>
+            {
+                foreach (var (recording, from) in links)
+                {
+                    var frames = recording.Frames(from);
+                    echoes.Read(frames);
+                    links[recording] = from + frames.Count;
+                }
+
+                return Task.FromResult(echoes.AllAnswered);
+            },
+            options.Wait,
+            cancellation);
+        return result.With(echoes.Behind(result.Taken, options.Wait));
     }
 
     /// <summary>Reads a table of a node, e.g. <c>paths</c>, as <c>sojourn show … --json</c> gives it.</summary>

@@ -64,9 +64,10 @@ internal static class MobileNodes
         var code = seen ? Reply(Ipv4Packet.Of(reply!)!)!.Code : -1;
         if (code is 0 or 1)
         {
-            // The reply still has to cross the access link and be taken in: the node is attached once it has its way out.
+            // The reply still has to cross the access link and be taken in: the node is attached once its way out is by this agent.
+            var agent = Ipv4Packet.Of(reply!)!.Source;
             using var route = Rtnetlink.Open(run.Network.Namespace(node));
-            await LabRun.UntilAsync(() => Task.FromResult(route.Routes().Any(r => r.Destination.PrefixLength == 0)), TimeSpan.FromSeconds(5), cancellation);
+            await LabRun.UntilAsync(() => Task.FromResult(route.Routes().Any(r => r.Destination.PrefixLength == 0 && agent.Equals(r.Gateway))), TimeSpan.FromSeconds(5), cancellation);
         }
 
         run.Progress.Note(!seen ? $"{node}: no reply" : code is 0 or 1 ? $"{node}: accepted" : $"{node}: refused with code {code}");
