@@ -63,6 +63,7 @@ public static class ScenarioRunner
             EspKeys.Read([Path.Combine(evidence, "keys", "esp_sa")]), TlsKeys.Read([Path.Combine(evidence, "keys", "tls_keys.log")]));
         var rows = new RowBook();
         scenario.Judge(run, captures, rows);
+        Claims.Judge(definition.Name, definition.Options.Security, captures, rows);
         await CommonRows.JudgeAsync(scenario, run, captures, rows, cancellation);
         var report = new Report
         {

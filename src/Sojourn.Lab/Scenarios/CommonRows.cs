@@ -1,9 +1,13 @@
 using System.Buffers.Binary;
 using System.Globalization;
 using System.Text;
+using Sojourn.Engine;
+using Sojourn.Engine.Aaa;
 using Sojourn.Lab.Capture;
 using Sojourn.Lab.Evidence;
 using Sojourn.Lab.Nodes;
+using Sojourn.Wire;
+using Sojourn.Wire.Diameter;
 
 namespace Sojourn.Lab.Scenarios;
 
@@ -41,6 +45,7 @@ internal static class CommonRows
     {
         var secrets = NodeFiles.Secrets(run.Directory)
             .Concat(captures.EspKeys.All.SelectMany(k => new[] { ($"ESP cipher key of SPI 0x{k.Spi:x8}", k.CipherKey), ($"ESP authentication key of SPI 0x{k.Spi:x8}", k.AuthenticationKey) }))
+            .Concat(Roots(run, captures))
             .Where(s => s.Item2.Length >= 16)
             .ToList();
         var places = new List<(string Name, byte[] Octets)>();
@@ -68,5 +73,18 @@ internal static class CommonRows
         rows.Check("NV-A32", "no key of the database, the configuration or an association is in any capture, inside TLS, in any log or in any output",
             found.Count == 0 && secrets.Count > 0,
             found.Count == 0 ? string.Create(CultureInfo.InvariantCulture, $"{secrets.Count} keys looked for in {places.Count} places, none found") : string.Join("; ", found.Take(5)));
+    }
+
+    /// <summary>The root keys of profiles, which the AAA servers make and caches hold: unwrapped from the messages that brought them.</summary>
+    private static IEnumerable<(string Name, byte[] Octets)> Roots(LabRun run, CaptureSet captures)
+    {
+        var profiles = new VpnProfileAvps(DiameterDictionary.Default);
+        var wrapping = NodeFiles.Secrets(run.Directory).Where(s => s.Octets.Length == 32).Select(s => new KeyMaterial(s.Octets)).ToList();
+        return captures.Signals.Where(s => s.Diameter is { } message && message.Profiles.Any(p => p.Vpn(6) is not null))
+            .SelectMany(s => DiameterMessage.TryParse(s.Diameter!.Octets.ToArray(), DiameterLimits.Default, out var message, out WireError _) ? wrapping.Select(key => (message.Avps, Key: key)) : [])
+            .SelectMany(m => profiles.TryReadAll(m.Avps, m.Key, out var read, out _) ? read : [])
+            .Select(p => p.Keying).OfType<ProfileKeying.Derived>()
+            .Select(k => ("root key of a profile", k.Root.Octets.ToArray()))
+            .DistinctBy(k => Convert.ToHexString(k.Item2));
     }
 }
