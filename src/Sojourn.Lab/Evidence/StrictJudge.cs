@@ -11,7 +11,9 @@ public static class StrictJudge
     private const string Fault =
         "_ws.malformed || _ws.short || _ws.unreassembled || _ws.expert.severity >= 8388608 || ip.checksum.status == 0 || udp.checksum.status == 0 || tcp.checksum.status == 0 || icmp.checksum.status == 0";
 
-    private const string ClosedEsp = " || (esp && !esp.pad_len)";
+    // Of a dummy packet (RFC 4303 2.6) tshark 4.0 shows the opened octets and not the trailer, having nothing to read protocol 59
+    // with. Two octets of padding end a dummy of the AEAD suites, six one of CBC.
+    private const string ClosedEsp = " || (esp && !esp.pad_len && !(esp.contained_data && (esp.decrypted_data[-4:4] == 01:02:02:3b || esp.decrypted_data[-4:4] == 05:06:06:3b)))";
 
     // tshark 4.0 reads the long-format key generation nonces (RFC 3957) as short ones and loses its step in what follows;
     // the lab walks those messages itself (MobileIpView.IsWhole).

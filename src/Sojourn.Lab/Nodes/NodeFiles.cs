@@ -15,7 +15,7 @@ namespace Sojourn.Lab.Nodes;
 /// </summary>
 public static partial class NodeFiles
 {
-    private const string KeysFolder = "keys", DatabaseFile = "subscribers.db", ForeignFolder = "foreign";
+    private const string KeysFolder = "keys", DatabaseFile = "subscribers.db", ForeignFolder = "foreign", StateFolder = "state";
 
     /// <summary>A foreign system gets the settings of the role in whose place it stands.</summary>
     private const string MachineStandsFor = "gateway";
@@ -75,6 +75,9 @@ public static partial class NodeFiles
 
     public static string TlsKeysOf(RunDirectory run, string node) => Path.Combine(run.FolderOf(node), "tls_keys.log");
 
+    /// <summary>Where a node keeps what it must not forget.</summary>
+    public static string StateOf(RunDirectory run, string node) => Path.Combine(run.FolderOf(node), StateFolder);
+
     public static string DatabaseOf(RunDirectory run, string node) => Path.Combine(run.FolderOf(node), DatabaseFile);
 
     /// <summary>Every secret of the run as octets, with the file it stands in: what must never be seen in captures, logs or output.</summary>
@@ -86,7 +89,7 @@ public static partial class NodeFiles
         var lab = new StringBuilder()
             .Append("node: ").Append(node.Name).Append('\n')
             .Append("role: ").Append(node.Role == LabNode.MachineRole ? MachineStandsFor : node.Role).Append('\n')
-            .Append("state-directory: state\n")
+            .Append("state-directory: ").Append(StateFolder).Append('\n')
             .Append("control: { socket: control.sock }\n")
             .Append("log: { level: information, file: log.jsonl }\n");
         if (node.Role is "foreign-agent" or "home-agent" or "gateway")

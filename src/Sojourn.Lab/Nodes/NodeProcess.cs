@@ -116,6 +116,9 @@ public sealed class NodeProcess : IAsyncDisposable
         }
     }
 
+    /// <summary>A disk that is gone: what the stopped node had kept is not there when it starts again.</summary>
+    public void LoseState() => Directory.Delete(NodeFiles.StateOf(_run, Name), recursive: true);
+
     public async ValueTask DisposeAsync()
     {
         await StopAsync();
