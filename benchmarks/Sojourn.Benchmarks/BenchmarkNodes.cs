@@ -17,7 +17,7 @@ internal sealed class BenchmarkNodes : IDisposable
     private readonly string _folder;
     private readonly Dictionary<string, Process> _processes = [];
 
-    public BenchmarkNodes(string folder, Population population)
+    public BenchmarkNodes(string folder, Population population, CancellationToken cancellation)
     {
         _folder = folder;
         Directory.CreateDirectory(Path.Combine(folder, "keys"));
@@ -36,7 +36,7 @@ internal sealed class BenchmarkNodes : IDisposable
             File.WriteAllText(Path.Combine(own, "config.yaml"), text);
         }
 
-        population.Provision(Path.Combine(folder, "aaah", "subscribers.db"));
+        population.Provision(Path.Combine(folder, "aaah", "subscribers.db"), cancellation);
     }
 
     private static Dictionary<string, string> Configurations => new()

@@ -40,7 +40,7 @@ internal static class ControlPlane
             using var network = new BenchmarkNetwork(prefix);
             var population = new Population(Math.Max(WarmUp, settings.Levels.Max()) + settings.Measured + WarmUp);
             progress.WriteLine($"provisioning {population.Count} users");
-            using var nodes = new BenchmarkNodes(folder, population);
+            using var nodes = new BenchmarkNodes(folder, population, cancellation);
             await nodes.StartAsync(prefix, cancellation);
             using var load = network["nodes"].Run(() => new MobileNodeLoad(population, "eth0"));
             load.WaitForAgent(TimeSpan.FromSeconds(30));
@@ -95,7 +95,7 @@ internal static class ControlPlane
             }
 
             var before = BenchmarkNodes.Names.ToDictionary(n => n, n => nodes.UsageOf(n).Cpu);
-            var result = load.Register(registered, upTo, settings.Window);
+            var result = load.Register(registered, upTo, settings.Window, cancellation);
             accepted += result.Accepted;
             var point = new ControlPlanePoint(
                 registered, upTo - registered, result.PerSecond, 100.0 * result.Refused / (upTo - registered), result.Repeated,

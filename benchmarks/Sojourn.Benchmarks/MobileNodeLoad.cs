@@ -63,7 +63,7 @@ internal sealed unsafe partial class MobileNodeLoad : IDisposable
     }
 
     /// <summary>Registers users <paramref name="first"/> up to but without <paramref name="end"/>, <paramref name="window"/> at a time.</summary>
-    public LoadResult Register(int first, int end, int window)
+    public LoadResult Register(int first, int end, int window, CancellationToken cancellation)
     {
         var waiting = new Queue<(int User, ulong Identification, long Since)>();
         var refusals = new Dictionary<string, int>();
@@ -78,6 +78,7 @@ internal sealed unsafe partial class MobileNodeLoad : IDisposable
         var watch = Stopwatch.StartNew();
         while (accepted + refused < end - first)
         {
+            cancellation.ThrowIfCancellationRequested();
             while (open < window && next < end)
             {
                 Ask(next++, waiting);

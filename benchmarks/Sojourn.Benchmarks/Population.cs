@@ -37,7 +37,7 @@ internal sealed class Population(int count)
     }
 
     /// <summary>One individual ESP profile to the company for each user, in the same database and by the same checks as <c>sojourn user add</c>.</summary>
-    public void Provision(string databaseFile)
+    public void Provision(string databaseFile, CancellationToken cancellation)
     {
         using var database = Database.Open(databaseFile);
         var store = new SubscriberStore(database, TimeProvider.System, "benchmark");
@@ -47,6 +47,7 @@ internal sealed class Population(int count)
             store.Put(new CorrespondentGatewayRow(Company, IPAddress.Parse("10.0.5.2"), GatewayType.Static, "company"));
             for (var user = 0; user < count; user++)
             {
+                cancellation.ThrowIfCancellationRequested();
                 store.Put(new Subscriber(Nai(user), MnAaaSpi, Key(user), HomeAddress(user), null, Enabled: true));
                 store.Put(new VpnInstance
                 {

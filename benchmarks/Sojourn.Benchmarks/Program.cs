@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Runtime.InteropServices;
 using System.Text.Json;
 using Sojourn.Benchmarks;
 
@@ -29,7 +30,21 @@ var settings = new ControlPlaneSettings(
     [.. options.GetValueOrDefault("--users", "1000,10000,100000").Split(',').Select(Number)],
     Number(options.GetValueOrDefault("--measured", "4000")), Number(options.GetValueOrDefault("--window", "128")), !options.ContainsKey("--no-relay"), options.ContainsKey("--keep"));
 using var ending = new CancellationTokenSource();
-var result = await ControlPlane.RunAsync(settings, Console.Error, ending.Token);
+
+// Namespaces, processes and files of a run go with it, also when it is cut short.
+using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, End);
+using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, End);
+ControlPlaneResult result;
+try
+{
+    result = await ControlPlane.RunAsync(settings, Console.Error, ending.Token);
+}
+catch (OperationCanceledException) when (ending.IsCancellationRequested)
+{
+    Console.Error.WriteLine("ended before its time");
+    return 130;
+}
+
 ControlPlane.Print(result, Console.Out);
 if (options.GetValueOrDefault("--json") is { } file)
 {
@@ -37,6 +52,12 @@ if (options.GetValueOrDefault("--json") is { } file)
 }
 
 return 0;
+
+void End(PosixSignalContext signal)
+{
+    signal.Cancel = true;
+    ending.Cancel();
+}
 
 static int Number(string text) => int.Parse(text, NumberStyles.None, CultureInfo.InvariantCulture);
 
