@@ -141,9 +141,12 @@ internal sealed partial class DiameterNode
         {
             // The other side gave the earlier way up, so the answer takes the later one.
             effects.Count("diameter.request.duplicate");
-            known.Request.Connection = connection.Id;
-            known.Request.HopByHopId = message.HopByHopId;
-            if (known.Answer is { } answer)
+            if (known.Request is { } underWay)
+            {
+                underWay.Connection = connection.Id;
+                underWay.HopByHopId = message.HopByHopId;
+            }
+            else if (known.Answer is { } answer)
             {
                 peer.Counters.AnswersSent++;
                 peer.Send(connection, answer with { HopByHopId = message.HopByHopId }, effects);

@@ -1,3 +1,4 @@
+using Sojourn.Wire;
 using Sojourn.Wire.Diameter;
 
 namespace Sojourn.Engine.Diameter;
@@ -31,7 +32,7 @@ internal sealed class KeptAnswers(TimeSpan window, int maximum)
     {
         if (_entries.TryGetValue(KeyOf(request.Message), out var entry) && entry.Request == request)
         {
-            entry.Answer = answer;
+            entry.Keep(answer);
         }
     }
 
@@ -64,11 +65,24 @@ internal sealed class KeptAnswers(TimeSpan window, int maximum)
 
     internal sealed class Entry(DiameterRequest request, DateTimeOffset expires)
     {
-        public DiameterRequest Request { get; } = request;
+        private byte[]? _answer;
+
+        /// <summary>Null once it is answered.</summary>
+        public DiameterRequest? Request { get; private set; } = request;
 
         public DateTimeOffset Expires { get; } = expires;
 
         /// <summary>Null while the application works on it.</summary>
-        public DiameterMessage? Answer { get; set; }
+        public DiameterMessage? Answer => _answer is not null && DiameterMessage.TryParse(_answer, DiameterLimits.Default, out var answer, out WireError _) ? answer : null;
+
+        /// <summary>
+        /// As octets: thousands of messages that live for minutes, with all their parts, would be most of what the collector has to
+        /// look after. The request is not needed any more.
+        /// </summary>
+        public void Keep(DiameterMessage answer)
+        {
+            _answer = answer.ToArray();
+            Request = null;
+        }
     }
 }

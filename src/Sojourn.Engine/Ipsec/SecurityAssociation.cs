@@ -253,11 +253,16 @@ internal sealed class SecurityAssociation : IDisposable
     /// <summary>Suite and keys as one opaque name. Not the keys, so that it can sit in a table.</summary>
     public static string FingerprintOf(SaParameters parameters)
     {
-        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        hash.AppendData([(byte)parameters.Algorithm]);
-        hash.AppendData(parameters.Keys.Encryption.Octets);
-        hash.AppendData(parameters.Keys.Authentication.Octets);
-        return Convert.ToHexString(hash.GetHashAndReset());
+        var encryption = parameters.Keys.Encryption.Octets;
+        var authentication = parameters.Keys.Authentication.Octets;
+        Span<byte> named = stackalloc byte[1 + encryption.Length + authentication.Length];
+        named[0] = (byte)parameters.Algorithm;
+        encryption.CopyTo(named[1..]);
+        authentication.CopyTo(named[(1 + encryption.Length)..]);
+        Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
+        SHA256.HashData(named, hash);
+        CryptographicOperations.ZeroMemory(named);
+        return Convert.ToHexString(hash);
     }
 
     private bool Expired(DateTimeOffset now) =>

@@ -18,14 +18,13 @@ public sealed class NodeMetrics : IDisposable
 {
     private readonly Meter _meter = new("Sojourn", "1");
     private readonly ConcurrentDictionary<string, long> _counters = new();
-    private readonly Counter<long> _events;
     private volatile MetricSnapshot _snapshot = MetricSnapshot.Empty;
 
     public NodeMetrics(string node, string role)
     {
         KeyValuePair<string, object?>[] self = [new("node", node), new("role", role)];
         Node = node;
-        _events = _meter.CreateCounter<long>("sojourn.events", "{event}", "What the protocols counted, by dotted counter name (docs/cli.md).");
+        _meter.CreateObservableCounter("sojourn.events", () => _counters.Select(c => new Measurement<long>(c.Value, new KeyValuePair<string, object?>("event", c.Key))), "{event}", "What the protocols counted, by dotted counter name (docs/cli.md).");
         _meter.CreateObservableGauge("sojourn.node", () => new Measurement<long>(1, self), null, "The node itself: its name and role.");
         _meter.CreateObservableGauge("sojourn.state", () => _snapshot.Gauges.Select(g => new Measurement<long>(g.Value, new KeyValuePair<string, object?>("of", g.Key))), null, "How many sessions, bindings, visitors and paths there are.");
         _meter.CreateObservableGauge("sojourn.configured", () => _snapshot.Things.Select(t => Thing(t, 1)), null, "1 for every thing that is configured.");
@@ -41,11 +40,8 @@ public sealed class NodeMetrics : IDisposable
     /// <summary>All engine counters so far.</summary>
     public IReadOnlyDictionary<string, long> Counters => new SortedDictionary<string, long>(_counters, StringComparer.Ordinal);
 
-    public void Count(string counter, long amount)
-    {
-        _counters.AddOrUpdate(counter, amount, (_, old) => old + amount);
-        _events.Add(amount, new KeyValuePair<string, object?>("event", counter));
-    }
+    public void Count(string counter, long amount) =>
+        _counters.AddOrUpdate(counter, static (_, added) => added, static (_, old, added) => old + added, amount);
 
     public void Take(MetricSnapshot snapshot) => _snapshot = snapshot;
 

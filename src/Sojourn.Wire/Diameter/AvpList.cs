@@ -12,6 +12,9 @@ public sealed class AvpList : IReadOnlyList<Avp>
 {
     public static readonly AvpList Empty = new([]);
 
+    /// <summary>Most messages and groups have no more.</summary>
+    private const int UsualCount = 16;
+
     private readonly Avp[] _avps;
 
     public AvpList(IEnumerable<Avp> avps)
@@ -50,7 +53,7 @@ public sealed class AvpList : IReadOnlyList<Avp>
         list = null;
         error = default;
         broken = null;
-        var avps = new List<Avp>();
+        var avps = new List<Avp>(UsualCount);
         var at = 0;
         while (at < source.Length)
         {
@@ -77,9 +80,21 @@ public sealed class AvpList : IReadOnlyList<Avp>
 
     public bool TryGet(AvpKey key, [NotNullWhen(true)] out Avp? avp)
     {
-        avp = Array.Find(_avps, a => a.Key == key);
-        return avp is not null;
+        foreach (var candidate in _avps)
+        {
+            if (candidate.Key == key)
+            {
+                avp = candidate;
+                return true;
+            }
+        }
+
+        avp = null;
+        return false;
     }
+
+    /// <summary>The AVPs, for going through them without an enumerator.</summary>
+    public ReadOnlySpan<Avp> AsSpan() => _avps;
 
     public bool Contains(AvpKey key) => TryGet(key, out _);
 

@@ -8,7 +8,7 @@ namespace Sojourn.Wire.Diameter;
 /// </summary>
 public class AvpListBuilder(DiameterDictionary dictionary)
 {
-    private readonly List<Avp> _avps = [];
+    private readonly List<Avp> _avps = new(16);
 
     public DiameterDictionary Dictionary { get; } = dictionary;
 
@@ -154,6 +154,6 @@ public sealed class DiameterMessageBuilder : AvpListBuilder
         ApplicationId = _command.ApplicationId,
         HopByHopId = HopByHopId,
         EndToEndId = EndToEndId,
-        Avps = new AvpList(ToList().Concat(Tail)),
+        Avps = Tail.Count == 0 ? ToList() : new AvpList(ToList().Concat(Tail)),
     };
 }

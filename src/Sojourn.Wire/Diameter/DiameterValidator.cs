@@ -76,7 +76,7 @@ public sealed class DiameterValidator(DiameterDictionary dictionary, DiameterLim
 
     private DiameterFault? ValidateValues(AvpList avps, int depth, ref int count)
     {
-        foreach (var avp in avps)
+        foreach (var avp in avps.AsSpan())
         {
             if (++count > limits.MaximumAvps)
             {
@@ -179,16 +179,10 @@ public sealed class DiameterValidator(DiameterDictionary dictionary, DiameterLim
 
     private DiameterFault? ValidateGrammar(AvpList avps, AvpGrammar grammar)
     {
-        var counts = new Dictionary<AvpKey, int>();
-        foreach (var avp in avps)
-        {
-            counts[avp.Key] = counts.GetValueOrDefault(avp.Key) + 1;
-        }
-
         for (var i = 0; i < grammar.Rules.Count; i++)
         {
             var rule = grammar.Rules[i];
-            var count = counts.GetValueOrDefault(rule.Key);
+            var count = Count(avps, rule.Key);
             if (count < rule.Minimum)
             {
                 return Missing(rule.Key);
@@ -208,7 +202,7 @@ public sealed class DiameterValidator(DiameterDictionary dictionary, DiameterLim
 
         if (!grammar.AllowsOthers)
         {
-            foreach (var avp in avps)
+            foreach (var avp in avps.AsSpan())
             {
                 if (grammar.Find(avp.Key) is null && avp.IsMandatory)
                 {
@@ -218,6 +212,17 @@ public sealed class DiameterValidator(DiameterDictionary dictionary, DiameterLim
         }
 
         return null;
+    }
+
+    private static int Count(AvpList avps, AvpKey key)
+    {
+        var count = 0;
+        foreach (var avp in avps.AsSpan())
+        {
+            count += avp.Key == key ? 1 : 0;
+        }
+
+        return count;
     }
 
     private DiameterFault Missing(AvpKey key)
