@@ -106,9 +106,9 @@ internal sealed partial class IkeSa
         }
 
         var identity = IkeIdentity.From(id);
-        if (Candidates.FirstOrDefault(p => (p.RemoteIdentity is null || p.RemoteIdentity == identity) && (wanted is null || p.LocalIdentity == IkeIdentity.From(wanted))) is not { } peer)
+        if (Candidates.FirstOrDefault(p => (p.RemoteIdentity is null || p.RemoteIdentity == identity) && (wanted is null || p.LocalIdentity == IkeIdentity.From(wanted)) && Takes(p)) is not { } peer)
         {
-            RefuseAuth($"nobody is known as {identity}");
+            RefuseAuth($"nobody is known as {identity} who may use {Suite}");
             return;
         }
 
@@ -137,6 +137,9 @@ internal sealed partial class IkeSa
             }
         });
     }
+
+    /// <summary>The algorithms were agreed before anybody had a name; a peer with stricter ones is not let in with them.</summary>
+    private bool Takes(IkePeer peer) => IkeProposals.Choose(peer.Proposals, [new IkeProposal(Chosen!.Number, Chosen.Protocol, default, Chosen.Transforms)], IkeProtocol.Ike, 0) is not null;
 
     private void CompleteAuth(IkePeer peer, IReadOnlyList<IkePayload> payloads)
     {

@@ -65,7 +65,7 @@ internal sealed partial class IkeSa
     /// <summary>Answers IKE_SA_INIT once its key exchange has succeeded.</summary>
     public void AnswerInit(IkeMessage message, ReadOnlyMemory<byte> octets, ChosenProposal chosen, IkeSuite suite, byte[] ownValue, KeyMaterial shared, IReadOnlyList<IkePeer> candidates)
     {
-        Candidates = candidates;
+        (Candidates, Chosen) = (candidates, chosen);
         InitiatorNonce = message.Find<NoncePayload>()!.Data;
         ResponderNonce = Engine.Random.NextBytes(NonceLength);
         InitRequest = octets.ToArray();

@@ -241,6 +241,33 @@ public class AuthenticationTests
         network.AssertAgree(0, 0);
     }
 
+    // The agent takes weaker algorithms from others, and only P-384 from this one.
+    [Theory]
+    [InlineData(IkeGroup.P384, true)]
+    [InlineData(IkeGroup.Curve25519, false)]
+    [Trait("Row", "TA-H28")]
+    public void A_peer_with_strict_algorithms_is_not_let_in_with_those_of_others(ushort group, bool accepted)
+    {
+        var other = IkePair.AgentPeer with { Name = "other", RemoteIdentity = IkeIdentity.OfName("mn2.home.example") };
+        var network = new IkeNetwork(
+            IkePair.Options(IkePair.TerminalPeer with { Proposals = EstablishmentTests.Groups(group) }),
+            IkePair.Options(IkePair.AgentPeer with { Proposals = EstablishmentTests.Groups(IkeGroup.P384) }, other)).Connect();
+        network.AssertAgree(accepted ? 1 : 0, accepted ? 1 : 0);
+        Assert.Equal(accepted ? 0 : 1, network.B.Counter("ike.auth.refused"));
+    }
+
+    [Fact]
+    public void An_initiator_does_not_wait_for_ever_for_an_answer_from_outside()
+    {
+        var network = IkePair.Certified(terminal: p => p with { Authorize = true });
+        network.Tell(network.A, new InitiateIke("agent", network.A.Address));
+        network.Run(30);
+        Assert.Single(network.A.Of<AuthorizePeer>());
+        Assert.Empty(network.A.Of<IkeSaDown>());
+        network.Run(60);
+        Assert.Equal(IkeEnd.Timeout, Assert.Single(network.A.Of<IkeSaDown>()).End);
+    }
+
     [Fact]
     public void Initial_contact_ends_what_the_same_peer_had_before()
     {

@@ -74,7 +74,9 @@ internal sealed class AuthTask(IkeSa sa) : IkeTask(sa)
             return;
         }
 
+        // Whoever is asked outside may never answer.
         Sa.RemoteIdentity = identity;
+        Sa.ForgetAt = Engine.Now + (2 * Engine.Options.HalfOpenLifetime);
         Sa.Suspend();
         Sa.ProvePeer(peer, ofInitiator: false, id, payloads, [], refusal =>
         {
