@@ -47,7 +47,7 @@ public sealed class AuthorityStoreTests : IDisposable
     }
 
     [Fact]
-    [Trait("Row", "R82")]
+    [Trait("Row", "TA-R82")]
     [Trait("Row", "TA-M32")]
     public void Certificate_and_flag_are_stored_together_or_not_at_all()
     {

@@ -104,7 +104,7 @@ public sealed class ConfirmationTests : IDisposable
 
     [Fact]
     [Trait("Row", "TA-M32")]
-    [Trait("Row", "R82")]
+    [Trait("Row", "TA-R82")]
     public void A_crash_before_the_commit_leaves_nothing_and_after_it_everything()
     {
         var asker = new Asker(_ca);

@@ -21,8 +21,8 @@ public sealed class RefusalTests : IDisposable
     }
 
     [Fact]
-    [Trait("Row", "R81")]
-    [Trait("Row", "R84")]
+    [Trait("Row", "TA-R81")]
+    [Trait("Row", "TA-R84")]
     [Trait("Row", "TA1.105a")]
     [Trait("Row", "TA1.107x")]
     [Trait("Row", "TA-M33")]
@@ -153,7 +153,7 @@ public sealed class RefusalTests : IDisposable
     }
 
     [Fact]
-    [Trait("Row", "R82")]
+    [Trait("Row", "TA-R82")]
     [Trait("Row", "TA-M34")]
     public void A_key_that_is_another_terminals_or_was_compromised_is_not_certified()
     {

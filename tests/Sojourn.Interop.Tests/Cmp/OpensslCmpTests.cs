@@ -211,7 +211,7 @@ public sealed class OpensslCmpTests
 
     [OpensslFact]
     [Trait("Row", "TA-M32")]
-    [Trait("Row", "R82")]
+    [Trait("Row", "TA-R82")]
     public async Task An_authority_killed_in_the_middle_comes_back_with_all_of_every_enrolment_or_nothing()
     {
         const int Terminals = 12;
