@@ -152,7 +152,7 @@ public sealed partial class ObservationTests
         Assert.Null(RuleSentences.Find("house rule"));
     }
 
-    [GeneratedRegex("(?:EngineEvent|Event|Report|ReportDropped|ReportAccepted|Announce)\\((?:effects, )?\"([a-z0-9_]+(?:\\.[a-z0-9_]+)+)\"")]
+    [GeneratedRegex("(?:EngineEvent|Event|Tell|Report|ReportDropped|ReportAccepted|Announce)\\((?:effects, )?\"([a-z0-9_]+(?:\\.[a-z0-9_]+)+)\"")]
     private static partial Regex EventKind();
 
     private sealed class SteppedTime : TimeProvider
