@@ -229,8 +229,10 @@ public sealed partial class HomeAaaServer : AaaServer
         var fromHomeAgent = session is not null && session.HomeAgentSession == id;
         if (session is null && avps.TryGetText(AvpKeys.AcctMultiSessionId, out var mobility) && _cache.Find(mobility) is { } named)
         {
-            // A foreign agent this server has not seen, because the AAAF answered for the move, or one the user left.
-            var left = named.SupersededSessions.Contains(id) || !SameIdentity(request.Message.OriginRealm, named.AccessRealm);
+            // A foreign agent this server has not seen, because the AAAF answered for the move, or one the user left. One that gives up
+            // a registration the AAAF had allowed, while a later one of its own has come here, ends nothing.
+            var left = named.SupersededSessions.Contains(id) || !SameIdentity(request.Message.OriginRealm, named.AccessRealm)
+                || (cause == TerminationCause.BadAnswer && SameIdentity(request.Message.OriginHost, named.AccessHost));
             cause = left ? TerminationCause.UserMoved : cause;
             session = named;
         }
