@@ -6,6 +6,9 @@ internal enum RowState
     /// <summary>A test or a scenario has to prove it.</summary>
     Proven,
 
+    /// <summary>Tests hold its rule inside an engine; what it asks to be seen from outside is missing, and the reason says what that is.</summary>
+    Inside,
+
     /// <summary>It has nothing to run; the reason says what it is.</summary>
     Text,
 
@@ -21,7 +24,7 @@ internal sealed record RowSection(string Title, IReadOnlyList<RequirementRow> Ro
 
 /// <summary>
 /// The rows of one requirement, <c>docs/conformance/NAME.tsv</c>: a line <c># title</c>, then sections, each a line
-/// <c>## title</c> and its rows: identifier, clause, nothing or <c>text</c> or <c>open</c>, reason.
+/// <c>## title</c> and its rows: identifier, clause, nothing or <c>inside</c>, <c>text</c> or <c>open</c>, reason.
 /// </summary>
 internal sealed record RowList(string Name, string Title, IReadOnlyList<RowSection> Sections)
 {
@@ -65,7 +68,7 @@ internal sealed record RowList(string Name, string Title, IReadOnlyList<RowSecti
 
         RequirementRow Row(string[] columns)
         {
-            Require(columns.Length is 2 or 4, $"{columns.Length} columns; a row has 2, with text or open 4");
+            Require(columns.Length is 2 or 4, $"{columns.Length} columns; a row has 2, with a state 4");
             Require(columns.All(c => c.Length > 0), "an empty column");
             Require(columns[1].Length <= LongestClause, $"the clause is longer than {LongestClause} characters");
             if (columns.Length == 2)
@@ -73,8 +76,9 @@ internal sealed record RowList(string Name, string Title, IReadOnlyList<RowSecti
                 return new RequirementRow(columns[0], columns[1], RowState.Proven, "");
             }
 
-            Require(columns[2] is "text" or "open", $"'{columns[2]}'; allowed: text, open");
-            return new RequirementRow(columns[0], columns[1], columns[2] == "text" ? RowState.Text : RowState.Open, columns[3]);
+            RowState? state = columns[2] switch { "inside" => RowState.Inside, "text" => RowState.Text, "open" => RowState.Open, _ => null };
+            Require(state is not null, $"'{columns[2]}'; allowed: inside, text, open");
+            return new RequirementRow(columns[0], columns[1], state!.Value, columns[3]);
         }
 
         void Require(bool holds, string what)

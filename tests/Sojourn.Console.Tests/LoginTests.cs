@@ -17,7 +17,6 @@ public sealed partial class LoginTests : IAsyncLifetime
     public async Task DisposeAsync() => await _home.DisposeAsync();
 
     [Fact]
-    [Trait("Row", "TA-H24")]
     public async Task Wrong_passwords_are_slowed_down_more_and_more_and_a_right_one_must_wait_too()
     {
         using var browser = new Browser(_home.Address);
