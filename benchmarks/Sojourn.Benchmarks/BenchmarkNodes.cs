@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Security.Cryptography;
+using Sojourn.Host.Control;
 using Sojourn.Lab.Nodes;
 using Sojourn.Roles.Diameter;
 
@@ -106,7 +107,7 @@ internal sealed class BenchmarkNodes : IDisposable
             process.BeginOutputReadLine();
             process.BeginErrorReadLine();
             _processes.Add(name, process);
-            using var control = new NodeControl(Path.Combine(_folder, name, "control.sock"));
+            using var control = new ControlClient(Path.Combine(_folder, name, "control.sock"));
             var watch = Stopwatch.StartNew();
             while (!await control.IsReadyAsync(cancellation))
             {
@@ -135,7 +136,7 @@ internal sealed class BenchmarkNodes : IDisposable
     /// <summary>A counter of a node's metrics by its dotted name; 0 when it has never moved.</summary>
     public async Task<long> CounterAsync(string node, string name, CancellationToken cancellation)
     {
-        using var control = new NodeControl(Path.Combine(_folder, node, "control.sock"));
+        using var control = new ControlClient(Path.Combine(_folder, node, "control.sock"));
         var counters = (await control.GetAsync("counters", cancellation)).GetProperty("counters");
         return counters.TryGetProperty(name, out var value) ? value.GetInt64() : 0;
     }

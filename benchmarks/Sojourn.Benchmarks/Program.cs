@@ -3,7 +3,12 @@ using System.Runtime.InteropServices;
 using System.Text.Json;
 using Sojourn.Benchmarks;
 
-string[] flags = ["--users", "--measured", "--window", "--json"];
+if (args is ["ike" or "ike-responder", ..])
+{
+    return await KeyExchangeBenchmark.MainAsync(args);
+}
+
+string[] flags = ["--users", "--measured", "--window", "--json", "--clients", "--seconds", "--trials", "--highest", "--repeat", "--rounds", "--certificates"];
 var options = new Dictionary<string, string>();
 for (var i = 1; i < args.Length; i++)
 {
@@ -21,19 +26,38 @@ for (var i = 1; i < args.Length; i++)
     }
 }
 
-if (args is not ["control-plane", ..])
+if (args is not ["control-plane" or "delegations" or "enrolment", ..])
 {
     return Usage();
 }
 
-var settings = new ControlPlaneSettings(
-    [.. options.GetValueOrDefault("--users", "1000,10000,100000").Split(',').Select(Number)],
-    Number(options.GetValueOrDefault("--measured", "4000")), Number(options.GetValueOrDefault("--window", "128")), !options.ContainsKey("--no-relay"), options.ContainsKey("--keep"));
 using var ending = new CancellationTokenSource();
 
 // Namespaces, processes and files of a run go with it, also when it is cut short.
 using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, End);
 using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, End);
+if (args[0] == "delegations")
+{
+    return await Delegations.RunAsync(
+        new DelegationsSettings(Option("--clients", 50_000), Option("--seconds", 6), Option("--trials", 7), Option("--highest", 16_000), options.ContainsKey("--keep")), Console.Out, ending.Token);
+}
+
+if (args[0] == "enrolment")
+{
+    var enrolment = await Enrolment.RunAsync(
+        new EnrolmentSettings(Option("--repeat", 300), Option("--rounds", 7), Option("--certificates", 4000), Option("--window", 32)), Console.Error, ending.Token);
+    Enrolment.Print(enrolment, Console.Out);
+    if (options.GetValueOrDefault("--json") is { } figures)
+    {
+        File.WriteAllText(figures, JsonSerializer.Serialize(enrolment, EnrolmentJson.Default.EnrolmentResult) + "\n");
+    }
+
+    return 0;
+}
+
+var settings = new ControlPlaneSettings(
+    [.. options.GetValueOrDefault("--users", "1000,10000,100000").Split(',').Select(Number)],
+    Number(options.GetValueOrDefault("--measured", "4000")), Number(options.GetValueOrDefault("--window", "128")), !options.ContainsKey("--no-relay"), options.ContainsKey("--keep"));
 ControlPlaneResult result;
 try
 {
@@ -59,10 +83,15 @@ void End(PosixSignalContext signal)
     ending.Cancel();
 }
 
+int Option(string name, int otherwise) => options.GetValueOrDefault(name) is { } text ? Number(text) : otherwise;
+
 static int Number(string text) => int.Parse(text, NumberStyles.None, CultureInfo.InvariantCulture);
 
 static int Usage()
 {
     Console.Error.WriteLine("usage: benchmarks/run control-plane [--users 1000,10000,100000] [--measured N] [--window N] [--no-relay] [--keep] [--json FILE]");
+    Console.Error.WriteLine("       benchmarks/run enrolment [--repeat N] [--rounds N] [--certificates N] [--window N] [--json FILE]");
+    Console.Error.WriteLine("       benchmarks/run delegations [--clients N] [--seconds N] [--trials N] [--highest N] [--keep]");
+    Console.Error.WriteLine("       benchmarks/run ike [--setups N] [--rounds N] [--window N] [--json FILE]");
     return 2;
 }

@@ -20,6 +20,9 @@ internal sealed record FuzzTarget(string Name, string[] Covers, IReadOnlyList<by
     public int Allowance { get; init; } = 1024;
 
     public int PerOctet { get; init; }
+
+    /// <summary>Gets one of so many inputs: records of the node's own store, which nobody sends, and which take long to read.</summary>
+    public int OneOf { get; init; } = 1;
 }
 
 /// <summary>A decoder broke a promise.</summary>

@@ -1,3 +1,4 @@
+using System.Formats.Asn1;
 using Sojourn.Wire.Cmp;
 using Sojourn.Wire.Tests.Cmp;
 
@@ -12,8 +13,8 @@ internal static partial class FuzzTargets
     {
         yield return new FuzzTarget(
             "cmp-message",
-            ["PkiMessage.TryParse", "CertReqMsg.TryParseAll", "Pkcs10Request.TryParse", "CertStatus.TryParseAll", "CertResponse.TryParseAll", "RevocationDetails.TryParseAll", "PkiBodies.TryParseGeneralMessage", "PkiBodies.TryParseError"],
-            CmpMessages,
+            ["PkiMessage.TryParse", "CertReqMsg.TryParseAll", "Pkcs10Request.TryParse", "CertStatus.TryParseAll", "CertResponse.TryParseAll", "RevocationDetails.TryParseAll", "PkiBodies.TryParseGeneralMessage", "PkiBodies.TryParseError", "PkiBodies.TryParseRevocationResponse", "PkiBodies.TryParseCertificates", "PollResponse.TryParse"],
+            [.. CmpMessages, PollMessage()],
             input =>
             {
                 if (!PkiMessage.TryParse(input, out var message, out _))
@@ -47,6 +48,20 @@ internal static partial class FuzzTargets
         };
     }
 
+    private static IEnumerable<FuzzTarget> Revocation()
+    {
+        yield return new FuzzTarget("ocsp-response", ["OcspResponse.TryParse"], RevocationSamples.Responses, input => OcspResponse.TryParse(input, out var response, out _) && response.Responses.Count <= CmpLimits.Items)
+        {
+            Allowance = 8192,
+            PerOctet = 64,
+        };
+        yield return new FuzzTarget("revocation-list", ["CertificateRevocationList.TryParse"], RevocationSamples.Lists, input => CertificateRevocationList.TryParse(input, out var list, out _) && list.Revoked.Count <= CmpLimits.RevokedCertificates)
+        {
+            Allowance = 16384,
+            PerOctet = 64,
+        };
+    }
+
     private static IEnumerable<byte[]> OcspRequests()
     {
         var id = new OcspCertificateId(AlgorithmIdentifier.WithNull(CmpOids.Sha1), new byte[20], new byte[20], (byte[])[1, 2, 3]);
@@ -61,10 +76,28 @@ internal static partial class FuzzTargets
         PkiBodyType.Pkcs10Request => Pkcs10Request.TryParse(message.Body, out _, out _),
         PkiBodyType.CertificateConfirm => CertStatus.TryParseAll(message.Body, out _, out _),
         PkiBodyType.RevocationRequest => RevocationDetails.TryParseAll(message.Body, out _, out _),
-        PkiBodyType.GeneralMessage or PkiBodyType.GeneralResponse => PkiBodies.TryParseGeneralMessage(message.Body, out _, out _),
+        PkiBodyType.RevocationResponse => PkiBodies.TryParseRevocationResponse(message.Body, out var statuses, out _) && statuses.Count <= CmpLimits.Items,
+        PkiBodyType.PollResponse => PollResponse.TryParse(message.Body, out _, out _),
+        PkiBodyType.GeneralMessage or PkiBodyType.GeneralResponse => PkiBodies.TryParseGeneralMessage(message.Body, out var items, out _)
+            && items.All(item => PkiBodies.TryParseCertificates(item.Value, out var authorities, out _) ? authorities.Count <= CmpLimits.ExtraCertificates : item.Type.Length >= 0),
         PkiBodyType.Error => PkiBodies.TryParseError(message.Body, out _, out _),
         _ => true,
     };
+
+    /// <summary>pollRep for request 0, to be asked again after 5 s. OpenSSL's samples hold none.</summary>
+    private static byte[] PollMessage() => PkiMessage.Encode(new PkiHeader { TransactionId = new byte[16], SenderNonce = new byte[16] }, PkiBodyType.PollResponse, writer =>
+    {
+        using (writer.PushSequence())
+        using (writer.PushSequence())
+        {
+            writer.WriteInteger(0);
+            writer.WriteInteger(5);
+            using (writer.PushSequence())
+            {
+                writer.WriteCharacterString(UniversalTagNumber.UTF8String, "later");
+            }
+        }
+    }, null);
 
     private static IEnumerable<byte[]> Parts()
     {

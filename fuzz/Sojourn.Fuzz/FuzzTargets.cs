@@ -30,7 +30,7 @@ internal static partial class FuzzTargets
     [ThreadStatic]
     private static byte[]? _scratch;
 
-    public static IReadOnlyList<FuzzTarget> All { get; } = [.. Ip(), .. Transport(), .. Ipsec(), .. MobileIp(), .. Diameter(), .. Aaa(), .. Records(), .. Ikev2FuzzTargets.All, .. Cmp(), .. MobileIpv6FuzzTargets.All, .. Dhcp()];
+    public static IReadOnlyList<FuzzTarget> All { get; } = [.. Ip(), .. Transport(), .. Ipsec(), .. MobileIp(), .. Diameter(), .. Aaa(), .. Records(), .. Ikev2FuzzTargets.All, .. Cmp(), .. Revocation(), .. MobileIpv6FuzzTargets.All, .. RadiusFuzzTargets.All, .. Dhcp(), .. DnsFuzzTargets.All, .. TranslationFuzzTargets.All];
 
     private static byte[] Scratch => _scratch ??= new byte[128 * 1024];
 
@@ -106,6 +106,17 @@ internal static partial class FuzzTargets
             return true;
         })
         { Mend = m => { Corpus.MendIpv4(m); Corpus.MendIpv6(m); } };
+        yield return new FuzzTarget("carried-packet", ["CarriedPacket.TryParse"], [.. Corpus.Ipv6.Select(packet => (byte[])[(byte)(packet.Length >> 8), (byte)packet.Length, .. packet])], input =>
+        {
+            if (!CarriedPacket.TryParse(input.Span, out var next, out _))
+            {
+                return false;
+            }
+
+            Require(next.FrameLength <= input.Length && next.FrameLength == (next.Packet.IsEmpty ? 0 : CarriedPacket.PrefixLength + next.Packet.Length), "a frame longer than the stream");
+            Require(next.FrameLength == 0 || Scratch.AsSpan(0, CarriedPacket.Write(Scratch, next.Packet)).SequenceEqual(input.Span[..next.FrameLength]), "the frame is another when it is written");
+            return true;
+        });
     }
 
     private static IEnumerable<FuzzTarget> Transport()
@@ -284,8 +295,8 @@ internal static partial class FuzzTargets
     /// <summary>What is read back from disk after a crash, or after somebody meddled with it.</summary>
     private static IEnumerable<FuzzTarget> Records()
     {
-        yield return new FuzzTarget("gateway-record", [], Corpus.GatewayRecords, input => Engine.Gateway.BindingRecord.TryRead(input, Profiles, _ => Kek, out _)) { PerOctet = 320, Allowance = 16384 };
-        yield return new FuzzTarget("home-agent-record", [], Corpus.HomeAgentRecords, input => Engine.MobileIpv4.Agents.BindingRecord.TryRead(input, Profiles, out _, out _)) { PerOctet = 320, Allowance = 65536 };
+        yield return new FuzzTarget("gateway-record", [], Corpus.GatewayRecords, input => Engine.Gateway.BindingRecord.TryRead(input, Profiles, _ => Kek, out _)) { OneOf = 8, PerOctet = 320, Allowance = 16384 };
+        yield return new FuzzTarget("home-agent-record", [], Corpus.HomeAgentRecords, input => Engine.MobileIpv4.Agents.BindingRecord.TryRead(input, Profiles, out _, out _)) { OneOf = 8, PerOctet = 320, Allowance = 65536 };
     }
 
     private static IEnumerable<FuzzTarget> Dhcp()

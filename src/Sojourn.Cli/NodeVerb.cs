@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Sojourn.Host.Control;
 
 namespace Sojourn.Cli;
 
@@ -24,6 +25,11 @@ internal static class NodeVerb
             {
                 parse.InvocationConfiguration.Error.WriteLine($"sojourn: {e.Message}");
                 return e.Status;
+            }
+            catch (ControlException e)
+            {
+                parse.InvocationConfiguration.Error.WriteLine($"sojourn: {e.Message}");
+                return e.Refused ? ExitCode.Refused : ExitCode.Unreachable;
             }
             catch (OperationCanceledException) when (cancellation.IsCancellationRequested)
             {

@@ -29,19 +29,27 @@ public static class ScenarioRunner
     {
         var scenario = Scenario.All.TryGetValue(definition.Name, out var make) ? make() : throw new ScenarioException($"scenario '{definition.Name}' has no script");
         var started = DateTimeOffset.UtcNow;
+        var steps = new StepProgress(progress);
+        progress = steps;
         await using var run = await LabRun.BuildAsync(definition, evidence, progress);
         evidence = run.Evidence;
         Exception? failure = null;
         IReadOnlyDictionary<string, JsonElement> paths = new Dictionary<string, JsonElement>();
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        limit.CancelAfter(scenario.Limit);
         try
         {
-            await run.StartAsync(cancellation);
-            await scenario.DriveAsync(run, cancellation);
-            paths = await CollectPathsAsync(run, cancellation);
+            await run.StartAsync(limit.Token);
+            await scenario.DriveAsync(run, limit.Token);
+            paths = await CollectPathsAsync(run, limit.Token);
             foreach (var (name, machine) in run.Machines)
             {
-                await machine.CollectAsync(Directory.CreateDirectory(Path.Combine(evidence, "nodes", name)).FullName, cancellation);
+                await machine.CollectAsync(Directory.CreateDirectory(Path.Combine(evidence, "nodes", name)).FullName, limit.Token);
             }
+        }
+        catch (OperationCanceledException e) when (limit.IsCancellationRequested && !cancellation.IsCancellationRequested)
+        {
+            failure = new ScenarioException($"not done after {scenario.Limit.TotalSeconds:F0} s; it was at '{steps.Last}'", e);
         }
         catch (Exception e)
         {
@@ -80,6 +88,16 @@ public static class ScenarioRunner
         return new ScenarioOutcome(report, chapters, lines, evidence, run.Directory.Id);
     }
 
+    /// <summary>Passes on what happens and knows the step that a run is at.</summary>
+    private sealed class StepProgress(ILabProgress inner) : ILabProgress
+    {
+        public string Last { get; private set; } = "building";
+
+        public void Step(string text) => inner.Step(Last = text);
+
+        public void Note(string text) => inner.Note(text);
+    }
+
     private static async Task<IReadOnlyDictionary<string, JsonElement>> CollectPathsAsync(LabRun run, CancellationToken cancellation)
     {
         var paths = new Dictionary<string, JsonElement>();
@@ -112,6 +130,7 @@ public static class ScenarioRunner
 
         Join(run, NodeFiles.EspKeysOf, "esp_sa");
         Join(run, NodeFiles.TlsKeysOf, "tls_keys.log");
+        Join(run, NodeFiles.IkeKeysOf, "ikev2_decryption_table");
     }
 
     private static void Join(LabRun run, Func<RunDirectory, string, string> file, string name)

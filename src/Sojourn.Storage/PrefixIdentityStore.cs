@@ -1,5 +1,6 @@
 using System.Globalization;
 using Dapper;
+using Sojourn.Engine.CertificateAuthority;
 using Sojourn.Engine.Dhcpv6;
 using Sojourn.Wire.Dhcpv6;
 
@@ -43,7 +44,7 @@ public sealed class PrefixIdentityStore(Database database, TimeProvider time, st
     }
 
     /// <summary>Adds rows or replaces those of the same DUID and IAID, all or none.</summary>
-    /// <exception cref="StorageException">An identifier is empty or too long.</exception>
+    /// <exception cref="StorageException">An identifier is none (<see cref="TerminalIdentifier"/>).</exception>
     public void Put(IEnumerable<PrefixIdentity> identities)
     {
         lock (database.Gate)
@@ -53,12 +54,7 @@ public sealed class PrefixIdentityStore(Database database, TimeProvider time, st
             PrefixIdentity? last = null;
             foreach (var identity in identities)
             {
-                var identifier = PrefixIdentity.Canonical(identity.Identifier);
-                if (identifier.Length is 0 or > PrefixIdentity.LongestIdentifier || identifier.Any(char.IsControl))
-                {
-                    throw new StorageException($"'{identity.Identifier}' cannot be an identifier: 1 to {PrefixIdentity.LongestIdentifier} printable characters are allowed");
-                }
-
+                var identifier = TerminalIdentifier.TryCanonical(identity.Identifier, out var reason) ?? throw new StorageException($"'{identity.Identifier}' {reason}");
                 _put.Execute(identity.Key.Client.Octets.ToArray(), (long)identity.Key.Iaid, identifier, (long)identity.Origin, string.Join('\n', identity.Relays));
                 count++;
                 last = identity;

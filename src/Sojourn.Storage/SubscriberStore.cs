@@ -16,8 +16,11 @@ public sealed partial class SubscriberStore(Database database, TimeProvider time
     private const string InstanceColumns = "profile_number, nai, user_specific, destination, up_class, down_class, up_spi, down_spi, security_type, algorithm, contract_algorithm, contract_sealed, route, trigger_on, enabled";
 
     private readonly PreparedCommand _version = new(database, "PRAGMA data_version");
+    private readonly PreparedCommand _begin = new(database, "BEGIN");
+    private readonly PreparedCommand _end = new(database, "COMMIT");
     private readonly PreparedCommand _subscriber = new(database, $"SELECT {SubscriberColumns} FROM subscriber WHERE nai = @nai");
     private readonly PreparedCommand _profiles = new(database, $"SELECT {InstanceColumns} FROM vpn_instance WHERE nai = @nai AND enabled = 1 ORDER BY profile_number");
+    private Reading? _reading;
     private long _writes;
     private SqliteTransaction? _transaction;
     private long _tablesVersion = -1;
@@ -63,6 +66,23 @@ public sealed partial class SubscriberStore(Database database, TimeProvider time
             LoadTables();
             return _partners;
         }
+    }
+
+    /// <summary>One read transaction instead of one for each question: every one locks the file, and looks whether it has changed.</summary>
+    public IDisposable ReadTogether()
+    {
+        database.Gate.Enter();
+        try
+        {
+            _begin.Execute();
+        }
+        catch
+        {
+            database.Gate.Exit();
+            throw;
+        }
+
+        return _reading ??= new Reading(this);
     }
 
     public Subscriber? FindSubscriber(string nai)
@@ -383,6 +403,23 @@ public sealed partial class SubscriberStore(Database database, TimeProvider time
         }
 
         return new ProfileKeying.Contract(new AssociationKeys(parts[0], parts[1]), new AssociationKeys(parts[2], parts[3]));
+    }
+
+    private void Release() => database.Gate.Exit();
+
+    private sealed class Reading(SubscriberStore store) : IDisposable
+    {
+        public void Dispose()
+        {
+            try
+            {
+                store._end.Execute();
+            }
+            finally
+            {
+                store.Release();
+            }
+        }
     }
 
     // Dapper fills these by column name.

@@ -15,12 +15,15 @@ public sealed class ConfigurationMaterial : IDisposable
         Root = Directory.CreateTempSubdirectory("sojourn-host-").FullName;
         Directory.CreateDirectory(At("keys"));
         Directory.CreateDirectory(At("tls"));
+        Secret("keys/k8", 8);
         Secret("keys/k16", 16);
         Secret("keys/k32", 32);
         Secret("keys/k48", 48);
         Write("keys/open", new string('a', 64), Private | UnixFileMode.OtherRead);
         Write("keys/words", "not a secret at all!");
         Write("keys/empty", "\n");
+        Write("keys/tsig", "key \"ha1\" { algorithm hmac-sha256; secret \"//8=\"; };\n");
+        Write("keys/tsig-md5", "key \"ha1\" { algorithm hmac-md5; secret \"//8=\"; };\n");
         Write("subscribers.db", "");
         Write("ca.db", "");
         Write("prefixes.db", "");
@@ -34,6 +37,7 @@ public sealed class ConfigurationMaterial : IDisposable
         Certificate(authority, "other", "other.visited.example", DateTimeOffset.UtcNow.AddDays(30));
         Certificate(authority, "old", "fa1.visited.example", DateTimeOffset.UtcNow.AddDays(-1));
         Certificate(authority, "node", "node1.visited.example", DateTimeOffset.UtcNow.AddDays(30));
+        Certificate(authority, "ha1", "2001:db8:a::1", DateTimeOffset.UtcNow.AddDays(30));
         File.Copy(At("tls/fa1.key"), At("tls/open.key"));
         File.SetUnixFileMode(At("tls/open.key"), Private | UnixFileMode.GroupRead);
     }
@@ -64,7 +68,15 @@ public sealed class ConfigurationMaterial : IDisposable
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var request = new CertificateRequest($"CN={host}", key, HashAlgorithmName.SHA256);
         var names = new SubjectAlternativeNameBuilder();
-        names.AddDnsName(host);
+        if (IPAddress.TryParse(host, out var address))
+        {
+            names.AddIpAddress(address);
+        }
+        else
+        {
+            names.AddDnsName(host);
+        }
+
         request.CertificateExtensions.Add(names.Build());
         using var certificate = request.Create(authority, DateTimeOffset.UtcNow.AddYears(-1), end, SystemRandomSource.Instance.NextBytes(8));
         Write($"tls/{name}.crt", certificate.ExportCertificatePem());

@@ -13,7 +13,7 @@ public sealed class ConfigurationReferenceTests
     public async Task The_sample_of_a_role_passes_check_once_its_files_exist(NodeRole role)
     {
         using var material = new ConfigurationMaterial();
-        foreach (var key in new[] { "keys/node1-aaaf", "keys/ha-sgw", "keys/ha-pcn", "keys/fa1-fa2", "keys/alice" })
+        foreach (var key in new[] { "keys/node1-aaaf", "keys/ha-sgw", "keys/ha-pcn", "keys/fa1-fa2", "keys/alice", "keys/gw1" })
         {
             material.Secret(key, 32);
         }

@@ -224,6 +224,12 @@ public sealed class ControlApiTests : IDisposable
         var nowhere = await Commands.Run("register", "--service-update", "--socket", node.SocketPath);
         Assert.Equal(1, nowhere.Status);
         Assert.Contains("registers nowhere; allowed: a node with role mobile-node", nowhere.Error);
+        var stranger = await Commands.Run("clear", "certificate", "mn1.home.example", "--socket", node.SocketPath);
+        Assert.Equal(1, stranger.Status);
+        Assert.Contains("relay keeps no certificate of mn1.home.example; allowed: an identifier of `certificates`", stranger.Error);
+        var nobodyAtAll = await Commands.Run("clear", "certificate", "not a name", "--socket", node.SocketPath);
+        Assert.Equal(1, nobodyAtAll.Status);
+        Assert.Contains("allowed: a host name or a distinguished name", nobodyAtAll.Error);
         var level = await Commands.Run("events", "--level", "7", "--socket", node.SocketPath);
         Assert.Equal(1, level.Status);
         Assert.Contains("'7' is not a level; allowed: debug", level.Error);

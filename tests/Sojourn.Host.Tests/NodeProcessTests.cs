@@ -9,14 +9,29 @@ namespace Sojourn.Host.Tests;
 public sealed class NodeProcessTests : IDisposable
 {
     private readonly ConfigurationMaterial _material = new();
+    private readonly List<Process> _processes = [];
 
-    public void Dispose() => _material.Dispose();
+    public void Dispose()
+    {
+        // A test that fails must not leave its node behind.
+        foreach (var process in _processes)
+        {
+            if (!process.HasExited)
+            {
+                process.Kill();
+            }
+
+            process.Dispose();
+        }
+
+        _material.Dispose();
+    }
 
     [Fact]
     public async Task Signals_reload_and_stop_a_node_within_five_seconds()
     {
         var file = Configuration();
-        using var process = Run(file);
+        var process = Run(file);
         var socket = _material.At("state/control.sock");
         await Until(async () => (await Commands.Run("status", "--socket", socket)).Status == 0);
 
@@ -38,7 +53,7 @@ public sealed class NodeProcessTests : IDisposable
     [Fact]
     public async Task A_refused_configuration_ends_the_process_with_status_1()
     {
-        using var process = Run(_material.Write("broken.yaml", "node: a\n"));
+        var process = Run(_material.Write("broken.yaml", "node: a\n"));
         var error = await process.StandardError.ReadToEndAsync();
         await process.WaitForExitAsync();
         Assert.Equal(1, process.ExitCode);
@@ -51,7 +66,7 @@ public sealed class NodeProcessTests : IDisposable
         using var taken = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
         taken.Bind(new IPEndPoint(IPAddress.Loopback, 0));
         taken.Listen();
-        using var process = Run(Configuration(((IPEndPoint)taken.LocalEndPoint!).Port));
+        var process = Run(Configuration(((IPEndPoint)taken.LocalEndPoint!).Port));
         var error = await process.StandardError.ReadToEndAsync();
         await process.WaitForExitAsync();
         Assert.Equal(4, process.ExitCode);
@@ -59,11 +74,16 @@ public sealed class NodeProcessTests : IDisposable
         Assert.False(File.Exists(_material.At("state/control.sock")));
     }
 
-    private static Process Run(string file) => Process.Start(new ProcessStartInfo("dotnet", ["exec", Path.Combine(AppContext.BaseDirectory, "sojourn.dll"), "run", "--config", file])
+    private Process Run(string file)
     {
-        RedirectStandardError = true,
-        RedirectStandardOutput = true,
-    })!;
+        var process = Process.Start(new ProcessStartInfo("dotnet", ["exec", Path.Combine(AppContext.BaseDirectory, "sojourn.dll"), "run", "--config", file])
+        {
+            RedirectStandardError = true,
+            RedirectStandardOutput = true,
+        })!;
+        _processes.Add(process);
+        return process;
+    }
 
     private static void Signal(Process process, string name)
     {

@@ -28,7 +28,8 @@ public sealed class ScenarioFileTests
         get
         {
             var data = new TheoryData<string, SecurityType, bool>();
-            foreach (var name in ScenarioDefinition.Names)
+            // Databases and cards of the others are made by the commands that their scripts begin with.
+            foreach (var name in ScenarioDefinition.Names.Where(n => n.StartsWith("network-vpn/", StringComparison.Ordinal)))
             {
                 foreach (var security in Enum.GetValues<SecurityType>().Where(s => s == SecurityType.Esp || !WithoutVariants.Contains(name)))
                 {

@@ -6,7 +6,11 @@ using System.Text;
 using System.Text.Json;
 using Sojourn.Engine;
 using Sojourn.Engine.CertificateAuthority;
+using Sojourn.Engine.Enrolment;
+using Sojourn.Roles.CertificateAuthority;
+using Sojourn.Roles.Enrolment;
 using Sojourn.Storage;
+using static Sojourn.Cli.DatabaseVerb;
 
 namespace Sojourn.Cli.Verbs;
 
@@ -22,8 +26,6 @@ internal static class CaVerbs
 
     private static readonly Option<string?> SealKeyFile = new("--seal-key") { Description = "File of the sealing key [default: DATABASE.seal-key]", Recursive = true };
 
-    private static readonly Option<bool> Json = new("--json") { Description = "Print JSON", Recursive = true };
-
     private static readonly Dictionary<string, IdentifierKind> Kinds = new()
     {
         ["terminal"] = IdentifierKind.Terminal,
@@ -31,21 +33,11 @@ internal static class CaVerbs
         ["node"] = IdentifierKind.Node,
     };
 
-    private static readonly Dictionary<string, int> Reasons = new()
-    {
-        ["unspecified"] = RevocationReason.Unspecified,
-        ["key-compromise"] = RevocationReason.KeyCompromise,
-        ["affiliation-changed"] = RevocationReason.AffiliationChanged,
-        ["superseded"] = RevocationReason.Superseded,
-        ["cessation-of-operation"] = RevocationReason.CessationOfOperation,
-        ["privilege-withdrawn"] = RevocationReason.PrivilegeWithdrawn,
-    };
-
     private static string Actor => $"cli:{Environment.UserName}";
 
     public static Command Ca() => new("ca", "The certification authority: who may have a certificate and a home prefix")
     {
-        DatabaseFile, SealKeyFile, Json, Init(), Export(), Identifier(), Secret(), Certificate(), PermissionTable(), Crl(), Audit(),
+        DatabaseFile, SealKeyFile, Json, Init(), Export(), Identifier(), Secret(), Issue(), Certificate(), PermissionTable(), Crl(), Audit(),
     };
 
     private static Command Init()
@@ -147,12 +139,34 @@ internal static class CaVerbs
         });
     }
 
+    private static Command Issue()
+    {
+        var name = new Argument<string>("identifier") { Description = "Whose certificate; it has to be known (sojourn ca identifier add)" };
+        var path = new Option<string>("--store") { Description = "Credential store: a directory, or a PKCS#12 file (.p12); made with a new key when it is not there", Required = true };
+        var password = new Option<string?>("--password-file") { Description = "File whose first line opens the store's key; needed for PKCS#12" };
+        var uri = new Option<string?>("--public-uri") { Description = "What the certificate says about where CRL and OCSP are, as option ca.public-uri" };
+        return Verb("issue", "Issue a certificate on the spot, for a server on the authority's own host such as its queries", [name, path, password, uri], create: false, (parse, store, output) =>
+        {
+            var identifier = Canonical(parse.GetValue(name)!);
+            var folder = parse.GetValue(path)!;
+            Require(parse.GetValue(uri) is not { } text || (Uri.TryCreate(text, UriKind.Absolute, out var at) && at.Scheme is "http" or "https"), "--public-uri: is no URI, e.g. http://ca.home.example");
+            Require(store.Identifier(identifier) is not null, $"identifier {identifier} is not known; use: sojourn ca identifier add");
+            using var credentials = Directory.Exists(folder) || File.Exists(folder)
+                ? CredentialStore.Open(folder, parse.GetValue(password))
+                : CredentialStore.Create(folder, identifier, passwordFile: parse.GetValue(password));
+            Require(credentials.Identifier == identifier, $"{folder} is the store of {credentials.Identifier}");
+            var end = LocalEnrolment.Enrol(store, credentials, parse.GetValue(uri), Actor, TimeProvider.System);
+            Require(end is CmpIssued, end is CmpRefused refused ? refused.Reason : $"{end}");
+            output.WriteLine($"{identifier}: certificate {credentials.Certificate!.SerialNumber.ToLowerInvariant()} until {Time(credentials.Certificate.NotAfter)} in {folder}");
+        });
+    }
+
     private static Command Certificate()
     {
         var serial = new Argument<string>("serial") { Description = "Serial number, hexadecimal" };
         var of = new Argument<string?>("identifier") { Description = "Whose; none = everybody's", Arity = ArgumentArity.ZeroOrOne };
-        var reason = new Option<string>("--reason") { Description = string.Join(" | ", Reasons.Keys), DefaultValueFactory = _ => "unspecified" };
-        reason.AcceptOnlyFromAmong([.. Reasons.Keys]);
+        var reason = new Option<string>("--reason") { Description = string.Join(" | ", RevocationReason.Words.Keys), DefaultValueFactory = _ => "unspecified" };
+        reason.AcceptOnlyFromAmong([.. RevocationReason.Words.Keys]);
         return new Command("certificate", "Certificates this authority issued")
         {
             Verb("list", "List certificates, newest first", [of], create: false, (parse, store, output) => List(
@@ -165,7 +179,7 @@ internal static class CaVerbs
             }),
             Verb("revoke", "Withdraw a certificate, and the permission that goes with it", [serial, reason], create: false, (parse, store, output) =>
             {
-                Require(store.Revoke(parse.GetValue(serial)!.ToLowerInvariant(), Reasons[parse.GetValue(reason)!], Actor), $"there is no certificate {parse.GetValue(serial)} that is not revoked");
+                Require(store.Revoke(parse.GetValue(serial)!.ToLowerInvariant(), RevocationReason.Words[parse.GetValue(reason)!], Actor), $"there is no certificate {parse.GetValue(serial)} that is not revoked");
                 output.WriteLine($"revoked {parse.GetValue(serial)}");
             }),
         };
@@ -220,54 +234,14 @@ internal static class CaVerbs
         notAfter = c.NotAfter,
         confirmBy = c.ConfirmBy,
         revokedAt = c.RevokedAt,
-        reason = c.Reason is { } reason ? Reasons.FirstOrDefault(pair => pair.Value == reason).Key : null,
+        reason = c.Reason is { } reason ? RevocationReason.Words.FirstOrDefault(pair => pair.Value == reason).Key : null,
     };
 
-    private static Command Verb(string name, string description, IEnumerable<Symbol> symbols, bool create, Action<ParseResult, AuthorityStore, TextWriter> run)
+    private static Command Verb(string name, string description, IEnumerable<Symbol> symbols, bool create, Action<ParseResult, AuthorityStore, TextWriter> run) => DatabaseVerb.Create(name, description, symbols, parse =>
     {
-        var command = new Command(name, description);
-        foreach (var symbol in symbols)
-        {
-            if (symbol is Argument argument)
-            {
-                command.Add(argument);
-            }
-            else
-            {
-                command.Add((Option)symbol);
-            }
-        }
-
-        command.SetAction(parse =>
-        {
-            try
-            {
-                using var database = Database.Open(parse.GetValue(DatabaseFile)!, parse.GetValue(SealKeyFile), create);
-                run(parse, new AuthorityStore(database, TimeProvider.System), parse.InvocationConfiguration.Output);
-                return ExitCode.Success;
-            }
-            catch (Exception e) when (e is StorageException or IOException or UnauthorizedAccessException)
-            {
-                parse.InvocationConfiguration.Error.WriteLine($"sojourn: {e.Message}");
-                return ExitCode.Refused;
-            }
-        });
-        return command;
-    }
-
-    private static void List<T>(ParseResult parse, TextWriter output, string schema, IReadOnlyList<T> rows, Func<T, object> json, Func<T, string> text)
-    {
-        if (parse.GetValue(Json))
-        {
-            output.WriteLine(JsonSerializer.Serialize(new { schema, rows = rows.Select(json) }, CliJson.Indented));
-            return;
-        }
-
-        foreach (var row in rows)
-        {
-            output.WriteLine(text(row).TrimEnd());
-        }
-    }
+        using var database = Database.Open(parse.GetValue(DatabaseFile)!, parse.GetValue(SealKeyFile), create);
+        run(parse, new AuthorityStore(database, TimeProvider.System), parse.InvocationConfiguration.Output);
+    });
 
     private static string Canonical(string text) =>
         TerminalIdentifier.TryCanonical(text, out var reason) ?? throw new StorageException($"'{text}' {reason}");
@@ -285,12 +259,4 @@ internal static class CaVerbs
     private static string NameOf(IdentifierKind kind) => Kinds.First(pair => pair.Value == kind).Key;
 
     private static string NameOf(CertificateStatus status) => status.ToString().ToLowerInvariant();
-
-    private static void Require(bool condition, string message)
-    {
-        if (!condition)
-        {
-            throw new StorageException(message);
-        }
-    }
 }

@@ -65,7 +65,7 @@ internal static class CustomerVerbs
 
     private static string Listed(IEnumerable<string> values) => string.Join(", ", values) is { Length: > 0 } text ? text : "none";
 
-    private static string FromFile(string path)
+    internal static string FromFile(string path)
     {
         const UnixFileMode others = UnixFileMode.GroupRead | UnixFileMode.GroupWrite | UnixFileMode.OtherRead | UnixFileMode.OtherWrite;
         if (!File.Exists(path))
@@ -78,7 +78,7 @@ internal static class CustomerVerbs
             : throw new StorageException($"--password-file: {path} is open to group or others; run: chmod 600 {path}");
     }
 
-    private static string Ask(string nai)
+    internal static string Ask(string nai)
     {
         if (Console.IsInputRedirected)
         {

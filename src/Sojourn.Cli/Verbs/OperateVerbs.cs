@@ -4,7 +4,7 @@ using Sojourn.Host.Control;
 
 namespace Sojourn.Cli.Verbs;
 
-/// <summary>Verbs that change a running node: <c>clear session</c>, <c>register</c>, <c>reload</c>, <c>stop</c>; and <c>openapi</c>.</summary>
+/// <summary>Verbs that change a running node: <c>clear</c>, <c>register</c>, <c>reload</c>, <c>stop</c>; and <c>openapi</c>.</summary>
 internal static class OperateVerbs
 {
     private const int Conflict = 409;
@@ -15,6 +15,7 @@ internal static class OperateVerbs
         var nai = new Option<string?>("--nai") { Description = "All sessions of this user" };
         var home = new Option<string?>("--home-address") { Description = "The session of this home address" };
         var all = new Option<bool>("--all") { Description = "Every session of the node" };
+        var identifier = new Argument<string>("identifier") { Description = "Whom the certificate names" };
         return new Command("clear", "End what a node holds")
         {
             NodeVerb.Create(
@@ -39,6 +40,15 @@ internal static class OperateVerbs
                     call.Output.WriteLine(call.Json ? TableText.Indent(done) : "cleared");
                     return ExitCode.Success;
                 }),
+            NodeVerb.Create(
+                "certificate", "Forget a terminal's certificate at its home agent: association, binding and name go, and others may have its home address",
+                command => command.Arguments.Add(identifier),
+                async call =>
+                {
+                    var done = await call.Client.PostAsync("forget", new ForgetRequest(call.Parse.GetValue(identifier)!), [], call.Cancellation).ConfigureAwait(false);
+                    call.Output.WriteLine(call.Json ? TableText.Indent(done) : "forgotten");
+                    return ExitCode.Success;
+                }),
         };
     }
 
@@ -51,6 +61,31 @@ internal static class OperateVerbs
             call.Output.WriteLine(call.Json ? TableText.Indent(done) : call.Parse.GetValue(update) ? "registering with a service update" : "registering");
             return ExitCode.Success;
         });
+    }
+
+    /// <summary><c>sojourn terminal scenario NUMBER valid|not-valid</c>.</summary>
+    public static Command Terminal()
+    {
+        var number = new Argument<int>("number") { Description = "Scenario number, as `show scenarios` lists them" };
+        var status = new Argument<string>("status") { Description = "valid, or not-valid" };
+        status.AcceptOnlyFromAmong("valid", "not-valid");
+        return new Command("terminal", "Change a terminal while it runs")
+        {
+            NodeVerb.Create(
+                "scenario", "Make a communication method valid or not; in force with the next binding acknowledgement",
+                command =>
+                {
+                    command.Arguments.Add(number);
+                    command.Arguments.Add(status);
+                },
+                async call =>
+                {
+                    var request = new ScenarioRequest(call.Parse.GetValue(number), call.Parse.GetValue(status) == "valid");
+                    var done = await call.Client.PostAsync("scenario", request, [], call.Cancellation).ConfigureAwait(false);
+                    call.Output.WriteLine(call.Json ? TableText.Indent(done) : $"{request.Number} is {(request.Valid ? "valid" : "not valid")}");
+                    return ExitCode.Success;
+                }),
+        };
     }
 
     public static Command Reload()

@@ -4,6 +4,7 @@ using System.Text.Json;
 using Sojourn.Engine.Dhcpv6;
 using Sojourn.Storage;
 using Sojourn.Wire.Dhcpv6;
+using static Sojourn.Cli.DatabaseVerb;
 
 namespace Sojourn.Cli.Verbs;
 
@@ -20,8 +21,6 @@ internal static class PrefixVerbs
         Recursive = true,
     };
 
-    private static readonly Option<bool> Json = new("--json") { Description = "Print JSON", Recursive = true };
-
     public static Command Prefix()
     {
         var duid = new Argument<string>("duid") { Description = "The client's DUID in hexadecimal; a stable one, DUID-LL or DUID-UUID, spares trouble" };
@@ -37,7 +36,7 @@ internal static class PrefixVerbs
         {
             var row = Row(parse.GetValue(duid)!, parse.GetValue(iaid)!, parse.GetValue(identifier)!, parse.GetValue(at) ?? []);
             store.Put([row]);
-            output.WriteLine($"{row.Key} is {PrefixIdentity.Canonical(row.Identifier)}{(row.Key.Client.IsStable ? "" : " (this kind of DUID changes when the client forgets it)")}");
+            output.WriteLine($"{row.Key} is {store.Find(row.Key)!.Identifier}{(row.Key.Client.IsStable ? "" : " (this kind of DUID changes when the client forgets it)")}");
         }));
         group.Add(Verb("import", "Add or replace all rows of a file, or none", [file], (parse, store, output) =>
         {
@@ -126,35 +125,9 @@ internal static class PrefixVerbs
             : throw new StorageException($"'{iaid}' is not an IAID: 0 to 4294967295, or 0x…, is allowed");
     }
 
-    private static Command Verb(string name, string description, IEnumerable<Symbol> symbols, Action<ParseResult, PrefixIdentityStore, TextWriter> run)
+    private static Command Verb(string name, string description, IEnumerable<Symbol> symbols, Action<ParseResult, PrefixIdentityStore, TextWriter> run) => DatabaseVerb.Create(name, description, symbols, parse =>
     {
-        var command = new Command(name, description);
-        foreach (var symbol in symbols)
-        {
-            if (symbol is Argument argument)
-            {
-                command.Add(argument);
-            }
-            else
-            {
-                command.Add((Option)symbol);
-            }
-        }
-
-        command.SetAction(parse =>
-        {
-            try
-            {
-                using var database = Database.Open(parse.GetValue(DatabaseFile)!);
-                run(parse, new PrefixIdentityStore(database, TimeProvider.System, $"cli:{Environment.UserName}"), parse.InvocationConfiguration.Output);
-                return ExitCode.Success;
-            }
-            catch (Exception e) when (e is StorageException or IOException or UnauthorizedAccessException)
-            {
-                parse.InvocationConfiguration.Error.WriteLine($"sojourn: {e.Message}");
-                return ExitCode.Refused;
-            }
-        });
-        return command;
-    }
+        using var database = Database.Open(parse.GetValue(DatabaseFile)!);
+        run(parse, new PrefixIdentityStore(database, TimeProvider.System, $"cli:{Environment.UserName}"), parse.InvocationConfiguration.Output);
+    });
 }

@@ -1,10 +1,10 @@
 using System.CommandLine;
 using System.Globalization;
-using System.Text.Json;
 using Sojourn.Engine;
 using Sojourn.Storage;
 using Sojourn.Storage.Customers;
 using Sojourn.Storage.Provisioning;
+using static Sojourn.Cli.DatabaseVerb;
 
 namespace Sojourn.Cli.Verbs;
 
@@ -23,8 +23,6 @@ internal static class ProvisioningVerbs
     };
 
     private static readonly Option<string?> SealKeyFile = new("--seal-key") { Description = "File of the sealing key [default: DATABASE.seal-key]", Recursive = true };
-
-    private static readonly Option<bool> Json = new("--json") { Description = "Print JSON", Recursive = true };
 
     public static Command User()
     {
@@ -237,57 +235,9 @@ internal static class ProvisioningVerbs
         return group;
     }
 
-    internal static Command Verb(string name, string description, IEnumerable<Symbol> symbols, Action<ParseResult, SubscriberStore, TextWriter> run)
+    internal static Command Verb(string name, string description, IEnumerable<Symbol> symbols, Action<ParseResult, SubscriberStore, TextWriter> run) => DatabaseVerb.Create(name, description, symbols, parse =>
     {
-        var command = new Command(name, description);
-        foreach (var symbol in symbols)
-        {
-            if (symbol is Argument argument)
-            {
-                command.Add(argument);
-            }
-            else
-            {
-                command.Add((Option)symbol);
-            }
-        }
-
-        command.SetAction(parse =>
-        {
-            try
-            {
-                using var database = Database.Open(parse.GetValue(DatabaseFile)!, parse.GetValue(SealKeyFile));
-                run(parse, new SubscriberStore(database, TimeProvider.System, $"cli:{Environment.UserName}"), parse.InvocationConfiguration.Output);
-                return ExitCode.Success;
-            }
-            catch (StorageException e)
-            {
-                parse.InvocationConfiguration.Error.WriteLine($"sojourn: {e.Message}");
-                return ExitCode.Refused;
-            }
-        });
-        return command;
-    }
-
-    private static void List<T>(ParseResult parse, TextWriter output, string schema, IReadOnlyList<T> rows, Func<T, object> json, Func<T, string> text)
-    {
-        if (parse.GetValue(Json))
-        {
-            output.WriteLine(JsonSerializer.Serialize(new { schema, rows = rows.Select(json) }, CliJson.Indented));
-            return;
-        }
-
-        foreach (var row in rows)
-        {
-            output.WriteLine(text(row).TrimEnd());
-        }
-    }
-
-    private static void Require(bool condition, string message)
-    {
-        if (!condition)
-        {
-            throw new StorageException(message);
-        }
-    }
+        using var database = Database.Open(parse.GetValue(DatabaseFile)!, parse.GetValue(SealKeyFile));
+        run(parse, new SubscriberStore(database, TimeProvider.System, $"cli:{Environment.UserName}"), parse.InvocationConfiguration.Output);
+    });
 }

@@ -35,6 +35,14 @@ internal static class RunVerb
 
         var stopping = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         using var asked = stop.Register(() => stopping.TrySetResult());
+
+        // Before the node is up: unhandled, the signal would end the process. What comes early reloads as soon as the node stands.
+        var started = new TaskCompletionSource<NodeHost>(TaskCreationOptions.RunContinuationsAsynchronously);
+        using var hungUp = PosixSignalRegistration.Create(PosixSignal.SIGHUP, context =>
+        {
+            context.Cancel = true;
+            _ = ReloadAsync(started.Task);
+        });
         NodeHost host;
         try
         {
@@ -46,11 +54,7 @@ internal static class RunVerb
             return ExitCode.Failed;
         }
 
-        using var hungUp = PosixSignalRegistration.Create(PosixSignal.SIGHUP, context =>
-        {
-            context.Cancel = true;
-            _ = host.ReloadAsync(dryRun: false);
-        });
+        started.SetResult(host);
         await Task.WhenAny(stopping.Task, host.StopAsked).ConfigureAwait(false);
         var ended = host.DisposeAsync().AsTask();
         if (await Task.WhenAny(ended, Task.Delay(StopLimit, CancellationToken.None)).ConfigureAwait(false) != ended)
@@ -62,4 +66,7 @@ internal static class RunVerb
         await ended.ConfigureAwait(false);
         return ExitCode.Success;
     }
+
+    private static async Task ReloadAsync(Task<NodeHost> started) =>
+        await (await started.ConfigureAwait(false)).ReloadAsync(dryRun: false).ConfigureAwait(false);
 }

@@ -18,6 +18,15 @@ internal static class SampleVerb
         ["ca"] = NodeRole.Ca,
         ["delegating-router"] = NodeRole.DelegatingRouter,
         ["relay-agent"] = NodeRole.RelayAgent,
+        ["access-server"] = NodeRole.AccessServer,
+        ["access-gateway"] = NodeRole.AccessGateway,
+        ["access-router"] = NodeRole.AccessRouter,
+        ["access-authenticator"] = NodeRole.AccessAuthenticator,
+        ["terminal"] = NodeRole.Terminal,
+        ["mobile-router"] = NodeRole.MobileRouter,
+        ["home-agent6"] = NodeRole.HomeAgent6,
+        ["correspondent"] = NodeRole.Correspondent,
+        ["tls-gateway"] = NodeRole.TlsGateway,
     };
 
     public static Command Create()

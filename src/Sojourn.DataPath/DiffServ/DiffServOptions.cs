@@ -81,7 +81,7 @@ public sealed record DiffServOptions
     public double ExpeditedShare { get; init; } = 0.5;
 
     /// <summary>How long the output may run ahead of the rate, to make up for late wake-ups. What leaves at once is at most this times the rate.</summary>
-    public TimeSpan Burst { get; init; } = TimeSpan.FromMilliseconds(1);
+    public TimeSpan Burst { get; init; } = TimeSpan.FromMilliseconds(4);
 
     public IReadOnlyDictionary<ForwardingClass, QueueOptions> Queues { get; init; } = DefaultQueues;
 

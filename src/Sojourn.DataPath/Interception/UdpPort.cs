@@ -38,23 +38,38 @@ public sealed record UdpPortOptions
 
     /// <summary>Groups joined on those interfaces, as the last octet of 224.0.0.x. 11 is "all mobility agents" (RFC 5944 2.4).</summary>
     public IReadOnlyCollection<byte> LinkGroups { get; init; } = [];
+
+    /// <summary>IPv4 or IPv6; link reception is for IPv4.</summary>
+    public AddressFamily Family { get; init; } = AddressFamily.InterNetwork;
+
+    /// <summary>IPv6 group joined on <see cref="GroupInterfaces"/>; null = none.</summary>
+    public IPAddress? Group { get; init; }
+
+    public IReadOnlyCollection<string> GroupInterfaces { get; init; } = [];
+
+    /// <summary>Asked about every datagram of the socket before it is handed over; null = nobody is.</summary>
+    public IDatagramScreen? Screen { get; init; }
 }
 
 /// <summary>
-/// An IPv4 UDP port that tells by which interface and for which address a datagram came, and, where asked to, from which
-/// link-layer address; and that can answer to a link-layer address without ARP. With interception
-/// (<see cref="PacketPath.NodeRouting.InterceptUdp"/>) the destination is the host the sender meant. Lives in the namespace
-/// of the thread that made it; datagrams are handed over one at a time by a thread of its own.
+/// A UDP port of one family that tells by which interface and for which address a datagram came, and sends by a chosen interface,
+/// as link-local and multicast addresses need. For IPv4 it also tells, where asked to, from which link-layer address, and can
+/// answer to a link-layer address without ARP. With interception (<see cref="PacketPath.NodeRouting.InterceptUdp"/>) the
+/// destination is the host the sender meant. Lives in the namespace of the thread that made it; datagrams are handed over one at
+/// a time by a thread of its own.
 /// Fragmented datagrams reach a link reception interface through the kernel's socket, without link-layer source.
 /// </summary>
 public sealed unsafe class UdpPort : IDisposable
 {
-    private const int IpTransparent = 19, IpPacketInfo = 8, SoBroadcast = 6, SoMark = 36, SoReuseAddress = 2, HeaderLengths = IPv4Header.MinimumLength + UdpHeader.HeaderLength;
+    private const int HeaderLengths = IPv4Header.MinimumLength + UdpHeader.HeaderLength;
+
+    /// <summary>Datagrams taken off one socket before the other is looked at.</summary>
+    private const int Turn = 4 * DatagramBatch.Capacity;
 
     private readonly UdpPortOptions _options;
     private readonly Action<DatagramReceived> _received;
     private readonly InterfaceTable _interfaces = new();
-    private readonly FileDescriptor _socket;
+    private readonly DatagramSocket _socket;
     private readonly LinkSocket? _link;
     private readonly WakeEvent _stop = new();
     private readonly Thread _thread;
@@ -62,44 +77,36 @@ public sealed unsafe class UdpPort : IDisposable
     private long _malformed;
     private long _foreign;
 
+    /// <exception cref="SystemCallException">The port is taken, or an interface is not there.</exception>
     public UdpPort(UdpPortOptions options, Action<DatagramReceived> received)
     {
         _options = options;
         _received = received;
-        _socket = FileDescriptor.Socket(Libc.AF_INET, Libc.SOCK_DGRAM | Libc.SOCK_NONBLOCK, 0, "UDP");
         try
         {
-            Libc.SetOption(_socket.Value, Libc.SOL_SOCKET, SoReuseAddress, 1, "SO_REUSEADDR");
-            Libc.SetOption(_socket.Value, Libc.SOL_SOCKET, SoBroadcast, 1, "SO_BROADCAST");
-            Libc.SetOption(_socket.Value, Libc.SOL_IP, IpPacketInfo, 1, "IP_PKTINFO");
-            // A gateway answers in the name of the host whose datagram it took.
-            Libc.SetOption(_socket.Value, Libc.SOL_IP, IpTransparent, 1, "IP_TRANSPARENT");
-            if (options.Mark != 0)
+            _socket = new DatagramSocket(options.Family, options.Port, options.Mark, _interfaces);
+            foreach (var name in options.Group is null ? [] : options.GroupInterfaces)
             {
-                Libc.SetOption(_socket.Value, Libc.SOL_SOCKET, SoMark, (int)options.Mark, "SO_MARK");
+                _socket.Join(options.Group!, name);
             }
 
-            var address = stackalloc byte[SocketAddressFormat.Size];
-            var length = SocketAddressFormat.Write(address, [0, 0, 0, 0], options.Port);
-            if (Libc.Bind(_socket.Value, address, length) != 0)
+            if (options.Family == AddressFamily.InterNetwork)
             {
-                throw Libc.Failure($"bind UDP port {options.Port}");
-            }
-
-            // Sending to a link-layer address needs the packet socket even where nothing is received by it.
-            _link = new LinkSocket(_interfaces, options.LinkReception == LinkReception.None ? LinkSocket.Nothing : LinkSocket.UdpTo(options.Port));
-            foreach (var name in options.LinkInterfaces)
-            {
-                foreach (var group in options.LinkGroups)
+                // Sending to a link-layer address needs the packet socket even where nothing is received by it.
+                _link = new LinkSocket(_interfaces, options.LinkReception == LinkReception.None ? LinkSocket.Nothing : LinkSocket.UdpTo(options.Port));
+                foreach (var name in options.LinkInterfaces)
                 {
-                    _link.Join(name, group);
+                    foreach (var group in options.LinkGroups)
+                    {
+                        _link.Join(name, group);
+                    }
                 }
             }
         }
         catch
         {
             _link?.Dispose();
-            _socket.Dispose();
+            _socket?.Dispose();
             _stop.Dispose();
             _interfaces.Dispose();
             throw;
@@ -126,13 +133,13 @@ public sealed unsafe class UdpPort : IDisposable
             throw new ArgumentException($"source port {datagram.Source.Port} is not {_options.Port}", nameof(datagram));
         }
 
-        if (datagram.Interface is { } name && (datagram.LinkDestination is not null || datagram.Source.Address.Equals(IPAddress.Any)))
+        if (_link is not null && datagram.Interface is { } name && (datagram.LinkDestination is not null || datagram.Source.Address.Equals(IPAddress.Any)))
         {
             SendToLink(name, datagram);
         }
         else
         {
-            SendRouted(datagram);
+            _socket.Send(datagram);
         }
     }
 
@@ -165,84 +172,65 @@ public sealed unsafe class UdpPort : IDisposable
         _link!.Send(name, packet, to);
     }
 
-    private void SendRouted(SendDatagram datagram)
-    {
-        var name = stackalloc byte[SocketAddressFormat.Size];
-        var nameLength = SocketAddressFormat.Write(name, datagram.Destination.Address.GetAddressBytes(), (ushort)datagram.Destination.Port);
-        var control = stackalloc byte[32];
-        new Span<byte>(control, 32).Clear();
-        *(Libc.CmsgHdr*)control = new Libc.CmsgHdr { Length = 28, Level = Libc.SOL_IP, Type = IpPacketInfo };
-        *(int*)(control + 16) = datagram.Interface is { } wanted
-            ? _interfaces.IndexOf(wanted) ?? throw new SystemCallException($"send by {wanted}", Libc.ENODEV)
-            : 0;
-        datagram.Source.Address.TryWriteBytes(new Span<byte>(control + 20, 4), out _);
-        fixed (byte* payload = datagram.Payload.Span)
-        {
-            var vector = new Libc.IoVec { Base = payload, Length = (nuint)datagram.Payload.Length };
-            var message = new Libc.MsgHdr { Name = name, NameLength = nameLength, Vectors = &vector, VectorCount = 1, Control = control, ControlLength = 32 };
-            if (Libc.SendMessage(_socket.Value, &message, 0) < 0)
-            {
-                throw Libc.Failure($"send to {datagram.Destination}");
-            }
-        }
-    }
-
     private void Run()
     {
-        var buffer = GC.AllocateUninitializedArray<byte>(65_536, pinned: true);
+        var buffer = GC.AllocateUninitializedArray<byte>(DatagramSocket.LongestDatagram, pinned: true);
+        using var batch = new DatagramBatch();
         var fds = stackalloc Libc.PollFd[3];
-        fds[0] = new Libc.PollFd { Fd = _socket.Value, Events = Libc.POLLIN };
-        fds[1] = new Libc.PollFd { Fd = _link!.Fd, Events = Libc.POLLIN };
-        fds[2] = new Libc.PollFd { Fd = _stop.Fd, Events = Libc.POLLIN };
+        fds[0] = new Libc.PollFd { Fd = _socket.Fd, Events = Libc.POLLIN };
+        fds[1] = new Libc.PollFd { Fd = _stop.Fd, Events = Libc.POLLIN };
+        fds[2] = new Libc.PollFd { Fd = _link?.Fd ?? -1, Events = Libc.POLLIN };
         while (true)
         {
             _ = Libc.Poll(fds, 3, -1);
-            if ((fds[2].Revents & Libc.POLLIN) != 0)
+            if ((fds[1].Revents & Libc.POLLIN) != 0)
             {
                 return;
             }
 
-            ReceiveFromLink(buffer);
-            ReceiveFromSocket(buffer);
+            if (_link is not null)
+            {
+                ReceiveFromLink(_link, buffer);
+            }
+
+            ReceiveFromSocket(batch);
         }
     }
 
-    private void ReceiveFromSocket(byte[] buffer)
+    private void ReceiveFromSocket(DatagramBatch batch)
     {
-        var name = stackalloc byte[SocketAddressFormat.Size];
-        var control = stackalloc byte[ReceivedControl.BufferSize];
-        fixed (byte* pointer = buffer)
+        for (var taken = 0; taken < Turn; taken += DatagramBatch.Capacity)
         {
-            for (var i = 0; i < 64; i++)
+            var count = batch.Receive(_socket.Fd);
+            for (var i = 0; i < count; i++)
             {
-                var vector = new Libc.IoVec { Base = pointer, Length = (nuint)buffer.Length };
-                var message = new Libc.MsgHdr
+                if (!IsScreened(batch, i) && _socket.Received(batch, i) is { } datagram && !(datagram.Interface is { } name && TakenFromLink(name, datagram.Payload.Length)))
                 {
-                    Name = name,
-                    NameLength = SocketAddressFormat.Size,
-                    Vectors = &vector,
-                    VectorCount = 1,
-                    Control = control,
-                    ControlLength = ReceivedControl.BufferSize,
-                };
-                var length = (int)Libc.ReceiveMessage(_socket.Value, &message, 0);
-                if (length < 0)
-                {
-                    return;
+                    _received(datagram);
                 }
+            }
 
-                var received = ReceivedControl.Read(message);
-                var interfaceName = _interfaces.NameOf(received.InterfaceIndex);
-                if (received.Destination.IsEmpty || (interfaceName is not null && TakenFromLink(interfaceName, length)))
-                {
-                    continue;
-                }
-
-                _received(new DatagramReceived(
-                    new IPEndPoint(new IPAddress(SocketAddressFormat.AddressOf(name)), SocketAddressFormat.PortOf(name)),
-                    new IPEndPoint(new IPAddress(received.Destination), _options.Port), buffer.AsSpan(0, length).ToArray(), interfaceName));
+            batch.SendAnswers(_socket.Fd);
+            if (count < DatagramBatch.Capacity)
+            {
+                return;
             }
         }
+    }
+
+    private bool IsScreened(DatagramBatch batch, int index)
+    {
+        if (_options.Screen is not { } screen || !screen.Stops(batch.Data(index), batch.Source(index), batch.SourcePort(index), batch.AnswerTo(index), out var length))
+        {
+            return false;
+        }
+
+        if (length > 0 && !batch.About(index).Destination.IsEmpty)
+        {
+            batch.Answer(index, length);
+        }
+
+        return true;
     }
 
     /// <summary>Whether the packet socket has handed over the same datagram already: one that fits the link came in one piece.</summary>
@@ -252,11 +240,11 @@ public sealed unsafe class UdpPort : IDisposable
     private bool UsesLink(string interfaceName) =>
         _options.LinkReception != LinkReception.None && interfaceName != "lo" && (_options.LinkInterfaces.Count == 0 || _options.LinkInterfaces.Contains(interfaceName));
 
-    private void ReceiveFromLink(byte[] buffer)
+    private void ReceiveFromLink(LinkSocket link, byte[] buffer)
     {
-        for (var i = 0; i < 64; i++)
+        for (var i = 0; i < Turn; i++)
         {
-            var length = _link!.Receive(buffer, out var index, out var source, out var delivery);
+            var length = link.Receive(buffer, out var index, out var source, out var delivery);
             if (length < 0)
             {
                 return;

@@ -86,6 +86,20 @@ internal static unsafe partial class Libc
     [LibraryImport(Library, EntryPoint = "recvmsg", SetLastError = true)]
     public static partial nint ReceiveMessage(int fd, MsgHdr* message, int flags);
 
+    /// <summary>struct mmsghdr: a message and how many octets of it were received or sent.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    public struct MultipleMsgHdr
+    {
+        public MsgHdr Header;
+        public uint Length;
+    }
+
+    [LibraryImport(Library, EntryPoint = "sendmmsg", SetLastError = true)]
+    public static partial int SendMessages(int fd, MultipleMsgHdr* messages, uint count, int flags);
+
+    [LibraryImport(Library, EntryPoint = "recvmmsg", SetLastError = true)]
+    public static partial int ReceiveMessages(int fd, MultipleMsgHdr* messages, uint count, int flags, TimeSpec* timeout);
+
     [LibraryImport(Library, EntryPoint = "read", SetLastError = true)]
     public static partial nint Read(int fd, void* data, nuint length);
 

@@ -122,7 +122,7 @@ public sealed partial class NodeRouting : IDisposable
     private uint GuardTable => _options.FirstTable + 4;
 
     // New interfaces take "default"; where it is off the kernel refuses IPv6 routes to the TUN.
-    internal static bool HasIPv6() => new[] { "all", "default" }.All(scope =>
+    public static bool HasIPv6() => new[] { "all", "default" }.All(scope =>
         Path.Combine("/proc/sys/net/ipv6/conf", scope, "disable_ipv6") is var file && File.Exists(file) && File.ReadAllText(file).Trim() == "0");
 
     private bool[] Families => _ipv6 ? [false, true] : [false];

@@ -1,6 +1,8 @@
 using System.Net;
 using System.Net.Sockets;
+using Sojourn.DataPath.Interception;
 using Sojourn.DataPath.Native;
+using Sojourn.Engine;
 using Sojourn.Wire.Ip;
 
 namespace Sojourn.DataPath.PacketPath;
@@ -18,7 +20,8 @@ internal enum OuterSocketKind : byte
     IcmpIPv6,
 }
 
-internal sealed record OuterSocket(OuterSocketKind Kind, byte Protocol, FileDescriptor Fd);
+/// <param name="Port">Of a UDP socket; 0 for others.</param>
+internal sealed record OuterSocket(OuterSocketKind Kind, byte Protocol, FileDescriptor Fd, ushort Port = 0);
 
 /// <summary>
 /// Sockets on the outer side: one raw socket per tunnel protocol and family, UDP for encapsulated ESP, ICMP for path MTU,
@@ -108,7 +111,7 @@ internal sealed unsafe class OuterSockets : IDisposable
                 throw failure;
             }
 
-            var socket = new OuterSocket(ipv6 ? OuterSocketKind.UdpIPv6 : OuterSocketKind.UdpIPv4, IpProtocol.Udp, fd);
+            var socket = new OuterSocket(ipv6 ? OuterSocketKind.UdpIPv6 : OuterSocketKind.UdpIPv4, IpProtocol.Udp, fd, port);
             _udp.Add((port, ipv6), socket);
             _receivers.Add(socket);
             return true;
@@ -130,6 +133,18 @@ internal sealed unsafe class OuterSockets : IDisposable
         {
             return Libc.SendTo((ipv6 ? _send6! : _send4).Value, pointer, (nuint)packet.Length, 0, address, length) < 0 ? Libc.LastError : 0;
         }
+    }
+
+    /// <summary>Sends a datagram from an open UDP port, in fragments where it has to. 0 or errno.</summary>
+    public int SendUdp(SendDatagram datagram)
+    {
+        OuterSocket? socket;
+        lock (_receivers)
+        {
+            _udp.TryGetValue(((ushort)datagram.Source.Port, datagram.Source.AddressFamily == AddressFamily.InterNetworkV6), out socket);
+        }
+
+        return socket is null ? Libc.ENETUNREACH : DatagramSocket.Send(socket.Fd, datagram, 0);
     }
 
     /// <summary>Sends a NAT keepalive (RFC 3948 2.3) for a path with UDP encapsulation.</summary>

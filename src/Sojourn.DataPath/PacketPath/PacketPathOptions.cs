@@ -35,6 +35,9 @@ public sealed record PacketPathOptions
     /// <summary>Interval of NAT keepalives for paths with UDP encapsulation (RFC 3948 4); null = none.</summary>
     public TimeSpan? NatKeepalive { get; init; } = TimeSpan.FromSeconds(20);
 
+    /// <summary>Takes what comes to a UDP port of encapsulated ESP and is none: the messages of a key exchange, with their marker. Called from the packet thread; null = counted and dropped.</summary>
+    public Action<DatagramReceived>? UdpNotEsp { get; init; }
+
     /// <summary>Where counters are kept over restarts; null = paths with <see cref="SaParameters.StaticKeys"/> are refused, and no other may outlive this packet path.</summary>
     public ISequenceStore? Sequences { get; init; }
 

@@ -1,5 +1,7 @@
+using System.Net;
 using Sojourn.DataPath.DiffServ;
 using Sojourn.DataPath.Native;
+using Sojourn.Engine;
 using Sojourn.Engine.Ipsec;
 using Sojourn.Wire.Ip;
 
@@ -122,7 +124,14 @@ public sealed unsafe partial class UserPacketPath
                 }
                 else if (!received.Destination.IsEmpty)
                 {
-                    Open(_table.InboundEspInUdp(data, SocketAddressFormat.AddressOf(name), received.Destination, received.TrafficClass, scratch.Opened, now), scratch, now);
+                    var opened = _table.InboundEspInUdp(data, SocketAddressFormat.AddressOf(name), received.Destination, received.TrafficClass, scratch.Opened, now);
+                    Open(opened, scratch, now);
+                    if (opened.Verdict == InboundVerdict.NotForUs && _options.UdpNotEsp is { } others)
+                    {
+                        others(new DatagramReceived(
+                            new IPEndPoint(new IPAddress(SocketAddressFormat.AddressOf(name)), SocketAddressFormat.PortOf(name)),
+                            new IPEndPoint(new IPAddress(received.Destination), socket.Port), data.ToArray()));
+                    }
                 }
 
                 break;

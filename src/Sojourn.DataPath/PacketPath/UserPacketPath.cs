@@ -195,6 +195,32 @@ public sealed partial class UserPacketPath : IDisposable
         return true;
     }
 
+    /// <summary>
+    /// Opens a UDP port that encapsulated ESP shares with a key exchange (RFC 3948 2.2), before any path needs it. What is not
+    /// ESP goes to <see cref="PacketPathOptions.UdpNotEsp"/>.
+    /// </summary>
+    /// <exception cref="SystemCallException">The port is taken.</exception>
+    public void ListenUdp(ushort port)
+    {
+        lock (_control)
+        {
+            _network.Run(() =>
+            {
+                _outer.EnsureUdp(port, ipv6: false);
+                if (NodeRouting.HasIPv6())
+                {
+                    _outer.EnsureUdp(port, ipv6: true);
+                }
+            });
+        }
+
+        _wakeInbound.Set();
+    }
+
+    /// <summary>Sends a datagram from an open UDP port of the packet path. Any thread may call.</summary>
+    /// <returns>False when the system refuses; the protocol retransmits.</returns>
+    public bool SendUdp(SendDatagram datagram) => _outer.SendUdp(datagram) == 0;
+
     /// <summary>What users' profiles carried since the last call; see <see cref="PathTable.TakeUsage"/>.</summary>
     public IReadOnlyList<(string Session, ProfileUsage Usage)> TakeUsage()
     {

@@ -4,20 +4,11 @@ using Sojourn.Wire.Diameter;
 
 namespace Sojourn.Engine.Aaa;
 
-/// <summary>Termination-Cause values (RFC 6733 section 8.15) these servers tell apart.</summary>
-public enum TerminationCause
-{
-    Logout = 1,
-    BadAnswer = 3,
-    Administrative = 4,
-    UserMoved = 7,
-    SessionTimeout = 8,
-}
-
 /// <summary>What AAAF and AAAH share: wrapping keys, attribute codecs, refusals.</summary>
 public abstract class AaaServer : DiameterApplication
 {
     private readonly string _role;
+    private readonly Dictionary<string, string> _counters = new(StringComparer.Ordinal);
     private readonly IReadOnlyDictionary<string, KeyMaterial> _keyWrap;
 
     /// <param name="role">First part of counter names: <c>aaaf</c> or <c>aaah</c>.</param>
@@ -45,7 +36,15 @@ public abstract class AaaServer : DiameterApplication
 
     private protected KeyMaterial? WrappingKey(string identity) => _keyWrap.GetValueOrDefault(identity);
 
-    private protected void Count(EffectSink effects, string counter) => effects.Count($"{_role}.{counter}");
+    private protected void Count(EffectSink effects, string counter)
+    {
+        if (!_counters.TryGetValue(counter, out var name))
+        {
+            _counters[counter] = name = $"{_role}.{counter}";
+        }
+
+        effects.Count(name);
+    }
 
     /// <summary>Result-Code of a refusal.</summary>
     internal static uint ResultCode(RefusalKind kind) => kind switch
@@ -77,6 +76,33 @@ public abstract class AaaServer : DiameterApplication
         RefusalKind.RealmNotServed => "realm_not_served",
         _ => "unable_to_comply",
     };
+
+    /// <summary>Asks who serves a session to end it (ASR, RFC 6733 8.5).</summary>
+    /// <param name="server">The foreign agent or home agent, and its realm.</param>
+    private protected void AskToAbort(string session, (string Host, string Realm) server, string nai, string mobilitySession, DateTimeOffset now, EffectSink effects)
+    {
+        Count(effects, "asr.sent");
+        Send(AboutSession(DiameterCommands.AbortSession, session, server, nai, mobilitySession).Build(), now, effects);
+    }
+
+    /// <summary>Asks the foreign agent of a session to have the node register again (RAR, RFC 6733 8.3).</summary>
+    private protected void AskToReauthorize(string session, (string Host, string Realm) server, string nai, string mobilitySession, DateTimeOffset now, EffectSink effects)
+    {
+        const int AuthorizeOnly = 0;
+        Count(effects, "rar.sent");
+        Send(AboutSession(DiameterCommands.ReAuth, session, server, nai, mobilitySession).Add(AvpKeys.ReAuthRequestType, AuthorizeOnly).Build(), now, effects);
+    }
+
+    private DiameterMessageBuilder AboutSession(DiameterCommand command, string session, (string Host, string Realm) server, string nai, string mobilitySession) =>
+        Dictionary.Request(command with { ApplicationId = DiameterApplications.MobileIpv4 })
+            .Add(AvpKeys.SessionId, session)
+            .Add(AvpKeys.OriginHost, Options.Identity)
+            .Add(AvpKeys.OriginRealm, Options.Realm)
+            .Add(AvpKeys.DestinationRealm, server.Realm)
+            .Add(AvpKeys.DestinationHost, server.Host)
+            .Add(AvpKeys.AuthApplicationId, DiameterApplications.MobileIpv4)
+            .Add(AvpKeys.UserName, nai)
+            .Add(AvpKeys.AcctMultiSessionId, mobilitySession);
 
     /// <summary>Counts and reports a refused registration and makes the answer that tells the reason.</summary>
     private protected DiameterMessage Refused(

@@ -42,7 +42,7 @@ public sealed partial class HomeAaaServer
             // A home agent begins to account before its HAA has arrived here.
             var known = _cache.Find(record.MobilitySession) is { } session
                 ? session.Nai == record.Nai
-                : ledger.KnowsSession(origin, record.Session) || _pending.Values.Any(p => p.Candidate.Id == record.MobilitySession && p.Candidate.Nai == record.Nai);
+                : _pending.Values.Any(p => p.Candidate.Id == record.MobilitySession && p.Candidate.Nai == record.Nai) || ledger.KnowsSession(origin, record.Session);
             if (!known)
             {
                 Count(effects, "acr.unknown_session");

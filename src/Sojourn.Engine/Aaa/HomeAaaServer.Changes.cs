@@ -62,7 +62,6 @@ public sealed partial class HomeAaaServer
         foreach (var session in _cache.All.Where(s => changed.Contains(s.Nai)).ToList())
         {
             _outOfDate.Add(session.Id);
-            Count(effects, "rar.sent");
             effects.Emit(new Report(new EngineEvent("session.out_of_date", EventSeverity.Information, $"the user's VPN data have changed; {session.AccessHost} is asked to have the node register again")
             {
                 Session = session.Id,
@@ -72,19 +71,7 @@ public sealed partial class HomeAaaServer
                 Peer = session.AccessHost,
                 Rule = "RFC 6733 8.3",
             }));
-            Send(
-                Dictionary.Request(DiameterCommands.ReAuth with { ApplicationId = DiameterApplications.MobileIpv4 })
-                    .Add(AvpKeys.SessionId, session.AccessSession)
-                    .Add(AvpKeys.OriginHost, Options.Identity)
-                    .Add(AvpKeys.OriginRealm, Options.Realm)
-                    .Add(AvpKeys.DestinationRealm, session.AccessRealm)
-                    .Add(AvpKeys.DestinationHost, session.AccessHost)
-                    .Add(AvpKeys.AuthApplicationId, DiameterApplications.MobileIpv4)
-                    .Add(AvpKeys.ReAuthRequestType, 0)
-                    .Add(AvpKeys.UserName, session.Nai)
-                    .Add(AvpKeys.AcctMultiSessionId, session.Id)
-                    .Build(),
-                now, effects);
+            AskToReauthorize(session.AccessSession, (session.AccessHost, session.AccessRealm), session.Nai, session.Id, now, effects);
         }
     }
 }

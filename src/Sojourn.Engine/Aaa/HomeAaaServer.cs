@@ -147,6 +147,7 @@ public sealed partial class HomeAaaServer : AaaServer
 
         Subscriber? subscriber = null;
         PendingRegistration? pending = null;
+        using var reading = _directory.ReadTogether();
         refusal = CheckOrigin(access) ?? Authenticate(access, out subscriber) ?? Prepare(request, access, subscriber!, now, effects, out pending);
         if (refusal is not null)
         {
@@ -230,9 +231,9 @@ public sealed partial class HomeAaaServer : AaaServer
         if (session is null && avps.TryGetText(AvpKeys.AcctMultiSessionId, out var mobility) && _cache.Find(mobility) is { } named)
         {
             // A foreign agent this server has not seen, because the AAAF answered for the move, or one the user left. One that gives up
-            // a registration the AAAF had allowed, while a later one of its own has come here, ends nothing.
+            // a registration that only the AAAF had allowed ends nothing: somebody else serves the session, or will be asked to.
             var left = named.SupersededSessions.Contains(id) || !SameIdentity(request.Message.OriginRealm, named.AccessRealm)
-                || (cause == TerminationCause.BadAnswer && SameIdentity(request.Message.OriginHost, named.AccessHost));
+                || cause == TerminationCause.BadAnswer;
             cause = left ? TerminationCause.UserMoved : cause;
             session = named;
         }
@@ -295,29 +296,12 @@ public sealed partial class HomeAaaServer : AaaServer
     {
         if (toAccess)
         {
-            Send(session.AccessSession, session.AccessRealm, session.AccessHost);
+            AskToAbort(session.AccessSession, (session.AccessHost, session.AccessRealm), session.Nai, session.Id, now, effects);
         }
 
         if (toHomeAgent)
         {
-            Send(session.HomeAgentSession, session.HomeAgent.Realm, session.HomeAgent.Identity);
-        }
-
-        void Send(string id, string realm, string host)
-        {
-            Count(effects, "asr.sent");
-            base.Send(
-                Dictionary.Request(DiameterCommands.AbortSession with { ApplicationId = DiameterApplications.MobileIpv4 })
-                    .Add(AvpKeys.SessionId, id)
-                    .Add(AvpKeys.OriginHost, Options.Identity)
-                    .Add(AvpKeys.OriginRealm, Options.Realm)
-                    .Add(AvpKeys.DestinationRealm, realm)
-                    .Add(AvpKeys.DestinationHost, host)
-                    .Add(AvpKeys.AuthApplicationId, DiameterApplications.MobileIpv4)
-                    .Add(AvpKeys.UserName, session.Nai)
-                    .Add(AvpKeys.AcctMultiSessionId, session.Id)
-                    .Build(),
-                now, effects);
+            AskToAbort(session.HomeAgentSession, (session.HomeAgent.Identity, session.HomeAgent.Realm), session.Nai, session.Id, now, effects);
         }
     }
 

@@ -1,6 +1,8 @@
 using System.Buffers.Binary;
+using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
+using System.Runtime.CompilerServices;
 using Sojourn.Wire.Diameter;
 
 namespace Sojourn.Engine.Aaa;
@@ -248,6 +250,15 @@ internal sealed class ProfileReader(DiameterDictionary dictionary, VpnAvpKeys ke
         return null;
     }
 
+    private void Require(
+        bool condition, ProfileRefusalKind kind, string rule, [InterpolatedStringHandlerArgument(nameof(condition))] ref ReasonHandler text)
+    {
+        if (!condition)
+        {
+            Fail(kind, rule, text.ToString());
+        }
+    }
+
     private void Require(bool condition, ProfileRefusalKind kind, string rule, string text)
     {
         if (!condition)
@@ -257,4 +268,23 @@ internal sealed class ProfileReader(DiameterDictionary dictionary, VpnAvpKeys ke
     }
 
     private void Fail(ProfileRefusalKind kind, string rule, string text) => Refusal ??= new ProfileRefusal(kind, rule, text);
+
+    /// <summary>Words a reason only where there is one: most profiles are read without any, and a profile has some thirty conditions.</summary>
+    [InterpolatedStringHandler]
+    internal ref struct ReasonHandler
+    {
+        private DefaultInterpolatedStringHandler _text;
+
+        public ReasonHandler(int literalLength, int formattedCount, bool condition, out bool isWanted)
+        {
+            isWanted = !condition;
+            _text = isWanted ? new DefaultInterpolatedStringHandler(literalLength, formattedCount, CultureInfo.InvariantCulture) : default;
+        }
+
+        public void AppendLiteral(string text) => _text.AppendLiteral(text);
+
+        public void AppendFormatted<T>(T value) => _text.AppendFormatted(value);
+
+        public override string ToString() => _text.ToStringAndClear();
+    }
 }

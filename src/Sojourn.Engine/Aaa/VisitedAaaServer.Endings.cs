@@ -79,19 +79,7 @@ public sealed partial class VisitedAaaServer
             return;
         }
 
-        Count(effects, "asr.sent");
-        Send(
-            Dictionary.Request(DiameterCommands.AbortSession with { ApplicationId = DiameterApplications.MobileIpv4 })
-                .Add(AvpKeys.SessionId, session.AccessSession)
-                .Add(AvpKeys.OriginHost, Options.Identity)
-                .Add(AvpKeys.OriginRealm, Options.Realm)
-                .Add(AvpKeys.DestinationRealm, Options.Realm)
-                .Add(AvpKeys.DestinationHost, session.ForeignAgent)
-                .Add(AvpKeys.AuthApplicationId, DiameterApplications.MobileIpv4)
-                .Add(AvpKeys.UserName, session.Nai)
-                .Add(AvpKeys.AcctMultiSessionId, session.Id)
-                .Build(),
-            now, effects);
+        AskToAbort(session.AccessSession, (session.ForeignAgent, Options.Realm), session.Nai, session.Id, now, effects);
         Drop(session, "the home server ended the session", "NV9.8", effects);
     }
 }

@@ -26,20 +26,7 @@ public sealed partial class VisitedAaaServer
         }
 
         // The user has moved inside the domain without the AAAH's knowing (NV2.2); the session there is this server's.
-        Count(effects, "rar.sent");
-        Send(
-            Dictionary.Request(DiameterCommands.ReAuth with { ApplicationId = DiameterApplications.MobileIpv4 })
-                .Add(AvpKeys.SessionId, session.AccessSession)
-                .Add(AvpKeys.OriginHost, Options.Identity)
-                .Add(AvpKeys.OriginRealm, Options.Realm)
-                .Add(AvpKeys.DestinationRealm, Options.Realm)
-                .Add(AvpKeys.DestinationHost, session.ForeignAgent)
-                .Add(AvpKeys.AuthApplicationId, DiameterApplications.MobileIpv4)
-                .Add(AvpKeys.ReAuthRequestType, 0)
-                .Add(AvpKeys.UserName, session.Nai)
-                .Add(AvpKeys.AcctMultiSessionId, session.Id)
-                .Build(),
-            now, effects);
+        AskToReauthorize(session.AccessSession, (session.ForeignAgent, Options.Realm), session.Nai, session.Id, now, effects);
         Answer(request, AnswerTo(request, DiameterResult.Success).Build(), now, effects);
     }
 }

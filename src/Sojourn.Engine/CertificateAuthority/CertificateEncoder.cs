@@ -137,6 +137,31 @@ internal static class CertificateEncoder
         }
     }));
 
+    /// <summary>CertId (RFC 4211 6.5): SEQUENCE { issuer GeneralName, serialNumber INTEGER }.</summary>
+    public static byte[] CertificateId(ReadOnlySpan<byte> issuer, ReadOnlySpan<byte> serial)
+    {
+        var writer = new AsnWriter(AsnEncodingRules.DER);
+        using (writer.PushSequence())
+        {
+            writer.WriteEncodedValue(DirectoryName(issuer));
+            writer.WriteInteger(serial);
+        }
+
+        return writer.Encode();
+    }
+
+    /// <summary>A Name as GeneralName: directoryName (RFC 5280 4.2.1.6).</summary>
+    public static byte[] DirectoryName(ReadOnlySpan<byte> name)
+    {
+        var writer = new AsnWriter(AsnEncodingRules.DER);
+        using (writer.PushSequence(new Asn1Tag(TagClass.ContextSpecific, 4)))
+        {
+            writer.WriteEncodedValue(name);
+        }
+
+        return writer.Encode();
+    }
+
     public static byte[] Der(Action<AsnWriter> write)
     {
         var writer = new AsnWriter(AsnEncodingRules.DER);

@@ -13,6 +13,17 @@ public static class RevocationReason
     public const int CessationOfOperation = 5;
     public const int PrivilegeWithdrawn = 9;
 
+    /// <summary>The words that operators write.</summary>
+    public static IReadOnlyDictionary<string, int> Words { get; } = new Dictionary<string, int>
+    {
+        ["unspecified"] = Unspecified,
+        ["key-compromise"] = KeyCompromise,
+        ["affiliation-changed"] = AffiliationChanged,
+        ["superseded"] = Superseded,
+        ["cessation-of-operation"] = CessationOfOperation,
+        ["privilege-withdrawn"] = PrivilegeWithdrawn,
+    };
+
     /// <summary>What a requester may state. certificateHold and removeFromCRL would come back, which is not done here.</summary>
     public static bool IsStatable(int reason) => reason is Unspecified or KeyCompromise or AffiliationChanged or Superseded or CessationOfOperation or PrivilegeWithdrawn;
 }

@@ -47,7 +47,7 @@ public sealed partial class CertificationAuthority
         var identifier = named is null && keyUpdate && wanted.Template.Subject.IsEmpty && names is null ? call.Requester!.Identifier : named;
         if (identifier is null || identifier != call.Requester!.Identifier || call.View.Identifier(identifier) is not { Eligible: true } entry)
         {
-            return RefuseCertificate(call, wanted, PkiFailure.NotAuthorized, NotAuthorizedText, $"asked for {identifier ?? "nobody"}", "R81");
+            return RefuseCertificate(call, wanted, PkiFailure.NotAuthorized, NotAuthorizedText, $"asked for {identifier ?? "nobody"}", "TA-R81");
         }
 
         if (keyUpdate && call.Requester.Certificate is null)
@@ -55,19 +55,19 @@ public sealed partial class CertificationAuthority
             return RefuseCertificate(call, wanted, PkiFailure.NotAuthorized, NotAuthorizedText, "a key update has to be signed with the old key", "TA-M36");
         }
 
-        if (keyUpdate && wanted.OldCertificate is { } old && !old.Span.SequenceEqual(CertificateId(call.Requester.Certificate!)))
+        if (keyUpdate && wanted.OldCertificate is { } old && !old.Span.SequenceEqual(CertificateEncoder.CertificateId(_own.Subject.Span, Convert.FromHexString(call.Requester.Certificate!.Serial))))
         {
             return RefuseCertificate(call, wanted, PkiFailure.BadCertId, "the certificate to update is not the one that signs", "oldCertID", "TA-M36");
         }
 
         if (TemplateFault(wanted.Template, entry, names) is { } fault)
         {
-            return RefuseCertificate(call, wanted, PkiFailure.BadCertTemplate, fault, fault, "R82");
+            return RefuseCertificate(call, wanted, PkiFailure.BadCertTemplate, fault, fault, "TA-R82");
         }
 
         if (KeyFault(wanted) is { } keyFault)
         {
-            return RefuseCertificate(call, wanted, keyFault.Failure, keyFault.Text, keyFault.Text, "R82");
+            return RefuseCertificate(call, wanted, keyFault.Failure, keyFault.Text, keyFault.Text, "TA-R82");
         }
 
         var keyHash = PublicKeys.KeyHash(wanted.Template.PublicKey);
@@ -87,7 +87,7 @@ public sealed partial class CertificationAuthority
 
         if (call.View.KeyClash(keyHash, identifier) is { } other)
         {
-            return RefuseCertificate(call, wanted, PkiFailure.DuplicateCertReq, "this key cannot be certified", other == identifier ? "it was withdrawn as compromised" : $"it is {other}'s", "R82");
+            return RefuseCertificate(call, wanted, PkiFailure.DuplicateCertReq, "this key cannot be certified", other == identifier ? "it was withdrawn as compromised" : $"it is {other}'s", "TA-R82");
         }
 
         return Issue(call, wanted, entry, keyHash);
@@ -124,7 +124,7 @@ public sealed partial class CertificationAuthority
         SetFlag(call, certificate, entry, implicitly);
         call.Change(new AuditAct(call.Actor, "certificate.issue", entry.Identifier, $"serial {certificate.Serial}, until {notAfter.UtcDateTime.ToString("u", CultureInfo.InvariantCulture)}{(implicitly ? "" : ", not confirmed yet")}"));
         call.Effects.Count("ca.issued");
-        call.Effects.Emit(new Report(new EngineEvent("ca.issued", EventSeverity.Information, $"{entry.Identifier} has certificate {certificate.Serial}{(implicitly ? "" : ", not confirmed yet")}") { Peer = call.Source, Nai = entry.Identifier, Rule = "R82" }));
+        call.Effects.Emit(new Report(new EngineEvent("ca.issued", EventSeverity.Information, $"{entry.Identifier} has certificate {certificate.Serial}{(implicitly ? "" : ", not confirmed yet")}") { Peer = call.Source, Nai = entry.Identifier, Rule = "TA-R82" }));
         if (implicitly)
         {
             UseUp(call, certificate);
@@ -210,7 +210,7 @@ public sealed partial class CertificationAuthority
         return template.Extensions.Any(e => e.Oid == CmpOids.BasicConstraints && e.Value.Length > 2) ? "no authority is certified here" : null;
     }
 
-    private static (PkiFailure Failure, string Text)? KeyFault(Wanted wanted)
+    private (PkiFailure Failure, string Text)? KeyFault(Wanted wanted)
     {
         switch (PublicKeys.Fitness(wanted.Template.PublicKey))
         {
@@ -225,27 +225,13 @@ public sealed partial class CertificationAuthority
             return (PkiFailure.BadPop, "possession of the key has to be proved with a signature");
         }
 
-        return PublicKeys.Verify(wanted.Template.PublicKey, algorithm, wanted.Signed.Span, wanted.Signature.Span) switch
+        return PublicKeys.Verify(wanted.Template.PublicKey, algorithm, wanted.Signed.Span, wanted.Signature.Span, _keys) switch
         {
             Verification.Unsupported => (PkiFailure.BadAlg, "signatures of this kind are not taken"),
             Verification.Wrong => (PkiFailure.BadPop, "the proof of possession does not hold"),
             _ => null,
         };
     }
-
-    /// <summary>CertId (RFC 4211 6.5): SEQUENCE { issuer GeneralName, serialNumber INTEGER }.</summary>
-    private byte[] CertificateId(IssuedCertificate certificate) => CertificateEncoder.Der(writer =>
-    {
-        using (writer.PushSequence())
-        {
-            using (writer.PushSequence(new System.Formats.Asn1.Asn1Tag(System.Formats.Asn1.TagClass.ContextSpecific, 4)))
-            {
-                writer.WriteEncodedValue(_own.Subject.Span);
-            }
-
-            writer.WriteInteger(Convert.FromHexString(certificate.Serial));
-        }
-    });
 
     private static DateTimeOffset Later(DateTimeOffset a, DateTimeOffset b) => a > b ? a : b;
 

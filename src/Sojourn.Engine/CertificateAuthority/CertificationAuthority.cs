@@ -29,6 +29,7 @@ public sealed partial class CertificationAuthority
     private readonly byte[] _ownKeyId;
     private readonly AuthorityOptions _options;
     private readonly IRandomSource _random;
+    private readonly VerificationKeys _keys = new();
 
     /// <exception cref="CryptographicException">The signer's certificate cannot be read.</exception>
     public CertificationAuthority(IAuthoritySigner signer, AuthorityOptions options, IRandomSource random)
@@ -190,7 +191,7 @@ public sealed partial class CertificationAuthority
             : issued.Status == CertificateStatus.Unconfirmed ? "the signer's certificate is not confirmed"
             : issued.Status == CertificateStatus.Revoked ? "the signer's certificate is revoked"
             : call.Now < issued.NotBefore || call.Now > issued.NotAfter ? "the signer's certificate is out of date"
-            : PublicKeys.Verify(fields.PublicKey, algorithm, message.ProtectedPart.Span, message.Protection.Span) switch
+            : PublicKeys.Verify(fields.PublicKey, algorithm, message.ProtectedPart.Span, message.Protection.Span, _keys) switch
             {
                 Verification.Good => "",
                 Verification.Unsupported => "its signature algorithm is not taken",
@@ -250,13 +251,7 @@ public sealed partial class CertificationAuthority
         var header = new PkiHeader
         {
             Version = asked?.Version is PkiHeader.Version3 ? PkiHeader.Version3 : PkiHeader.Version2,
-            Sender = CertificateEncoder.Der(writer =>
-            {
-                using (writer.PushSequence(new System.Formats.Asn1.Asn1Tag(System.Formats.Asn1.TagClass.ContextSpecific, 4)))
-                {
-                    writer.WriteEncodedValue(_own.Subject.Span);
-                }
-            }),
+            Sender = CertificateEncoder.DirectoryName(_own.Subject.Span),
             Recipient = asked?.Sender ?? PkiHeader.NullName,
             MessageTime = call.Now,
             TransactionId = asked is null ? _random.NextBytes(NonceLength) : asked.TransactionId,

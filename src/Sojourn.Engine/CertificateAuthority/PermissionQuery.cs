@@ -5,6 +5,8 @@ public enum PermissionPurpose : byte
 {
     Delegate,
     Renew,
+
+    /// <summary>To tell a registered terminal a new home prefix (embodiment 4).</summary>
     Advertise,
 }
 

@@ -72,7 +72,8 @@ internal static class PublicKeys
         }
     }
 
-    public static Verification Verify(ReadOnlyMemory<byte> subjectPublicKeyInfo, AlgorithmIdentifier algorithm, ReadOnlySpan<byte> data, ReadOnlySpan<byte> signature)
+    /// <param name="keys">Where EC keys are kept for the next time; null = nowhere.</param>
+    public static Verification Verify(ReadOnlyMemory<byte> subjectPublicKeyInfo, AlgorithmIdentifier algorithm, ReadOnlySpan<byte> data, ReadOnlySpan<byte> signature, VerificationKeys? keys = null)
     {
         if (!SubjectPublicKeyInfo.TryParse(subjectPublicKeyInfo, out var key, out _))
         {
@@ -94,9 +95,13 @@ internal static class PublicKeys
             switch (key.Algorithm.Oid, algorithm.Oid)
             {
                 case (CmpOids.EcPublicKey, CmpOids.EcdsaSha256 or CmpOids.EcdsaSha384 or CmpOids.EcdsaSha512):
-                    using (var ec = ECDsa.Create())
+                    if (keys is not null)
                     {
-                        ec.ImportSubjectPublicKeyInfo(subjectPublicKeyInfo.Span, out _);
+                        return Told(keys.Of(subjectPublicKeyInfo).VerifyData(data, signature, hash, DSASignatureFormat.Rfc3279DerSequence));
+                    }
+
+                    using (var ec = VerificationKeys.Import(subjectPublicKeyInfo))
+                    {
                         return Told(ec.VerifyData(data, signature, hash, DSASignatureFormat.Rfc3279DerSequence));
                     }
 

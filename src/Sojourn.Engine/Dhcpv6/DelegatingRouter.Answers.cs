@@ -61,7 +61,10 @@ public sealed partial class DelegatingRouter
                     var lease = _table.Find(new AssociationKey(exchange.Client, request.Iaid))!;
                     var (preferred, valid) = Remaining(exchange, request, now);
                     var at = writer.BeginPrefixAssociation(request.Iaid, shortest / 2, (uint)(shortest * 0.8));
-                    writer.Prefix(new DelegatedPrefix(preferred, valid, lease.Prefix));
+                    if (exchange.Type != Dhcpv6MessageType.Solicit || _options.PrefixInAdvertise)
+                    {
+                        writer.Prefix(new DelegatedPrefix(preferred, valid, lease.Prefix));
+                    }
 
                     // What the client has beside its lease is not its any more (RFC 8415 18.3.4).
                     if (exchange.Type is Dhcpv6MessageType.Renew or Dhcpv6MessageType.Rebind)

@@ -1,4 +1,5 @@
 using System.Net;
+using Sojourn.Engine.CertificateAuthority;
 using Sojourn.Wire.Dhcpv6;
 
 namespace Sojourn.Engine.Dhcpv6;
@@ -36,7 +37,7 @@ public sealed partial class DelegatingRouter
             if (!_queries.Ask(new AssociationKey(exchange.Client, request.Iaid), request.Identifier, purpose, (outcome, permission, at, later) => Decide(exchange, request, outcome, permission, at, later), now, effects))
             {
                 exchange.Waiting--;
-                Refuse(exchange, request, "too many questions to the authority are open", "L6", now, effects);
+                Refuse(exchange, request, "too many questions to the authority are open", "TA-L6", now, effects);
                 request.Verdict = purpose == PermissionPurpose.Renew ? Verdict.Silent : Verdict.NoPrefix;
             }
         }
@@ -78,7 +79,7 @@ public sealed partial class DelegatingRouter
                 return;
             }
 
-            Refuse(exchange, request, "nobody knows this DUID and IAID", "R62", now, effects);
+            Refuse(exchange, request, "nobody knows this DUID and IAID", "TA-R62", now, effects);
             return;
         }
 
@@ -106,11 +107,11 @@ public sealed partial class DelegatingRouter
         }
         else if (!renewing && !_table.HasPrefixFor(key))
         {
-            Refuse(exchange, request, "no prefix is free", "R61", now, effects);
+            Refuse(exchange, request, "no prefix is free", "TA-R61", now, effects);
         }
         else if (exchange.Type == Dhcpv6MessageType.Request && lease is not { State: LeaseState.Offered or LeaseState.Allocated })
         {
-            Refuse(exchange, request, "nothing was offered to this client", "R66", now, effects);
+            Refuse(exchange, request, "nothing was offered to this client", "TA-R66", now, effects);
         }
         else if (_queries.Remembered(key, now) is { } remembered)
         {
@@ -136,14 +137,14 @@ public sealed partial class DelegatingRouter
         ? lease is not { IsAllocated: true } || lease.Location == path.Location
         : identity.Relays.Any(allowed => allowed == PrefixIdentity.Anywhere || allowed == path.Location || (path.Relay is { } relay && allowed == relay.ToString()));
 
-    private void Decide(Exchange exchange, AssociationRequest request, PermissionOutcome outcome, PrefixPermission permission, DateTimeOffset now, EffectSink effects)
+    private void Decide(Exchange exchange, AssociationRequest request, PermissionOutcome outcome, PermissionDecision permission, DateTimeOffset now, EffectSink effects)
     {
         exchange.Waiting--;
         var renewing = exchange.Type is Dhcpv6MessageType.Renew or Dhcpv6MessageType.Rebind;
         switch (outcome)
         {
             case PermissionOutcome.Allowed when permission.NotAfter is { } end && end <= now + TimeSpan.FromSeconds(1):
-                Forbid(exchange, request, PrefixPermission.Refused(PermissionReason.Expired), now, effects);
+                Forbid(exchange, request, PermissionDecision.Refused(PermissionReason.Expired), now, effects);
                 break;
             case PermissionOutcome.Allowed:
                 request.Verdict = Verdict.Allowed;
@@ -156,7 +157,7 @@ public sealed partial class DelegatingRouter
                 request.Verdict = Verdict.Silent;
                 break;
             default:
-                Refuse(exchange, request, "the authority does not answer", "L5", now, effects);
+                Refuse(exchange, request, "the authority does not answer", "TA-L5", now, effects);
                 break;
         }
 
@@ -167,7 +168,7 @@ public sealed partial class DelegatingRouter
     }
 
     /// <summary>The authority says no: nothing new is delegated (spec I1), and what the client has ends.</summary>
-    private void Forbid(Exchange exchange, AssociationRequest request, PrefixPermission permission, DateTimeOffset now, EffectSink effects)
+    private void Forbid(Exchange exchange, AssociationRequest request, PermissionDecision permission, DateTimeOffset now, EffectSink effects)
     {
         var key = new AssociationKey(exchange.Client, request.Iaid);
         if (_table.Find(key) is { IsAllocated: true } lease)
@@ -179,7 +180,7 @@ public sealed partial class DelegatingRouter
             TakeBack(offer, now);
         }
 
-        Refuse(exchange, request, $"the authority does not permit it ({permission.Reason})", "R63", now, effects);
+        Refuse(exchange, request, $"the authority does not permit it ({permission.Reason})", "TA-R63", now, effects);
         if (exchange.Type is Dhcpv6MessageType.Renew or Dhcpv6MessageType.Rebind)
         {
             request.Verdict = Verdict.Over;
@@ -218,7 +219,7 @@ public sealed partial class DelegatingRouter
                     Allocate(exchange, request, lease, now, effects);
                     break;
                 case Dhcpv6MessageType.Request:
-                    Refuse(exchange, request, "the offer has run out", "R66", now, effects);
+                    Refuse(exchange, request, "the offer has run out", "TA-R66", now, effects);
                     break;
                 case var _ when _table.Find(key) is { IsAllocated: true } lease:
                     Allocate(exchange, request, lease, now, effects);
@@ -243,7 +244,7 @@ public sealed partial class DelegatingRouter
 
         if (_table.PrefixFor(key, request.Length, evicted => effects.Emit(new RemoveLease(evicted))) is not { } prefix)
         {
-            Refuse(exchange, request, "no prefix is free", "R61", now, effects);
+            Refuse(exchange, request, "no prefix is free", "TA-R61", now, effects);
             return;
         }
 
@@ -283,7 +284,7 @@ public sealed partial class DelegatingRouter
             Certificate = request.Permission!.Certificate,
         };
         _table.Put(allocated);
-        Watch(allocated.Key, now);
+        Watch(allocated.Key, now + _options.PermissionPolling);
         effects.Emit(new StoreLease(allocated));
         if (_options.Routes == DelegatedRoutes.NextHop && (!lease.IsAllocated || !RouteOf(lease).Equals(RouteOf(allocated))))
         {
@@ -293,12 +294,12 @@ public sealed partial class DelegatingRouter
         effects.Count(lease.IsAllocated ? "prefix.extended" : "prefix.delegated");
         if (!lease.IsAllocated)
         {
-            effects.Emit(new Report(new EngineEvent("prefix.delegated", EventSeverity.Information, $"{allocated.Prefix} goes to {allocated.Identifier}") { Nai = allocated.Identifier, Peer = allocated.Key.ToString(), Rule = "R66" }));
+            effects.Emit(new Report(new EngineEvent("prefix.delegated", EventSeverity.Information, $"{allocated.Prefix} goes to {allocated.Identifier}") { Nai = allocated.Identifier, Peer = allocated.Key.ToString(), Rule = "TA-R66" }));
         }
     }
 
     /// <summary>Policy, bounded by the certificate (spec L1). Whole seconds.</summary>
-    private (TimeSpan Preferred, TimeSpan Valid) Lifetimes(PrefixPermission permission, DateTimeOffset now)
+    private (TimeSpan Preferred, TimeSpan Valid) Lifetimes(PermissionDecision permission, DateTimeOffset now)
     {
         var valid = _options.ValidLifetime;
         if (permission.NotAfter is { } end && end - now < valid)

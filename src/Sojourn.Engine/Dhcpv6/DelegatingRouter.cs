@@ -1,4 +1,5 @@
 using System.Net;
+using Sojourn.Engine.CertificateAuthority;
 using Sojourn.Wire;
 using Sojourn.Wire.Dhcpv6;
 
@@ -81,7 +82,7 @@ public sealed partial class DelegatingRouter : IEngine
             return PrefixAllocation.None;
         }
 
-        return lease.Identifier == PrefixIdentity.Canonical(identifier)
+        return lease.Identifier == TerminalIdentifier.TryCanonical(identifier, out _)
             ? new PrefixAllocation(true, true, lease.Prefix, lease.ValidUntil)
             : new PrefixAllocation(true, false, null, null);
     }
@@ -100,11 +101,15 @@ public sealed partial class DelegatingRouter : IEngine
                 _queries.Answered(answered, now, effects);
                 break;
             case WithdrawPermission withdraw:
-                End(lease => lease.Identifier == PrefixIdentity.Canonical(withdraw.Identifier), LeaseEnd.Withdrawn, $"permission withdrawn ({withdraw.Reason})", now, effects);
+                Withdraw(withdraw, now, effects);
+                break;
+            case AllocationQueried query:
+                effects.Emit(new AllocationFound(query.Number, AnswerAllocation(query.Address, query.Identifier, now, effects)));
                 break;
             case EndLeases end:
+                var named = end.Identifier is null ? null : TerminalIdentifier.TryCanonical(end.Identifier, out _);
                 End(
-                    lease => (end.Identifier is null || lease.Identifier == PrefixIdentity.Canonical(end.Identifier)) && (end.Address is null || lease.Prefix.Contains(end.Address)),
+                    lease => (end.Identifier is null || lease.Identifier == named) && (end.Address is null || lease.Prefix.Contains(end.Address)),
                     LeaseEnd.Cleared, "ended by an operator", now, effects);
                 break;
         }
@@ -130,7 +135,9 @@ public sealed partial class DelegatingRouter : IEngine
             effects.Emit(new SaveState(new StateKey(DuidTable, "duid"), _duid.Octets.ToArray()));
         }
 
-        foreach (var lease in _stored.LoadAll().OrderBy(lease => lease.ValidUntil))
+        var stored = _stored.LoadAll();
+        var count = 0;
+        foreach (var lease in stored.OrderBy(lease => lease.ValidUntil))
         {
             if (!_table.Restore(lease))
             {
@@ -140,7 +147,8 @@ public sealed partial class DelegatingRouter : IEngine
 
             if (lease.IsAllocated)
             {
-                Watch(lease.Key, now);
+                // Spread over the interval, so that the authority is not asked about all at once ever after.
+                Watch(lease.Key, now + (_options.PermissionPolling * ++count / stored.Count));
             }
         }
 
@@ -255,22 +263,66 @@ public sealed partial class DelegatingRouter : IEngine
                 continue;
             }
 
-            Watch(next.Key, now);
-            _queries.Ask(next.Key, lease.Identifier, PermissionPurpose.Renew, (outcome, permission, at, later) =>
-            {
-                if (outcome == PermissionOutcome.Refused && _table.Find(next.Key) is { IsAllocated: true } live)
-                {
-                    End(live, LeaseEnd.Withdrawn, $"the authority does not permit it any more ({permission.Reason})", at, later);
-                }
-            }, now, effects);
+            Watch(next.Key, now + _options.PermissionPolling);
+            AskAgain(lease, now, effects);
         }
     }
 
-    private void Watch(AssociationKey key, DateTimeOffset now)
+    /// <summary>Ends a lease unless the authority still permits it. Its silence changes nothing (spec L5).</summary>
+    private void AskAgain(PrefixLease lease, DateTimeOffset now, EffectSink effects) =>
+        _queries.Ask(lease.Key, lease.Identifier, PermissionPurpose.Renew, (outcome, permission, at, later) =>
+        {
+            if (outcome == PermissionOutcome.Refused && _table.Find(lease.Key) is { IsAllocated: true } live)
+            {
+                End(live, LeaseEnd.Withdrawn, $"the authority does not permit it any more ({permission.Reason})", at, later);
+            }
+        }, now, effects);
+
+    private void Withdraw(WithdrawPermission withdraw, DateTimeOffset now, EffectSink effects)
+    {
+        var identifier = TerminalIdentifier.TryCanonical(withdraw.Identifier, out _);
+        foreach (var lease in _table.Leases.Where(lease => lease.State != LeaseState.Expired && lease.Identifier == identifier).ToList())
+        {
+            if (!lease.IsAllocated)
+            {
+                TakeBack(lease, now);
+            }
+            else if (withdraw.Certificate is null || lease.Certificate is null || lease.Certificate == withdraw.Certificate)
+            {
+                End(lease, LeaseEnd.Withdrawn, $"permission withdrawn ({withdraw.Reason})", now, effects);
+            }
+            else
+            {
+                AskAgain(lease, now, effects);
+            }
+        }
+
+        if (withdraw.Receipt != 0)
+        {
+            effects.Emit(new PermissionWithdrawn(withdraw.Receipt));
+        }
+    }
+
+    /// <summary>Query Q2 as it is asked, over the network or in process: answered, counted and reported.</summary>
+    internal PrefixAllocation AnswerAllocation(IPAddress address, string identifier, DateTimeOffset now, EffectSink effects)
+    {
+        var found = FindAllocation(address, identifier, now);
+        effects.Count(found.OwnerMatches ? "prefix.allocation.confirmed" : "prefix.allocation.denied");
+        var what = found switch
+        {
+            { OwnerMatches: true } => $"lies in its prefix {found.Prefix}",
+            { Allocated: true } => "lies in another's prefix",
+            _ => "lies in no allocated prefix",
+        };
+        effects.Emit(new Report(new EngineEvent("prefix.allocation_asked", found.OwnerMatches ? EventSeverity.Information : EventSeverity.Warning, $"{address} of {identifier} {what}") { Nai = identifier, Rule = "TA1.127" }));
+        return found;
+    }
+
+    private void Watch(AssociationKey key, DateTimeOffset due)
     {
         if (_options.PermissionPolling > TimeSpan.Zero && _polled.Add(key))
         {
-            _polls.Enqueue((key, now + _options.PermissionPolling));
+            _polls.Enqueue((key, due));
         }
     }
 
@@ -301,7 +353,7 @@ public sealed partial class DelegatingRouter : IEngine
 
         effects.Emit(new AllocationEnded(lease.Prefix, lease.Identifier, reason));
         effects.Count($"prefix.ended.{reason.ToString().ToLowerInvariant()}");
-        effects.Emit(new Report(new EngineEvent("prefix.ended", EventSeverity.Information, $"{lease.Prefix} of {lease.Identifier} ended: {why}") { Nai = lease.Identifier, Peer = lease.Key.ToString(), Rule = "L4" }));
+        effects.Emit(new Report(new EngineEvent("prefix.ended", EventSeverity.Information, $"{lease.Prefix} of {lease.Identifier} ended: {why}") { Nai = lease.Identifier, Peer = lease.Key.ToString(), Rule = "TA-L4" }));
     }
 
     private void Drop(string kind, string text, string rule, DateTimeOffset now, EffectSink effects)

@@ -37,6 +37,9 @@ public sealed record DelegatingRouterOptions
     /// <summary>How long an advertised prefix is kept for its client.</summary>
     public TimeSpan OfferLifetime { get; init; } = TimeSpan.FromMinutes(2);
 
+    /// <summary>Whether an Advertise names the prefix (spec R64 leaves it open). Some clients do not take an offer without one.</summary>
+    public bool PrefixInAdvertise { get; init; } = true;
+
     /// <summary>Preference of this server; 0 is not sent (RFC 8415 21.8).</summary>
     public byte Preference { get; init; }
 

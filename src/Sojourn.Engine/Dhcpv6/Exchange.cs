@@ -38,7 +38,7 @@ internal sealed class AssociationRequest(uint iaid, IReadOnlyList<IPNetwork> nam
 
     public Verdict Verdict { get; set; }
 
-    public PrefixPermission? Permission { get; set; }
+    public PermissionDecision? Permission { get; set; }
 }
 
 /// <summary>A client's message while it is decided about.</summary>

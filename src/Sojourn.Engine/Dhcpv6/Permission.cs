@@ -1,32 +1,13 @@
 using System.Net;
+using Sojourn.Engine.CertificateAuthority;
 
 namespace Sojourn.Engine.Dhcpv6;
 
-/// <summary>What a permission is asked for (query Q1, spec 7.9).</summary>
-public enum PermissionPurpose : byte
-{
-    Delegate,
-    Renew,
-
-    /// <summary>To tell a registered terminal a new home prefix (embodiment 4).</summary>
-    Advertise,
-}
-
-/// <summary>Why the certification authority answers as it does.</summary>
-public enum PermissionReason : byte
-{
-    Ok,
-    Unknown,
-    FlagClear,
-    Expired,
-    Revoked,
-}
-
 /// <summary>Answer to query Q1: the prefix-issue flag of an identifier (spec D4).</summary>
 /// <param name="NotAfter">End of the certificate; null = no certificate bounds the permission.</param>
-public sealed record PrefixPermission(bool Allowed, PermissionReason Reason, string? Certificate = null, DateTimeOffset? NotAfter = null)
+public sealed record PermissionDecision(bool Allowed, PermissionReason Reason, string? Certificate = null, DateTimeOffset? NotAfter = null)
 {
-    public static PrefixPermission Refused(PermissionReason reason) => new(false, reason);
+    public static PermissionDecision Refused(PermissionReason reason) => new(false, reason);
 }
 
 /// <summary>
@@ -38,14 +19,28 @@ public sealed record AskPermission(long Number, string Identifier, PermissionPur
 /// <summary>An authority in the same process, which answers query Q1 at once; without one the engine emits <see cref="AskPermission"/>.</summary>
 public interface ILocalAuthority
 {
-    /// <param name="identifier">In canonical form (<see cref="PrefixIdentity.Canonical"/>).</param>
-    PrefixPermission Ask(string identifier, PermissionPurpose purpose);
+    /// <param name="identifier">In canonical form (<see cref="TerminalIdentifier"/>).</param>
+    PermissionDecision Ask(string identifier, PermissionPurpose purpose);
 }
 
-public sealed record PermissionAnswered(long Number, PrefixPermission Permission) : EngineInput;
+public sealed record PermissionAnswered(long Number, PermissionDecision Permission) : EngineInput;
 
 /// <summary>The authority withdraws its permission (event Q3): leases of the identifier end at once.</summary>
-public sealed record WithdrawPermission(string Identifier, PermissionReason Reason) : EngineCommand;
+/// <param name="Certificate">
+/// Serial number of the certificate that is no longer good; null = whatever it is. A lease that goes with another one does not end: the
+/// authority is asked about it, for the event may be an old one.
+/// </param>
+/// <param name="Receipt">Answered by <see cref="PermissionWithdrawn"/>; 0 = nobody waits.</param>
+public sealed record WithdrawPermission(string Identifier, PermissionReason Reason, string? Certificate = null, long Receipt = 0) : EngineCommand;
+
+/// <summary>A withdrawal counts and is committed.</summary>
+public sealed record PermissionWithdrawn(long Receipt) : Effect;
+
+/// <summary>A home agent asks (query Q2); answered by <see cref="AllocationFound"/> with the same number.</summary>
+/// <param name="Identifier">In canonical form (<see cref="TerminalIdentifier"/>).</param>
+public sealed record AllocationQueried(long Number, IPAddress Address, string Identifier) : EngineInput;
+
+public sealed record AllocationFound(long Number, PrefixAllocation Allocation) : Effect;
 
 /// <summary>An operator ends leases: of an identifier, or the one that covers an address. Both null = all.</summary>
 public sealed record EndLeases(string? Identifier, IPAddress? Address) : EngineCommand;

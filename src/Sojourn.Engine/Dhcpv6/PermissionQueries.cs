@@ -1,3 +1,5 @@
+using Sojourn.Engine.CertificateAuthority;
+
 namespace Sojourn.Engine.Dhcpv6;
 
 /// <summary>What came of asking for permission.</summary>
@@ -22,7 +24,7 @@ internal sealed class PermissionQueries(int maximumPending, ILocalAuthority? loc
     private readonly Dictionary<AssociationKey, Query> _byKey = [];
     private readonly Dictionary<long, Query> _byNumber = [];
     private readonly Queue<(long Number, DateTimeOffset Due)> _deadlines = new();
-    private readonly Dictionary<AssociationKey, (PrefixPermission Answer, DateTimeOffset Until)> _refused = [];
+    private readonly Dictionary<AssociationKey, (PermissionDecision Answer, DateTimeOffset Until)> _refused = [];
     private readonly Queue<(AssociationKey Key, DateTimeOffset Until)> _refusals = new();
     private readonly EventBudget _silences = new();
     private long _number;
@@ -39,13 +41,13 @@ internal sealed class PermissionQueries(int maximumPending, ILocalAuthority? loc
     }
 
     /// <summary>A refusal that still counts.</summary>
-    public PrefixPermission? Remembered(AssociationKey key, DateTimeOffset now) =>
+    public PermissionDecision? Remembered(AssociationKey key, DateTimeOffset now) =>
         _refused.TryGetValue(key, out var refused) && refused.Until > now ? refused.Answer : null;
 
     /// <summary>Asks, or waits with whoever asked already. False when too many queries are under way.</summary>
     /// <param name="decide">Told the outcome once.</param>
     public bool Ask(
-        AssociationKey key, string identifier, PermissionPurpose purpose, Action<PermissionOutcome, PrefixPermission, DateTimeOffset, EffectSink> decide, DateTimeOffset now, EffectSink effects)
+        AssociationKey key, string identifier, PermissionPurpose purpose, Action<PermissionOutcome, PermissionDecision, DateTimeOffset, EffectSink> decide, DateTimeOffset now, EffectSink effects)
     {
         if (local?.Ask(identifier, purpose) is { } answer)
         {
@@ -107,10 +109,10 @@ internal sealed class PermissionQueries(int maximumPending, ILocalAuthority? loc
             {
                 effects.Emit(new Report(new EngineEvent(
                     "prefix.authority_unreachable", EventSeverity.Warning, $"authority unreachable: no answer about {query.Identifier} ({query.Purpose.ToString().ToLowerInvariant()})")
-                { Nai = query.Identifier, Rule = "L5" }));
+                { Nai = query.Identifier, Rule = "TA-L5" }));
             }
 
-            End(query, PermissionOutcome.Unreachable, PrefixPermission.Refused(PermissionReason.Unknown), now, effects);
+            End(query, PermissionOutcome.Unreachable, PermissionDecision.Refused(PermissionReason.Unknown), now, effects);
         }
 
         while (_refusals.TryPeek(out var refusal) && refusal.Until <= now)
@@ -123,7 +125,7 @@ internal sealed class PermissionQueries(int maximumPending, ILocalAuthority? loc
         }
     }
 
-    private void Note(AssociationKey key, PrefixPermission answer, DateTimeOffset now, EffectSink effects)
+    private void Note(AssociationKey key, PermissionDecision answer, DateTimeOffset now, EffectSink effects)
     {
         effects.Count(answer.Allowed ? "prefix.permission.allowed" : "prefix.permission.refused");
         if (!answer.Allowed)
@@ -134,7 +136,7 @@ internal sealed class PermissionQueries(int maximumPending, ILocalAuthority? loc
         }
     }
 
-    private static PermissionOutcome OutcomeOf(PrefixPermission answer) => answer.Allowed ? PermissionOutcome.Allowed : PermissionOutcome.Refused;
+    private static PermissionOutcome OutcomeOf(PermissionDecision answer) => answer.Allowed ? PermissionOutcome.Allowed : PermissionOutcome.Refused;
 
     private void Send(Query query, DateTimeOffset now, EffectSink effects)
     {
@@ -146,7 +148,7 @@ internal sealed class PermissionQueries(int maximumPending, ILocalAuthority? loc
         effects.Emit(new AskPermission(query.Number, query.Identifier, query.Purpose));
     }
 
-    private void End(Query query, PermissionOutcome outcome, PrefixPermission permission, DateTimeOffset now, EffectSink effects)
+    private void End(Query query, PermissionOutcome outcome, PermissionDecision permission, DateTimeOffset now, EffectSink effects)
     {
         _byKey.Remove(query.Key);
         foreach (var decide in query.Waiting)
@@ -163,7 +165,7 @@ internal sealed class PermissionQueries(int maximumPending, ILocalAuthority? loc
 
         public PermissionPurpose Purpose { get; } = purpose;
 
-        public List<Action<PermissionOutcome, PrefixPermission, DateTimeOffset, EffectSink>> Waiting { get; } = [];
+        public List<Action<PermissionOutcome, PermissionDecision, DateTimeOffset, EffectSink>> Waiting { get; } = [];
 
         public long Number { get; set; }
 

@@ -22,7 +22,7 @@ public enum IdentityOrigin : byte
 /// <summary>
 /// A row of the table that ties an IA_PD to a terminal's identifier (spec D3).
 /// </summary>
-/// <param name="Identifier">The name the certification authority knows the terminal by.</param>
+/// <param name="Identifier">The name the certification authority knows the terminal by, in canonical form (<see cref="CertificateAuthority.TerminalIdentifier"/>, spec G35).</param>
 /// <param name="Relays">
 /// Where the client may be: addresses of relay agents, or locations as a lease shows them. <see cref="Anywhere"/> = anywhere (a
 /// terminal that roams); empty = where its lease began, as long as the lease lives.
@@ -30,18 +30,6 @@ public enum IdentityOrigin : byte
 public sealed record PrefixIdentity(AssociationKey Key, string Identifier, IdentityOrigin Origin, IReadOnlyList<string> Relays)
 {
     public const string Anywhere = "*";
-
-    public const int LongestIdentifier = 1024;
-
-    /// <summary>
-    /// The form identifiers are compared in (spec G35): a host name in lower case without its last dot; a distinguished name, which
-    /// has an equals sign, as it stands but for white space around it.
-    /// </summary>
-    public static string Canonical(string identifier)
-    {
-        var trimmed = identifier.Trim();
-        return trimmed.Contains('=', StringComparison.Ordinal) ? trimmed : trimmed.TrimEnd('.').ToLowerInvariant();
-    }
 }
 
 /// <summary>The identity table. Asked with each message, so that a change counts at once.</summary>

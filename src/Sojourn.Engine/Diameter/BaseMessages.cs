@@ -11,6 +11,12 @@ internal sealed class BaseMessages(DiameterNodeOptions options)
 
     private readonly DiameterValidator _validator = new(options.Dictionary, options.Limits, options.LenientValidation);
 
+    /// <summary>This node's Origin-Host, made once.</summary>
+    public Avp OriginHost { get; } = Avp.Identity(AvpKeys.OriginHost, options.Identity);
+
+    /// <summary>This node's Origin-Realm, made once.</summary>
+    public Avp OriginRealm { get; } = Avp.Identity(AvpKeys.OriginRealm, options.Realm);
+
     /// <summary>Grows with every start, so that peers notice that sessions are lost (RFC 6733 section 8.16).</summary>
     public uint OriginStateId { get; set; }
 
@@ -107,9 +113,7 @@ internal sealed class BaseMessages(DiameterNodeOptions options)
 
     private static DiameterFault Fault(uint result, string field, string reason, string clause) => new(result, null, new WireError(field, 0, reason, clause));
 
-    private DiameterMessageBuilder WithOrigin(DiameterMessageBuilder builder) => builder
-        .Add(AvpKeys.OriginHost, options.Identity)
-        .Add(AvpKeys.OriginRealm, options.Realm);
+    public DiameterMessageBuilder WithOrigin(DiameterMessageBuilder builder) => builder.Add(OriginHost).Add(OriginRealm);
 
     private DiameterMessage WithCapabilities(DiameterMessageBuilder builder)
     {

@@ -138,9 +138,7 @@ public abstract class DiameterApplication : IEngine, IDiameterUser
         _node.Forward(request, altered ?? request.Message, now, effects);
 
     /// <summary>Begins an answer: Session-Id, Result-Code, Origin-Host, Origin-Realm; Proxy-Info follows by itself.</summary>
-    protected DiameterMessageBuilder AnswerTo(DiameterRequest request, uint resultCode) => Dictionary.Answer(request.Message, resultCode)
-        .Add(AvpKeys.OriginHost, Options.Identity)
-        .Add(AvpKeys.OriginRealm, Options.Realm);
+    protected DiameterMessageBuilder AnswerTo(DiameterRequest request, uint resultCode) => _node.Base.WithOrigin(Dictionary.Answer(request.Message, resultCode));
 
     /// <summary>A new Session-Id: identity, time, counter (RFC 6733 section 8.8).</summary>
     protected string NewSessionId(DateTimeOffset now) =>

@@ -33,15 +33,31 @@ internal sealed class DiameterConnection(long id, IPEndPoint remote, bool secure
     /// Takes octets off <paramref name="data"/> until a message is whole. The announced length is judged before any
     /// memory is taken for it.
     /// </summary>
+    /// <param name="message">Empty when there is none yet. A slice of <paramref name="data"/> where that holds all of it.</param>
     /// <returns>False when the stream is out of step and must be closed.</returns>
-    public bool TryRead(ref ReadOnlySpan<byte> data, out byte[]? message, out WireError error)
+    public bool TryRead(ref ReadOnlyMemory<byte> data, out ReadOnlyMemory<byte> message, out WireError error)
     {
-        message = null;
+        message = default;
         error = default;
+        if (_filled == 0 && data.Length >= _prefix.Length)
+        {
+            if (!DiameterHeader.TryMeasure(data.Span[.._prefix.Length], limits, out var whole, out error))
+            {
+                return false;
+            }
+
+            if (whole <= data.Length)
+            {
+                message = data[..whole];
+                data = data[whole..];
+                return true;
+            }
+        }
+
         if (_frame is null)
         {
             var missing = Math.Min(_prefix.Length - _filled, data.Length);
-            data[..missing].CopyTo(_prefix.AsSpan(_filled));
+            data.Span[..missing].CopyTo(_prefix.AsSpan(_filled));
             _filled += missing;
             data = data[missing..];
             if (!DiameterHeader.TryMeasure(_prefix.AsSpan(0, _filled), limits, out var length, out error))
@@ -59,7 +75,7 @@ internal sealed class DiameterConnection(long id, IPEndPoint remote, bool secure
         }
 
         var take = Math.Min(_frame.Length - _filled, data.Length);
-        data[..take].CopyTo(_frame.AsSpan(_filled));
+        data.Span[..take].CopyTo(_frame.AsSpan(_filled));
         _filled += take;
         data = data[take..];
         if (_filled == _frame.Length)

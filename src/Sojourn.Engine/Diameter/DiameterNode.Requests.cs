@@ -65,8 +65,7 @@ internal sealed partial class DiameterNode
 
         request.IsDone = true;
         answer = WithOrigin(answer) with { EndToEndId = request.Message.EndToEndId };
-        _kept.Keep(request, answer);
-        Return(request, answer, effects);
+        _kept.Keep(request, Return(request, answer, effects));
     }
 
     /// <summary>Delivers failures that <see cref="Send"/> and <see cref="Forward"/> met, outside of their callers.</summary>
@@ -176,8 +175,13 @@ internal sealed partial class DiameterNode
         }
 
         var hops = 0;
-        foreach (var record in message.Avps.All(AvpKeys.RouteRecord))
+        foreach (var record in message.Avps.AsSpan())
         {
+            if (record.Key != AvpKeys.RouteRecord)
+            {
+                continue;
+            }
+
             if ((record.TryReadIdentity(out var hop) && Same(hop, _options.Identity)) || ++hops > _options.MaximumHops)
             {
                 return Fault(DiameterResult.LoopDetected, "Route-Record", "the request has been here, or passed too many agents", "RFC 6733 section 6.1.3");
@@ -239,20 +243,23 @@ internal sealed partial class DiameterNode
     }
 
     /// <summary>Sends an answer the way its request came.</summary>
-    private void Return(DiameterRequest request, DiameterMessage answer, EffectSink effects)
+    /// <returns>The answer as it is sent, or would be.</returns>
+    private byte[] Return(DiameterRequest request, DiameterMessage answer, EffectSink effects)
     {
+        var octets = (answer with { HopByHopId = request.HopByHopId, EndToEndId = request.Message.EndToEndId }).ToArray();
         var peer = _routes.Find(request.Peer);
         peer?.Unanswered.Remove(request);
         if (!_connections.TryGetValue(request.Connection, out var connection) || connection.Peer?.Connection != connection)
         {
             effects.Count("diameter.answer.no_way_back");
-            return;
+            return octets;
         }
 
         var sender = connection.Peer;
         sender.Counters.AnswersSent++;
         effects.Count("diameter.answer.sent");
-        sender.Send(connection, answer with { HopByHopId = request.HopByHopId, EndToEndId = request.Message.EndToEndId }, effects);
+        DiameterPeer.Send(connection, octets, effects);
+        return octets;
     }
 
     private void Begin(PendingRequest pending, EffectSink effects)
@@ -292,27 +299,31 @@ internal sealed partial class DiameterNode
     }
 
     /// <summary>The best open peer that was not tried; peers whose connection has just come back after a failure come last.</summary>
-    private (DiameterPeer? Peer, DeliveryFailure Why) Choose(DiameterMessage message, HashSet<DiameterPeer> tried)
+    private (DiameterPeer? Peer, DeliveryFailure Why) Choose(DiameterMessage message, List<DiameterPeer> tried)
     {
-        var candidates = _routes.Candidates(message).Where(p => !tried.Contains(p)).ToList();
-        if (candidates.Count == 0)
+        DiameterPeer? free = null;
+        var why = DeliveryFailure.NoRoute;
+        foreach (var peer in _routes.Candidates(message))
         {
-            return (null, DeliveryFailure.NoRoute);
+            if (tried.Contains(peer))
+            {
+                continue;
+            }
+
+            if (peer.Connection is null || peer.Watchdog is not (WatchdogState.Okay or WatchdogState.Reopen) || !peer.Speaks(message.ApplicationId))
+            {
+                why = why == DeliveryFailure.NoRoute ? DeliveryFailure.NoPeer : why;
+                continue;
+            }
+
+            why = DeliveryFailure.TooManyPending;
+            if (peer.Pending.Count < _options.MaximumPendingPerPeer && (free is null || (free.Watchdog == WatchdogState.Reopen && peer.Watchdog != WatchdogState.Reopen)))
+            {
+                free = peer;
+            }
         }
 
-        var open = candidates
-            .Where(p => p.Connection is not null && p.Watchdog is WatchdogState.Okay or WatchdogState.Reopen && p.Speaks(message.ApplicationId))
-            .ToList();
-        if (open.Count == 0)
-        {
-            return (null, DeliveryFailure.NoPeer);
-        }
-
-        var free = open
-            .Where(p => p.Pending.Count < _options.MaximumPendingPerPeer)
-            .OrderBy(p => p.Watchdog == WatchdogState.Reopen)
-            .FirstOrDefault();
-        return (free, DeliveryFailure.TooManyPending);
+        return (free, why);
     }
 
     private void ExpirePending(DateTimeOffset now, EffectSink effects)
@@ -328,18 +339,14 @@ internal sealed partial class DiameterNode
 
     private DiameterMessage WithOrigin(DiameterMessage message)
     {
-        var missing = new List<Avp>();
-        if (!message.Avps.Contains(AvpKeys.OriginHost))
+        var (host, realm) = (message.Avps.Contains(AvpKeys.OriginHost), message.Avps.Contains(AvpKeys.OriginRealm));
+        return (host, realm) switch
         {
-            missing.Add(Avp.Identity(AvpKeys.OriginHost, _options.Identity));
-        }
-
-        if (!message.Avps.Contains(AvpKeys.OriginRealm))
-        {
-            missing.Add(Avp.Identity(AvpKeys.OriginRealm, _options.Realm));
-        }
-
-        return missing.Count == 0 ? message : message.Append(missing);
+            (true, true) => message,
+            (true, false) => message.Append(Base.OriginRealm),
+            (false, true) => message.Append(Base.OriginHost),
+            _ => message.Append(Base.OriginHost, Base.OriginRealm),
+        };
     }
 
     private static DiameterFault Fault(uint result, string field, string reason, string clause) => new(result, null, new Wire.WireError(field, 0, reason, clause));

@@ -149,7 +149,7 @@ internal sealed partial class DiameterNode
             return;
         }
 
-        var data = input.Data.Span;
+        var data = input.Data;
         while (!data.IsEmpty && !connection.IsClosed)
         {
             if (!connection.TryRead(ref data, out var octets, out var error))
@@ -158,7 +158,7 @@ internal sealed partial class DiameterNode
                 return;
             }
 
-            if (octets is not null)
+            if (!octets.IsEmpty)
             {
                 Take(connection, octets, now, effects);
             }
@@ -222,7 +222,7 @@ internal sealed partial class DiameterNode
 
     public void PeerClosed(DiameterPeer peer, string reason, DateTimeOffset now, EffectSink effects) => _user.PeerClosed(peer.Identity, reason, now, effects);
 
-    private void Take(DiameterConnection connection, byte[] octets, DateTimeOffset now, EffectSink effects)
+    private void Take(DiameterConnection connection, ReadOnlyMemory<byte> octets, DateTimeOffset now, EffectSink effects)
     {
         if (!DiameterMessage.TryParse(octets, _options.Limits, out var message, out DiameterFault? fault))
         {
@@ -250,10 +250,10 @@ internal sealed partial class DiameterNode
     }
 
     /// <summary>The frame was whole, so the stream is in step: a request is answered, an answer dropped (RFC 6733 section 7).</summary>
-    private void TakeUnreadable(DiameterConnection connection, byte[] octets, DiameterFault fault, DateTimeOffset now, EffectSink effects)
+    private void TakeUnreadable(DiameterConnection connection, ReadOnlyMemory<byte> octets, DiameterFault fault, DateTimeOffset now, EffectSink effects)
     {
         effects.Count("diameter.message.malformed");
-        if (connection.Peer?.Connection != connection || !DiameterHeader.TryParse(octets, _options.Limits, out var header, out _))
+        if (connection.Peer?.Connection != connection || !DiameterHeader.TryParse(octets.Span, _options.Limits, out var header, out _))
         {
             Break(connection, fault.ToString(), now, effects);
             return;

@@ -289,6 +289,9 @@ internal sealed class DiameterPeer
         effects.Emit(new SendBytes(connection.Id, message.ToArray()));
     }
 
+    /// <summary>Sends a message that is ready.</summary>
+    public static void Send(DiameterConnection connection, ReadOnlyMemory<byte> message, EffectSink effects) => effects.Emit(new SendBytes(connection.Id, message));
+
     /// <summary>The one with the higher identity keeps the connection it accepted (RFC 6733 section 5.6.4).</summary>
     private void Elect(DiameterConnection initiated, DiameterConnection accepted, DiameterMessage cer, DateTimeOffset now, EffectSink effects)
     {

@@ -32,4 +32,7 @@ public sealed class DiameterRequest
     internal long Connection { get; set; }
 
     internal uint HopByHopId { get; set; }
+
+    /// <summary>What a repetition is known by.</summary>
+    internal KeptAnswers.Key? Key { get; set; }
 }

@@ -16,7 +16,7 @@ internal sealed class KeptAnswers(TimeSpan window, int maximum)
     public Entry? FindOrAdd(DiameterRequest request, DateTimeOffset now)
     {
         Expire(now);
-        var key = KeyOf(request.Message);
+        var key = KeyOf(request);
         if (_entries.TryGetValue(key, out var known))
         {
             return known;
@@ -28,9 +28,10 @@ internal sealed class KeptAnswers(TimeSpan window, int maximum)
         return null;
     }
 
-    public void Keep(DiameterRequest request, DiameterMessage answer)
+    /// <param name="answer">As it was sent.</param>
+    public void Keep(DiameterRequest request, byte[] answer)
     {
-        if (_entries.TryGetValue(KeyOf(request.Message), out var entry) && entry.Request == request)
+        if (_entries.TryGetValue(KeyOf(request), out var entry) && entry.Request == request)
         {
             entry.Keep(answer);
         }
@@ -39,7 +40,7 @@ internal sealed class KeptAnswers(TimeSpan window, int maximum)
     /// <summary>Forwarded requests are not ours to answer twice.</summary>
     public void Forget(DiameterRequest request)
     {
-        var key = KeyOf(request.Message);
+        var key = KeyOf(request);
         if (_entries.TryGetValue(key, out var entry) && entry.Request == request)
         {
             _entries.Remove(key);
@@ -58,10 +59,10 @@ internal sealed class KeptAnswers(TimeSpan window, int maximum)
         }
     }
 
-    private static Key KeyOf(DiameterMessage message) =>
-        new(message.OriginHost?.ToLowerInvariant() ?? "", message.EndToEndId, message.CommandCode, message.SessionId ?? "");
+    private static Key KeyOf(DiameterRequest request) => request.Key ??=
+        new Key(request.Message.OriginHost?.ToLowerInvariant() ?? "", request.Message.EndToEndId, request.Message.CommandCode, request.Message.SessionId ?? "");
 
-    private readonly record struct Key(string OriginHost, uint EndToEndId, uint CommandCode, string SessionId);
+    internal readonly record struct Key(string OriginHost, uint EndToEndId, uint CommandCode, string SessionId);
 
     internal sealed class Entry(DiameterRequest request, DateTimeOffset expires)
     {
@@ -79,9 +80,9 @@ internal sealed class KeptAnswers(TimeSpan window, int maximum)
         /// As octets: thousands of messages that live for minutes, with all their parts, would be most of what the collector has to
         /// look after. The request is not needed any more.
         /// </summary>
-        public void Keep(DiameterMessage answer)
+        public void Keep(byte[] answer)
         {
-            _answer = answer.ToArray();
+            _answer = answer;
             Request = null;
         }
     }

@@ -18,10 +18,12 @@ internal enum WatchdogAction : byte
 /// <summary>
 /// The algorithm of RFC 3539 section 3.4.1. Readings taken: a connection that ended with a disconnect request is no
 /// failure, so the next one begins in INITIAL; in REOPEN messages are processed as usual (throwing them away would make
-/// the other side lose requests it may already send) and the peer is the last choice for ours until it is OKAY.
+/// the other side lose requests it may already send) and the peer is the last choice for ours until it is OKAY; Tw is
+/// jittered anew when the timer has run out, not with every message that puts it off.
 /// </summary>
 internal sealed class PeerWatchdog(TimeSpan interval, IRandomSource random)
 {
+    private TimeSpan? _wait;
     private bool _pending;
     private int _answers;
 
@@ -32,6 +34,7 @@ internal sealed class PeerWatchdog(TimeSpan interval, IRandomSource random)
 
     public WatchdogAction ConnectionUp(DateTimeOffset now)
     {
+        _wait = null;
         Restart(now);
         if (State != WatchdogState.Down)
         {
@@ -93,6 +96,7 @@ internal sealed class PeerWatchdog(TimeSpan interval, IRandomSource random)
 
     public WatchdogAction TimerExpired(DateTimeOffset now)
     {
+        _wait = null;
         Restart(now);
         switch (State)
         {
@@ -110,7 +114,7 @@ internal sealed class PeerWatchdog(TimeSpan interval, IRandomSource random)
         }
     }
 
-    private void Restart(DateTimeOffset now) => Timer = now + Jittered();
+    private void Restart(DateTimeOffset now) => Timer = now + (_wait ??= Jittered());
 
     /// <summary>Tw with up to two seconds either way (RFC 3539 section 3.4.1), a third when Tw is below its minimum of 6 s.</summary>
     private TimeSpan Jittered()

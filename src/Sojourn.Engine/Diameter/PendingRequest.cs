@@ -19,7 +19,7 @@ internal sealed class PendingRequest(DiameterMessage message, long token, Diamet
     public DiameterPeer? Peer { get; set; }
 
     /// <summary>Peers that had it already.</summary>
-    public HashSet<DiameterPeer> Tried { get; } = [];
+    public List<DiameterPeer> Tried { get; } = new(1);
 }
 
 /// <summary>

@@ -33,7 +33,7 @@ internal sealed class RoutingTable
         var candidates = new List<DiameterPeer>();
         if (request.DestinationHost is { } host && Find(host) is { } direct)
         {
-            candidates.Add(direct);
+            Add(direct);
         }
 
         if (request.DestinationRealm is { } realm)
@@ -41,21 +41,46 @@ internal sealed class RoutingTable
             AddRoutes(realm, request.ApplicationId);
             if (request.DestinationHost is null)
             {
-                candidates.AddRange(_peers.Values.Where(p => Same(p.Options.Realm, realm)));
+                foreach (var peer in _peers.Values)
+                {
+                    if (Same(peer.Options.Realm, realm))
+                    {
+                        Add(peer);
+                    }
+                }
             }
 
             AddRoutes(AnyRealm, request.ApplicationId);
         }
 
-        return [.. candidates.Distinct()];
+        return candidates;
 
         void AddRoutes(string name, uint application)
         {
-            candidates.AddRange(_routes
-                .Where(r => Same(r.Realm, name) && (r.ApplicationId is null || r.ApplicationId == application))
-                .OrderBy(r => r.ApplicationId is null)
-                .SelectMany(r => r.Peers)
-                .Select(n => _peers[n]));
+            AddThose(name, application);
+            AddThose(name, null);
+        }
+
+        void AddThose(string name, uint? application)
+        {
+            foreach (var route in _routes)
+            {
+                if (route.ApplicationId == application && Same(route.Realm, name))
+                {
+                    foreach (var peer in route.Peers)
+                    {
+                        Add(_peers[peer]);
+                    }
+                }
+            }
+        }
+
+        void Add(DiameterPeer peer)
+        {
+            if (!candidates.Contains(peer))
+            {
+                candidates.Add(peer);
+            }
         }
     }
 

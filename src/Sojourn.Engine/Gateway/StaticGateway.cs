@@ -11,6 +11,9 @@ public sealed record StaticGatewayOptions
     /// <summary>Associations preset with home agents, shared by all users with vpnshare 0.</summary>
     public IReadOnlyList<PresetAssociation> Presets { get; init; } = [];
 
+    /// <summary>Associations that a <see cref="KeyedGateway"/> around this one keys.</summary>
+    public IReadOnlyList<KeyedAssociation> Keyed { get; init; } = [];
+
     /// <summary>Standing tunnels; a user's own contract association (vpnshare 1) is one of them with <see cref="StandingTunnel.Contract"/>.</summary>
     public IReadOnlyList<StandingTunnel> Tunnels { get; init; } = [];
 
@@ -24,6 +27,7 @@ public sealed record StaticGatewayOptions
         Role = GatewayRole.StaticGateway,
         Gateways = [Gateway],
         Presets = Presets,
+        Keyed = Keyed,
         StandingTunnels = Tunnels,
         ProtectedDestinations = ProtectedDestinations,
         ReplayWindow = ReplayWindow,

@@ -21,6 +21,10 @@ internal static class Authentication
         return peer.PreSharedKey is { } key ? new AuthenticationPayload(IkeAuthenticationMethod.SharedKey, Mac(sa, key, octets)) : null;
     }
 
+    /// <summary>Why <see cref="Make"/> has nothing.</summary>
+    public static string WhyNone(IkePeer peer) =>
+        peer.Credential?.PrivateKey.IsPresent() == false ? "the private key has been taken out of its store" : "the peer takes no proof that we could give";
+
     /// <summary>Null when the peer is who it says; else why not, for the log.</summary>
     public static string? Refuse(IkeSa sa, IkePeer peer, bool ofInitiator, IdentificationPayload id, AuthenticationPayload auth, IReadOnlyList<X509Certificate2> certificates)
     {
@@ -51,6 +55,13 @@ internal static class Authentication
             : peer.IdentityInCertificate && !identity.IsIn(own) ? $"the certificate is not that of {identity}"
             : IkeSigning.Verify(own, auth, octets);
     }
+
+    /// <summary>AUTH with a shared key, which EAP has given (RFC 7296 2.16).</summary>
+    public static AuthenticationPayload MakeWith(KeyMaterial key, IkeSa sa, bool ofInitiator, IdentificationPayload id) =>
+        new(IkeAuthenticationMethod.SharedKey, Mac(sa, key, SignedOctets(sa, ofInitiator, id)));
+
+    public static bool IsMadeWith(KeyMaterial key, IkeSa sa, bool ofInitiator, IdentificationPayload id, AuthenticationPayload auth) =>
+        auth.Method == IkeAuthenticationMethod.SharedKey && CryptographicOperations.FixedTimeEquals(Mac(sa, key, SignedOctets(sa, ofInitiator, id)), auth.Data.Span);
 
     private static byte[] SignedOctets(IkeSa sa, bool ofInitiator, IdentificationPayload id)
     {

@@ -105,7 +105,12 @@ internal sealed class ChildNegotiation
 
             var local = SelectorNarrowing.Narrow(asksLocal, replaces?.Sa.LocalSelectors ?? options.LocalSelectors);
             var remote = SelectorNarrowing.Narrow(asksRemote, replaces?.Sa.RemoteSelectors ?? options.RemoteSelectors);
-            if (local.Count == 0 || remote.Count == 0 || (options.OneRemoteAddress && !IsOneAddress(asksRemote)))
+            if (options.NarrowsAddressesOnly && replaces is null && !(SelectorNarrowing.SameTraffic(asksLocal, options.LocalSelectors) && SelectorNarrowing.SameTraffic(asksRemote, options.RemoteSelectors)))
+            {
+                continue;
+            }
+
+            if (local.Count == 0 || remote.Count == 0 || (options.OneRemoteAddress && !NamesItsOwn(options, asksRemote, sa.AuthorizedAddress)))
             {
                 continue;
             }
@@ -175,6 +180,18 @@ internal sealed class ChildNegotiation
                 sa.Engine.NewId(), sa.Id, sa.Peer!.Name, options.Name, options.Mode, local, remote,
                 Association(inbound, there, here, inboundKeys), Association(outbound, here, there, outboundKeys), Encapsulation(sa)),
             options);
+    }
+
+    private static bool NamesItsOwn(IkeChildOptions options, List<TrafficSelector> asked, IPAddress? authorized)
+    {
+        if (asked.Count == 0)
+        {
+            return false;
+        }
+
+        var own = authorized ?? asked[0].StartAddress;
+        var networks = options.RemoteNetworks.GetValueOrDefault(own) ?? [];
+        return asked.All(s => (s.StartAddress.Equals(own) && s.EndAddress.Equals(own)) || networks.Any(n => n.Contains(s.StartAddress) && n.Contains(s.EndAddress)));
     }
 
     private static bool IsOneAddress(IReadOnlyList<TrafficSelector> selectors) =>

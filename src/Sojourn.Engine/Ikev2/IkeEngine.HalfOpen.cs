@@ -1,30 +1,57 @@
 using System.Net;
-using System.Security.Cryptography;
+using System.Runtime.CompilerServices;
 using Sojourn.Wire.Ikev2;
 
 namespace Sojourn.Engine.Ikev2;
 
 /// <summary>
 /// The responder's side of IKE_SA_INIT: nothing is kept of a request that cannot be answered with an SA, and above a number
-/// of half-open SAs nothing is kept of anybody who has not shown a cookie (RFC 7296 2.6; row TA-H17).
+/// of half-open SAs, or of those with one source, nothing is kept of anybody who has not shown a cookie (RFC 7296 2.6; row TA-H17).
 /// </summary>
 public sealed partial class IkeEngine
 {
-    private readonly CookieJar _cookies;
+    private readonly CookieJar _jar;
     private readonly Dictionary<(ulong Spi, IPEndPoint Source), IkeSa> _halfOpen = [];
     private readonly Dictionary<IPAddress, int> _halfOpenBySource = [];
-    private bool _askForCookies;
+    private int _crowdedSources;
+
+    /// <summary>Of each peer's list, which lives as long as the peer's options.</summary>
+    private readonly ConditionalWeakTable<IReadOnlyList<IkeProposal>, IReadOnlyList<IkeProposal>> _usable = new();
+
+    /// <summary>Answers first requests in this engine's place while there are too many; asked by whoever receives the datagrams, or not at all.</summary>
+    public CookieGate Cookies { get; }
 
     internal void ForgetHalfOpen(IkeSa sa)
     {
         if (sa.HalfOpenKey is { } key && _halfOpen.Remove(key))
         {
             sa.HalfOpenKey = null;
-            if (--_halfOpenBySource[key.Source.Address] == 0)
-            {
-                _halfOpenBySource.Remove(key.Source.Address);
-            }
+            CountSource(key.Source.Address, -1);
         }
+    }
+
+    private void CountSource(IPAddress source, int change)
+    {
+        var before = _halfOpenBySource.GetValueOrDefault(source);
+        var count = before + change;
+        _crowdedSources += (count >= Options.CookieThresholdPerSource ? 1 : 0) - (before >= Options.CookieThresholdPerSource ? 1 : 0);
+        if (count == 0)
+        {
+            _halfOpenBySource.Remove(source);
+        }
+        else
+        {
+            _halfOpenBySource[source] = count;
+        }
+
+        JudgeLoad();
+    }
+
+    /// <summary>Whether cookies are asked for, and with which secret. Hysteresis, so that the answer does not change with every SA that comes or goes.</summary>
+    private void JudgeLoad()
+    {
+        var ask = _crowdedSources > 0 || _halfOpen.Count >= Options.CookieThreshold || (Cookies.IsClosed && _halfOpen.Count > Options.CookieThreshold / 2);
+        Cookies.Secret = ask ? _jar.At(Now) : null;
     }
 
     private void ReceiveInitRequest(DatagramReceived datagram, IkeHeader header, ReadOnlyMemory<byte> octets)
@@ -35,14 +62,53 @@ public sealed partial class IkeEngine
             return;
         }
 
-        if (_halfOpen.TryGetValue((header.InitiatorSpi, datagram.Source), out var known))
+        // Who is nobody's peer is not told so: no reflection, and no work under a flood.
+        var candidates = Options.Peers.Where(p => p.Address is null || p.Address.Equals(datagram.Source.Address)).ToList();
+        if (candidates.Count == 0)
         {
-            known.RepeatInitResponse(octets.Span, datagram.Destination, datagram.Source);
+            Effects.Count("ike.init.no_peer");
             return;
         }
 
-        // Hysteresis, so that the answer does not change with every SA that comes or goes.
-        _askForCookies = _halfOpen.Count >= Options.CookieThreshold || (_askForCookies && _halfOpen.Count > Options.CookieThreshold / 2);
+        JudgeLoad();
+        var known = _halfOpen.GetValueOrDefault((header.InitiatorSpi, datagram.Source));
+        if (known is not null && known.RepeatInitResponse(octets.Span, datagram.Destination, datagram.Source))
+        {
+            return;
+        }
+
+        if (Cookies.IsClosed)
+        {
+            var secret = _jar.At(Now);
+            if (!CookieDemand.TryRead(octets.Span, out var cookie, out var nonce))
+            {
+                Effects.Count("ike.init.malformed");
+                return;
+            }
+
+            var source = datagram.Source.Address.GetAddressBytes();
+            if (!secret.IsValid(cookie, header.InitiatorSpi, nonce, source, (ushort)datagram.Source.Port))
+            {
+                var fresh = new byte[CookieSecret.CookieLength];
+                secret.Make(header.InitiatorSpi, nonce, source, (ushort)datagram.Source.Port, fresh);
+                Effects.Count("ike.init.cookie_demanded");
+                Reply(datagram, header, new NotifyPayload(IkeNotifyType.Cookie, fresh));
+                return;
+            }
+        }
+
+        if (known is not null)
+        {
+            // Its answer was lost, and the repetition met the demand for a cookie: another request in the place of the first. Only a cookie shows that it is the same peer.
+            if (!Cookies.IsClosed || !known.AwaitsAuthentication)
+            {
+                Effects.Count("ike.request.repeated_otherwise");
+                return;
+            }
+
+            known.End(IkeEnd.Timeout, "the peer begins anew with a cookie", linger: false);
+        }
+
         if (!IkeMessage.TryParse(octets.Span, out var message, out _))
         {
             Effects.Count("ike.init.malformed");
@@ -62,21 +128,12 @@ public sealed partial class IkeEngine
             return;
         }
 
-        var nonce = message.Find<NoncePayload>()!;
-        if (_askForCookies && !_cookies.IsValid((message.Notify(IkeNotifyType.Cookie)?.Data ?? default).Span, header.InitiatorSpi, nonce.Data.Span, datagram.Source, Now))
-        {
-            Effects.Count("ike.init.cookie_demanded");
-            Reply(datagram, header, new NotifyPayload(IkeNotifyType.Cookie, _cookies.Make(header.InitiatorSpi, nonce.Data.Span, datagram.Source, Now)));
-            return;
-        }
-
         if (_halfOpen.Count >= Options.MaximumHalfOpen || _halfOpenBySource.GetValueOrDefault(datagram.Source.Address) >= Options.MaximumHalfOpenPerSource)
         {
             Effects.Count("ike.init.half_open_limit");
             return;
         }
 
-        var candidates = Options.Peers.Where(p => p.Address is null || p.Address.Equals(datagram.Source.Address)).ToList();
         var offered = message.Find<SecurityAssociationPayload>()!.Proposals;
         var chosen = candidates.Select(p => IkeProposals.Choose(Usable(p.Proposals), offered, IkeProtocol.Ike, 0)).FirstOrDefault(c => c is not null);
         if (chosen is null || IkeSuite.From(chosen.Transforms) is not { } suite)
@@ -104,64 +161,15 @@ public sealed partial class IkeEngine
 
         var sa = new IkeSa(this, isInitiator: false, header.InitiatorSpi, NewSpi(), datagram.Destination, datagram.Source) { HalfOpenKey = (header.InitiatorSpi, datagram.Source) };
         _halfOpen.Add(sa.HalfOpenKey.Value, sa);
-        _halfOpenBySource[datagram.Source.Address] = _halfOpenBySource.GetValueOrDefault(datagram.Source.Address) + 1;
+        CountSource(datagram.Source.Address, 1);
         Add(sa);
         sa.AnswerInit(message, octets, chosen, suite, ownValue, shared, candidates);
         Schedule(sa);
     }
 
     /// <summary>Proposals without methods this platform lacks.</summary>
-    internal IReadOnlyList<IkeProposal> Usable(IReadOnlyList<IkeProposal> proposals) =>
+    internal IReadOnlyList<IkeProposal> Usable(IReadOnlyList<IkeProposal> proposals) => _usable.GetValue(proposals, WithoutUnknown);
+
+    private IReadOnlyList<IkeProposal> WithoutUnknown(IReadOnlyList<IkeProposal> proposals) =>
         [.. proposals.Select(p => p with { Transforms = [.. p.Transforms.Where(t => t.Type < IkeTransformType.KeyExchange || t.Type == IkeTransformType.ExtendedSequenceNumbers || t.Id == IkeGroup.None || KeyExchanges.Supports(t.Id))] })];
-}
-
-/// <summary>
-/// Cookies without memory: version of the secret, HMAC over what the request repeats (RFC 7296 2.6). A secret lives for a
-/// minute and is believed for one more.
-/// </summary>
-internal sealed class CookieJar(IRandomSource random)
-{
-    private const int MacLength = 24;
-    private static readonly TimeSpan s_life = TimeSpan.FromMinutes(1);
-
-    private readonly byte[][] _secrets = [random.NextBytes(32), random.NextBytes(32)];
-    private byte _version;
-    private DateTimeOffset? _made;
-
-    public byte[] Make(ulong spi, ReadOnlySpan<byte> nonce, IPEndPoint source, DateTimeOffset now)
-    {
-        Turn(now);
-        return [_version, .. Mac(_version, spi, nonce, source)];
-    }
-
-    public bool IsValid(ReadOnlySpan<byte> cookie, ulong spi, ReadOnlySpan<byte> nonce, IPEndPoint source, DateTimeOffset now)
-    {
-        Turn(now);
-        return cookie.Length == 1 + MacLength && (cookie[0] == _version || cookie[0] == (byte)(_version - 1))
-            && CryptographicOperations.FixedTimeEquals(Mac(cookie[0], spi, nonce, source), cookie[1..]);
-    }
-
-    private void Turn(DateTimeOffset now)
-    {
-        _made ??= now;
-        if (now - _made < s_life)
-        {
-            return;
-        }
-
-        if (now - _made >= 2 * s_life)
-        {
-            random.Fill(_secrets[_version & 1]);
-        }
-
-        _version++;
-        random.Fill(_secrets[_version & 1]);
-        _made = now;
-    }
-
-    private byte[] Mac(byte version, ulong spi, ReadOnlySpan<byte> nonce, IPEndPoint source)
-    {
-        byte[] data = [.. BitConverter.GetBytes(spi), .. source.Address.GetAddressBytes(), (byte)(source.Port >> 8), (byte)source.Port, .. nonce];
-        return HMACSHA256.HashData(_secrets[version & 1], data)[..MacLength];
-    }
 }

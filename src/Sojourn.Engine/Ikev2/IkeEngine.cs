@@ -29,7 +29,8 @@ public sealed partial class IkeEngine : IEngine
         Options = options;
         Random = random;
         KeyExchanges = keyExchanges ?? PlatformKeyExchanges.Instance;
-        _cookies = new CookieJar(random);
+        _jar = new CookieJar(random);
+        Cookies = new CookieGate(options.NatTraversalPort);
     }
 
     internal IkeOptions Options { get; }
@@ -46,12 +47,22 @@ public sealed partial class IkeEngine : IEngine
     /// <summary>Established IKE SAs, without those that a successor has replaced.</summary>
     public IEnumerable<IkeSaView> IkeSas => _byId.Values.Where(s => s.IsEstablished && !s.Redundant && s.Successor is null).Select(s => s.View());
 
+    /// <summary>The IKE SA that is being set up with a peer from this end; null when none is.</summary>
+    public long? NegotiationWith(string peer) => _byId.Values.FirstOrDefault(s => s.IsInitiator && s.State == IkeSaState.Negotiating && s.Peer?.Name == peer)?.Id;
+
     public IEnumerable<ChildSa> ChildSas => _byId.Values.SelectMany(s => s.Children).Select(c => c.Sa);
 
     /// <summary>Negotiations that have not got through IKE_AUTH yet, as responder.</summary>
     public int HalfOpenCount => _halfOpen.Count;
 
-    public DateTimeOffset? NextDeadline => _deadlines.TryPeek(out _, out var at) ? at : null;
+    public DateTimeOffset? NextDeadline
+    {
+        get
+        {
+            var earliest = _deadlines.TryPeek(out _, out var at) ? at : (DateTimeOffset?)null;
+            return Cookies.IsClosed && (earliest is null || _jar.TurnsAt < earliest) ? _jar.TurnsAt : earliest;
+        }
+    }
 
     public void Handle(EngineInput input, DateTimeOffset now, EffectSink effects)
     {
@@ -95,6 +106,12 @@ public sealed partial class IkeEngine : IEngine
                 Answer(answer.Request, answer);
                 break;
             case CertificateFetched answer:
+                Answer(answer.Request, answer);
+                break;
+            case EapRelayAnswered answer:
+                Answer(answer.Request, answer);
+                break;
+            case PeerConfigured answer:
                 Answer(answer.Request, answer);
                 break;
             case EngineStopping:
@@ -200,9 +217,20 @@ public sealed partial class IkeEngine : IEngine
         Effects.Emit(new SendDatagram(source, destination, payload));
     }
 
-    /// <summary>IKE SAs with a peer of this proven identity, but for one.</summary>
-    internal IEnumerable<IkeSa> OthersOf(IkeSa sa) =>
-        sa.RemoteIdentity is not null && _byIdentity.TryGetValue(sa.RemoteIdentity, out var sas) ? sas.Where(s => s != sa && s.IsEstablished && s.Peer == sa.Peer).ToList() : [];
+    /// <summary>IKE SAs with a peer of this name and proven identity, but for one; its options may have changed meanwhile, a credential with them.</summary>
+    /// <remarks>Looked up when it is walked over, so that who does not care pays nothing; what the walk ends may leave the table meanwhile.</remarks>
+    internal IEnumerable<IkeSa> OthersOf(IkeSa sa)
+    {
+        if (sa.RemoteIdentity is null || !_byIdentity.TryGetValue(sa.RemoteIdentity, out var sas))
+        {
+            yield break;
+        }
+
+        foreach (var other in sas.Where(s => s != sa && s.IsEstablished && s.Peer?.Name == sa.Peer?.Name).ToList())
+        {
+            yield return other;
+        }
+    }
 
     internal void Tell(string kind, EventSeverity severity, string text, IkeSa? sa = null, string? rule = null) =>
         Effects.Emit(new Report(new EngineEvent(kind, severity, text) { Peer = sa?.RemoteIdentity?.ToString() ?? sa?.Remote.Address.ToString(), Rule = rule }));
@@ -300,6 +328,7 @@ public sealed partial class IkeEngine : IEngine
 
     private void Expire()
     {
+        JudgeLoad();
         while (_deadlines.TryPeek(out var sa, out var at) && at <= Now)
         {
             _deadlines.Dequeue();

@@ -3,32 +3,35 @@ using Sojourn.Wire.Ikev2;
 
 namespace Sojourn.Engine.Ikev2;
 
+/// <summary>A command to an <see cref="IkeEngine"/>.</summary>
+public abstract record IkeCommand : EngineCommand;
+
 /// <summary>Sets up an IKE SA with a configured peer and its child SAs, in their order.</summary>
-public sealed record InitiateIke(string Peer, IPAddress LocalAddress) : EngineCommand;
+public sealed record InitiateIke(string Peer, IPAddress LocalAddress) : IkeCommand;
 
 /// <summary>Makes one more child SA under an IKE SA.</summary>
-public sealed record CreateChild(long IkeSa, IkeChildOptions Child) : EngineCommand;
+public sealed record CreateChild(long IkeSa, IkeChildOptions Child) : IkeCommand;
 
-public sealed record RekeyIke(long IkeSa) : EngineCommand;
+public sealed record RekeyIke(long IkeSa) : IkeCommand;
 
-public sealed record RekeyChild(long ChildSa) : EngineCommand;
+public sealed record RekeyChild(long ChildSa) : IkeCommand;
 
 /// <summary>Deletes an IKE SA with all its child SAs (RFC 7296 1.4.1).</summary>
-public sealed record CloseIke(long IkeSa) : EngineCommand;
+public sealed record CloseIke(long IkeSa) : IkeCommand;
 
-public sealed record CloseChild(long ChildSa) : EngineCommand;
+public sealed record CloseChild(long ChildSa) : IkeCommand;
 
 /// <summary>Asks now whether the peer lives.</summary>
-public sealed record CheckLiveness(long IkeSa) : EngineCommand;
+public sealed record CheckLiveness(long IkeSa) : IkeCommand;
 
 /// <summary>MOBIKE: this end has moved to another address; the peer is told and tunnel-mode child SAs follow (RFC 4555 3.5).</summary>
-public sealed record ChangeLocalAddress(long IkeSa, IPAddress Address) : EngineCommand;
+public sealed record ChangeLocalAddress(long IkeSa, IPAddress Address) : IkeCommand;
 
 /// <summary>
 /// Mobile IPv6 with the K bit: an accepted binding update has moved the IKE SA's own end, at the mobile node the local one, at
 /// the home agent the remote one. Nothing is sent; transport-mode child SAs are bound to the home address and stay (RFC 4877 4.6, row TA-M14).
 /// </summary>
-public sealed record MoveIkeEnd(long IkeSa, IPAddress? Local, IPAddress? Remote) : EngineCommand;
+public sealed record MoveIkeEnd(long IkeSa, IPAddress? Local, IPAddress? Remote) : IkeCommand;
 
 /// <summary>Answers <see cref="AuthorizePeer"/>.</summary>
 /// <param name="Reason">Why not, for the log; the peer sees one error for every cause (row TA-M11).</param>
@@ -95,7 +98,14 @@ public sealed record ChildSa(
     SaParameters Inbound, SaParameters Outbound, UdpEncapsulation? Udp);
 
 /// <summary>A child SA stands. <paramref name="Replaces"/> is the one it is the rekeying of, which goes soon.</summary>
-public sealed record ChildSaUp(ChildSa Sa, long? Replaces) : Effect;
+public sealed record ChildSaUp(ChildSa Sa, long? Replaces) : Effect
+{
+    /// <summary>
+    /// The peer has begun the rekeying and may not have our answer yet: what is sent under the new keys before something came
+    /// under them, or the old ones were deleted, may be lost (RFC 7296 2.8).
+    /// </summary>
+    public bool PeerMayLag { get; init; }
+}
 
 /// <summary>A child SA has other outer addresses or another encapsulation, and the same keys.</summary>
 public sealed record ChildSaMoved(ChildSa Sa) : Effect;

@@ -27,6 +27,9 @@ public sealed record IkeOptions
     /// <summary>Half-open IKE SAs above which a cookie is asked for (RFC 7296 2.6), above which nobody new is answered, and how many one source may have.</summary>
     public int CookieThreshold { get; init; } = 100;
 
+    /// <summary>Half-open IKE SAs of one source above which a cookie is asked for: somebody may be writing that address into his requests to use up what its owner may have.</summary>
+    public int CookieThresholdPerSource { get; init; } = 10;
+
     public int MaximumHalfOpen { get; init; } = 4000;
 
     public int MaximumHalfOpenPerSource { get; init; } = 50;
@@ -65,6 +68,15 @@ public sealed record IkePeer
     public IkeCredential? Credential { get; init; }
 
     public TrustAnchors? Trust { get; init; }
+
+    /// <summary>This end proves itself with EAP and not with a credential of its own (RFC 7296 2.16): one conversation for each attempt. The peer needs a certificate.</summary>
+    public Func<Eap.EapPeer>? Eap { get; init; }
+
+    /// <summary>The peer proves itself with EAP, which is taken on by <see cref="RelayIkeEap"/>; <see cref="RemoteIdentity"/> does not count then. This end proves itself with <see cref="Credential"/>.</summary>
+    public bool EapAuthenticator { get; init; }
+
+    /// <summary>What an initiator with <see cref="Eap"/> asks to be configured with.</summary>
+    public IReadOnlyList<IkeConfigurationAttributeType> Configuration { get; init; } = [];
 
     /// <summary>The peer's identity must be in its certificate. False for the home-address mode of terminals, where whoever authorises the peer decides (spec authentication 7.1).</summary>
     public bool IdentityInCertificate { get; init; } = true;
@@ -112,6 +124,12 @@ public sealed record IkeChildOptions
 
     /// <summary>The peer may name exactly one address of its own: a terminal's home address (spec authentication 7.1).</summary>
     public bool OneRemoteAddress { get; init; }
+
+    /// <summary>What a peer may name beside that address, by the address: the networks of a mobile router.</summary>
+    public IReadOnlyDictionary<IPAddress, IReadOnlyList<IPNetwork>> RemoteNetworks { get; init; } = new Dictionary<IPAddress, IReadOnlyList<IPNetwork>>();
+
+    /// <summary>Addresses are narrowed and nothing else: who asks for another protocol or other ports is not answered with this one.</summary>
+    public bool NarrowsAddressesOnly { get; init; }
 
     public IReadOnlyList<IkeProposal> Proposals { get; init; } = IkeProposals.Esp;
 

@@ -1,3 +1,4 @@
+using System.Net;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
@@ -79,6 +80,8 @@ internal sealed partial class IkeSa
                 return;
             }
 
+            AuthorizedAddress = !peer.Children.Any(c => c.OneRemoteAddress) ? null : remoteSelectors.Count > 0 ? remoteSelectors[0].StartAddress : IPAddress.IPv6Any;
+
             Engine.Ask(
                 this,
                 number => new AuthorizePeer(number, peer.Name, identity, RemoteCertificate?.RawDataMemory, remoteSelectors, Remote),
@@ -97,16 +100,21 @@ internal sealed partial class IkeSa
 
     private void AnswerAuth(IReadOnlyList<IkePayload> payloads)
     {
+        if (AnswerEap(payloads))
+        {
+            return;
+        }
+
         var id = payloads.OfType<IdentificationPayload>().FirstOrDefault(i => i.OfInitiator);
         var wanted = payloads.OfType<IdentificationPayload>().FirstOrDefault(i => !i.OfInitiator);
         if (id is null || payloads.OfType<AuthenticationPayload>().FirstOrDefault() is null || _round < Suite!.AdditionalGroups.Count)
         {
-            RefuseAuth("IKE_AUTH without identity, without AUTH (EAP is not spoken here), or too early");
+            RefuseAuth("IKE_AUTH without identity, without AUTH (and no peer that may use EAP), or too early");
             return;
         }
 
         var identity = IkeIdentity.From(id);
-        if (Candidates.FirstOrDefault(p => (p.RemoteIdentity is null || p.RemoteIdentity == identity) && (wanted is null || p.LocalIdentity == IkeIdentity.From(wanted)) && Takes(p)) is not { } peer)
+        if (Candidates.FirstOrDefault(p => !p.EapAuthenticator && (p.RemoteIdentity is null || p.RemoteIdentity == identity) && (wanted is null || p.LocalIdentity == IkeIdentity.From(wanted)) && Takes(p)) is not { } peer)
         {
             RefuseAuth($"nobody is known as {identity} who may use {Suite}");
             return;
@@ -133,7 +141,8 @@ internal sealed partial class IkeSa
             }
             else
             {
-                CompleteAuth(peer, payloads);
+                // Its own proof may have come meanwhile, in answer to the question about the peer.
+                CompleteAuth(Engine.Options.Peers.FirstOrDefault(p => p.Name == peer.Name) ?? peer, payloads);
             }
         });
     }
@@ -147,7 +156,7 @@ internal sealed partial class IkeSa
         var id = peer.LocalIdentity.ToPayload(ofInitiator: false);
         if (Authentication.Make(this, peer, ofInitiator: false, id) is not { } auth)
         {
-            RefuseAuth("the peer takes no proof that we could give");
+            RefuseAuth(Authentication.WhyNone(peer));
             return;
         }
 
@@ -164,7 +173,8 @@ internal sealed partial class IkeSa
         Establish(replaces: null);
         if (Said(IkeNotifyType.InitialContact))
         {
-            foreach (var other in others)
+            // Not what has been set up since the peer began: when both ends begin at once, each would take the other's away.
+            foreach (var other in others.Where(o => o.EstablishedAt < CreatedAt))
             {
                 other.End(IkeEnd.Superseded, "the peer has begun anew", linger: false);
             }

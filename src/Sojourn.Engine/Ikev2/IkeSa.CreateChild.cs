@@ -22,6 +22,7 @@ internal sealed partial class IkeSa
             Peer = Peer,
             RemoteIdentity = RemoteIdentity,
             RemoteCertificate = RemoteCertificate,
+            AuthorizedAddress = AuthorizedAddress,
             PeerFragments = PeerFragments,
             PeerHashes = PeerHashes,
             Mobike = Mobike,
@@ -82,7 +83,7 @@ internal sealed partial class IkeSa
         var (answer, child) = ChildNegotiation.Answer(this, payloads, theirs, ours, inAuth: false, replaces);
         if (child is not null)
         {
-            AddChild(child, replaces);
+            AddChild(child, replaces, peerMayLag: replaces is not null);
             if (replaces is not null && _active is CreateChildTask own && own.Replaces == replaces)
             {
                 Engine.Effects.Count("ike.child.collision");

@@ -82,17 +82,19 @@ internal sealed partial class IkeSa
         Transmit(_lastResponse, Local, Remote);
     }
 
-    /// <summary>The same first request again gets the same answer; another one with its SPI gets none.</summary>
-    public void RepeatInitResponse(ReadOnlySpan<byte> octets, IPEndPoint from, IPEndPoint to)
+    /// <summary>The peer has said nothing since IKE_SA_INIT was answered.</summary>
+    public bool AwaitsAuthentication => _expectedRequest == 1;
+
+    /// <summary>The same first request again gets the same answer. False for another one with its SPI.</summary>
+    public bool RepeatInitResponse(ReadOnlySpan<byte> octets, IPEndPoint from, IPEndPoint to)
     {
-        if (_expectedRequest == 1 && octets.SequenceEqual(_lastRequest))
+        if (!AwaitsAuthentication || !octets.SequenceEqual(_lastRequest))
         {
-            Engine.Effects.Count("ike.response.repeated");
-            Transmit(_lastResponse, from, to);
+            return false;
         }
-        else
-        {
-            Engine.Effects.Count("ike.request.repeated_otherwise");
-        }
+
+        Engine.Effects.Count("ike.response.repeated");
+        Transmit(_lastResponse, from, to);
+        return true;
     }
 }

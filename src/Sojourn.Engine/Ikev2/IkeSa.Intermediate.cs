@@ -125,7 +125,7 @@ internal sealed class IntermediateTask(IkeSa sa, int round) : IkeTask(sa)
         }
         else
         {
-            Sa.Enqueue(new AuthTask(Sa));
+            Sa.Enqueue(Sa.NewAuthTask());
         }
     }
 

@@ -67,6 +67,9 @@ internal sealed partial class IkeSa(IkeEngine engine, bool isInitiator, ulong in
 
     public X509Certificate2? RemoteCertificate { get; set; }
 
+    /// <summary>The one address of its own that the peer named in IKE_AUTH and was authorised for, unspecified when it named none; further child SAs may name no other. Null = not limited.</summary>
+    public IPAddress? AuthorizedAddress { get; set; }
+
     public List<EstablishedChild> Children { get; private set; } = [];
 
     // Of IKE_SA_INIT, for IKE_AUTH.
@@ -99,6 +102,10 @@ internal sealed partial class IkeSa(IkeEngine engine, bool isInitiator, ulong in
     public bool LocalBehindNat { get; set; }
 
     public (ulong Spi, IPEndPoint Source)? HalfOpenKey { get; set; }
+
+    public DateTimeOffset CreatedAt { get; } = engine.Now;
+
+    public DateTimeOffset? EstablishedAt { get; private set; }
 
     public DateTimeOffset LastHeard { get; set; } = engine.Now;
 
@@ -177,6 +184,7 @@ internal sealed partial class IkeSa(IkeEngine engine, bool isInitiator, ulong in
     public void Establish(long? replaces)
     {
         State = IkeSaState.Established;
+        EstablishedAt = Engine.Now;
         Engine.ForgetHalfOpen(this);
         Engine.Proved(this);
         ForgetAt = null;
@@ -192,13 +200,13 @@ internal sealed partial class IkeSa(IkeEngine engine, bool isInitiator, ulong in
     /// <summary>An age less up to a tenth of it, so that both ends seldom rekey at once.</summary>
     public DateTimeOffset? WithJitter(TimeSpan? age) => age is { } full ? Engine.Now + (full - (full * (0.1 * (Engine.Random.NextUInt32() / (double)uint.MaxValue)))) : null;
 
-    public void AddChild(EstablishedChild child, EstablishedChild? replaces)
+    public void AddChild(EstablishedChild child, EstablishedChild? replaces, bool peerMayLag = false)
     {
         child.RekeyAt = WithJitter(child.Options.RekeyAfter);
         Children.Add(child);
         Engine.Installed(child);
         Engine.Effects.Count("ike.child.established");
-        Engine.Effects.Emit(new ChildSaUp(child.Sa, replaces?.Sa.Id));
+        Engine.Effects.Emit(new ChildSaUp(child.Sa, replaces?.Sa.Id) { PeerMayLag = peerMayLag });
     }
 
     public void RemoveChild(EstablishedChild child, string reason)

@@ -45,6 +45,10 @@ public static class SelectorNarrowing
     /// <summary>True when everything in <paramref name="inner"/> is in <paramref name="outer"/>.</summary>
     public static bool Covers(TrafficSelector outer, TrafficSelector inner) => Intersect(outer, inner) == inner;
 
+    /// <summary>True when everything asked for has protocol and ports of something allowed, whatever the addresses.</summary>
+    public static bool SameTraffic(IReadOnlyList<TrafficSelector> asked, IReadOnlyList<TrafficSelector> allowed) =>
+        asked.All(a => allowed.Any(o => o.Protocol == a.Protocol && o.StartPort == a.StartPort && o.EndPort == a.EndPort));
+
     private static TrafficSelector? Intersect(TrafficSelector a, TrafficSelector b)
     {
         if (a.IsIPv6 != b.IsIPv6 || (a.Protocol != 0 && b.Protocol != 0 && a.Protocol != b.Protocol))

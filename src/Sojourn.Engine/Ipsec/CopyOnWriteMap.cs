@@ -1,110 +1,162 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Runtime.CompilerServices;
+
 namespace Sojourn.Engine.Ipsec;
 
 /// <summary>
-/// Immutable hash map for the packet path: reading is two array indices and a short scan, and a changed copy shares
-/// everything but one chunk of buckets and the list of chunks. Both are of the order of the square root of the map, so that a
-/// registration costs the same few kilobytes with a hundred thousand paths as with a thousand.
+/// Immutable hash map for the packet path: a trie of sixteen ways over the bits of the hash. A changed copy shares everything but the
+/// nodes on the way to what changed, so that a registration costs some hundred octets with a hundred thousand paths as with a
+/// thousand. That matters twice: what is copied lives on, and the collector has to carry it.
 /// </summary>
 internal sealed class CopyOnWriteMap<TKey, TValue>
     where TKey : struct, IEquatable<TKey>
 {
-    private const int ChunkBits = 8, ChunkSize = 1 << ChunkBits, EntriesPerBucket = 2, Growth = 4;
+    private const int Bits = 4, Ways = 1 << Bits;
 
-    public static readonly CopyOnWriteMap<TKey, TValue> Empty = new(new Entry[]?[1][], 16, 0);
+    public static readonly CopyOnWriteMap<TKey, TValue> Empty = new(null, 0);
 
-    private readonly Entry[]?[]?[] _chunks;
-    private readonly int _buckets;
+    /// <summary>A <see cref="Branch"/>, a <see cref="Leaf"/>, or null.</summary>
+    private readonly object? _root;
 
-    private CopyOnWriteMap(Entry[]?[]?[] chunks, int buckets, int count)
+    private CopyOnWriteMap(object? root, int count)
     {
-        _chunks = chunks;
-        _buckets = buckets;
+        _root = root;
         Count = count;
     }
 
     public int Count { get; }
 
-    /// <summary>Array slots and entries a <see cref="With"/> or <see cref="Without"/> copies at most, growing aside.</summary>
-    public int CopiedPerChange => _chunks.Length + Math.Min(_buckets, ChunkSize);
-
-    public bool TryGet(in TKey key, out TValue value)
+    /// <summary>In no particular order.</summary>
+    public IEnumerable<TValue> Values
     {
-        var at = BucketOf(key);
-        if (_chunks[at >> ChunkBits] is { } chunk && chunk[at & (ChunkSize - 1)] is { } bucket)
+        get
         {
-            foreach (ref readonly var entry in bucket.AsSpan())
+            var open = new Stack<object?>([_root]);
+            while (open.TryPop(out var node))
             {
-                if (entry.Key.Equals(key))
+                if (node is Branch branch)
                 {
-                    value = entry.Value;
-                    return true;
+                    foreach (var below in branch.Below)
+                    {
+                        open.Push(below);
+                    }
+                }
+
+                for (var leaf = node as Leaf; leaf is not null; leaf = leaf.Next)
+                {
+                    yield return leaf.Value;
                 }
             }
         }
-
-        value = default!;
-        return false;
     }
 
-    public CopyOnWriteMap<TKey, TValue> With(TKey key, TValue value)
+    public bool TryGet(in TKey key, [MaybeNullWhen(false)] out TValue value)
     {
-        if (Count >= EntriesPerBucket * _buckets)
+        var hash = HashOf(key);
+        var node = _root;
+        for (var rest = hash; node is Branch branch; rest <<= Bits)
         {
-            return Grow().With(key, value);
+            node = branch.Below[Way(rest)];
         }
 
-        var bucket = Bucket(key);
-        var at = bucket is null ? -1 : Array.FindIndex(bucket, entry => entry.Key.Equals(key));
-        Entry[] changed = at >= 0 ? [.. bucket!] : [.. bucket ?? [], default];
-        changed[at >= 0 ? at : ^1] = new Entry(key, value);
-        return Replace(key, changed, at >= 0 ? Count : Count + 1);
-    }
-
-    public CopyOnWriteMap<TKey, TValue> Without(TKey key)
-    {
-        if (!TryGet(key, out _))
+        for (var leaf = Unsafe.As<Leaf?>(node); leaf is not null; leaf = leaf.Next)
         {
-            return this;
-        }
-
-        var rest = Array.FindAll(Bucket(key)!, entry => !entry.Key.Equals(key));
-        return Replace(key, rest.Length == 0 ? null : rest, Count - 1);
-    }
-
-    private int BucketOf(in TKey key) => key.GetHashCode() & (_buckets - 1);
-
-    private Entry[]? Bucket(in TKey key)
-    {
-        var at = BucketOf(key);
-        return _chunks[at >> ChunkBits]?[at & (ChunkSize - 1)];
-    }
-
-    private CopyOnWriteMap<TKey, TValue> Replace(in TKey key, Entry[]? bucket, int count)
-    {
-        var at = BucketOf(key);
-        var chunks = (Entry[]?[]?[])_chunks.Clone();
-        ref var chunk = ref chunks[at >> ChunkBits];
-        chunk = chunk is null ? new Entry[]?[Math.Min(_buckets, ChunkSize)] : (Entry[]?[])chunk.Clone();
-        chunk[at & (ChunkSize - 1)] = bucket;
-        return new CopyOnWriteMap<TKey, TValue>(chunks, _buckets, count);
-    }
-
-    private CopyOnWriteMap<TKey, TValue> Grow()
-    {
-        var size = _buckets * Growth;
-        var lists = new List<Entry>?[size];
-        foreach (var bucket in _chunks.SelectMany(chunk => chunk ?? []))
-        {
-            foreach (var entry in bucket ?? [])
+            if (leaf.Hash == hash && leaf.Key.Equals(key))
             {
-                (lists[entry.Key.GetHashCode() & (size - 1)] ??= []).Add(entry);
+                value = leaf.Value;
+                return true;
             }
         }
 
-        var chunkSize = Math.Min(size, ChunkSize);
-        var chunks = lists.Chunk(chunkSize).Select(part => Array.ConvertAll(part, list => list?.ToArray())).ToArray();
-        return new CopyOnWriteMap<TKey, TValue>(chunks, size, Count);
+        value = default;
+        return false;
     }
 
-    private readonly record struct Entry(TKey Key, TValue Value);
+    public CopyOnWriteMap<TKey, TValue> With(TKey key, TValue value) =>
+        new(Put(_root, HashOf(key), 0, key, value), TryGet(key, out _) ? Count : Count + 1);
+
+    public CopyOnWriteMap<TKey, TValue> Without(TKey key) =>
+        TryGet(key, out _) ? new(Take(_root!, HashOf(key), 0, key), Count - 1) : this;
+
+    /// <summary>Spread over all bits, whatever the key makes of it; the upper ones decide first.</summary>
+    private static uint HashOf(in TKey key) => (uint)key.GetHashCode() * 0x9E37_79B1u;
+
+    private static int Way(uint rest) => (int)(rest >> (32 - Bits));
+
+    private static object Put(object? node, uint hash, int depth, in TKey key, TValue value)
+    {
+        switch (node)
+        {
+            case null:
+                return new Leaf(hash, key, value, null);
+            case Branch branch:
+                ref readonly var below = ref branch.Below[Way(hash << depth)];
+                return branch.With(Way(hash << depth), Put(below, hash, depth + Bits, key, value));
+            case Leaf leaf when leaf.Hash == hash:
+                return new Leaf(hash, key, value, leaf.Without(key));
+            default:
+                // Two hashes that were alike so far: a branch for each further way they share, then both.
+                return Put(new Branch().With(Way(((Leaf)node).Hash << depth), node), hash, depth, key, value);
+        }
+    }
+
+    private static object? Take(object node, uint hash, int depth, in TKey key)
+    {
+        if (node is not Branch branch)
+        {
+            return ((Leaf)node).Without(key);
+        }
+
+        var left = branch.With(Way(hash << depth), Take(branch.Below[Way(hash << depth)]!, hash, depth + Bits, key));
+        return left.OnlyLeaf(out var only) ? only : left;
+    }
+
+    [InlineArray(Ways)]
+    private struct Slots
+    {
+        private object? _first;
+    }
+
+    private sealed class Branch
+    {
+        public Slots Below;
+
+        public Branch With(int way, object? node)
+        {
+            var changed = new Branch { Below = Below };
+            changed.Below[way] = node;
+            return changed;
+        }
+
+        /// <summary>Whether there is nothing below but one leaf, or nothing, which then stands in this branch's place.</summary>
+        public bool OnlyLeaf(out Leaf? only)
+        {
+            only = null;
+            foreach (var node in Below)
+            {
+                if (node is Branch || (node is not null && only is not null))
+                {
+                    return false;
+                }
+
+                only ??= node as Leaf;
+            }
+
+            return true;
+        }
+    }
+
+    /// <summary>One entry, and those others whose whole hash is the same.</summary>
+    private sealed class Leaf(uint hash, TKey key, TValue value, Leaf? next)
+    {
+        public readonly uint Hash = hash;
+        public readonly TKey Key = key;
+        public readonly TValue Value = value;
+        public readonly Leaf? Next = next;
+
+        public Leaf? Without(in TKey key) =>
+            Key.Equals(key) ? Next
+            : Next is null ? this
+            : new Leaf(Hash, Key, Value, Next.Without(key));
+    }
 }

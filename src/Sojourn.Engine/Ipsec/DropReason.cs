@@ -50,6 +50,12 @@ public enum DropReason : byte
 
     /// <summary>The number is not stored yet as used, or as seen, so that a crash could make it repeat (M3, M5).</summary>
     SequenceNotStored,
+
+    /// <summary>Came through a tunnel without protection, and its way back is protected (RFC 4301 5.2).</summary>
+    Unprotected,
+
+    /// <summary>Under ESP a header of the mobile tunnel that another than the far end claims to have written.</summary>
+    TunnelSource,
 }
 
 public static class DropReasons
@@ -61,25 +67,48 @@ public static class DropReasons
         "ipsec.none", "ipsec.no_path", "ipsec.path_blocked", "ipsec.inbound_only", "ipsec.malformed", "ipsec.inner_malformed",
         "ipsec.unknown_spi", "ipsec.unknown_gateway", "ipsec.replay", "ipsec.bad_icv", "ipsec.selector_mismatch",
         "ipsec.outer_fragment", "ipsec.ecn_illegal", "ipsec.lifetime_expired", "ipsec.sequence_exhausted", "ipsec.too_big",
-        "ipsec.dummy", "ipsec.output_too_small", "ipsec.sequence_not_stored",
+        "ipsec.dummy", "ipsec.output_too_small", "ipsec.sequence_not_stored", "ipsec.unprotected", "ipsec.tunnel_source",
     ];
+
+    /// <summary>The counter of spec terminal 4.9 for a packet that was not taken; null = it has none.</summary>
+    /// <param name="tunnelSource">The counter of this node for a tunnel from where its far end is not.</param>
+    public static string? InboundCounter(this DropReason reason, bool underEsp, string tunnelSource = "ha.reverse_tunnel_bad") => reason switch
+    {
+        DropReason.UnknownSpi => "ipsec.sa_not_found_in",
+        DropReason.Replay or DropReason.BadIcv or DropReason.LifetimeExpired or DropReason.InnerMalformed => "ipsec.failed_in",
+        DropReason.Unprotected => "spd.mismatch_in",
+        DropReason.SelectorMismatch => underEsp ? "spd.mismatch_in" : tunnelSource,
+        DropReason.UnknownGateway or DropReason.TunnelSource => tunnelSource,
+        _ => null,
+    };
 
     public static string CounterName(this DropReason reason) => s_names[(int)reason];
 }
 
-/// <summary>Counts per <see cref="DropReason"/>, from any thread.</summary>
+/// <summary>Counts per <see cref="DropReason"/>, from any thread. There are several to a user and most count nothing, so the counters come with the first.</summary>
 internal sealed class DropCounters
 {
-    private readonly long[] _counts = new long[DropReasons.Count];
+    private long[]? _counts;
 
-    public void Add(DropReason reason) => Interlocked.Increment(ref _counts[(int)reason]);
+    public void Add(DropReason reason)
+    {
+        var counts = Volatile.Read(ref _counts);
+        if (counts is null)
+        {
+            var fresh = new long[DropReasons.Count];
+            counts = Interlocked.CompareExchange(ref _counts, fresh, null) ?? fresh;
+        }
+
+        Interlocked.Increment(ref counts[(int)reason]);
+    }
 
     public IReadOnlyDictionary<string, long> ToReport()
     {
         var report = new SortedDictionary<string, long>(StringComparer.Ordinal);
-        for (var i = 1; i < _counts.Length; i++)
+        var counts = Volatile.Read(ref _counts) ?? [];
+        for (var i = 1; i < counts.Length; i++)
         {
-            var count = Interlocked.Read(ref _counts[i]);
+            var count = Interlocked.Read(ref counts[i]);
             if (count != 0)
             {
                 report[((DropReason)i).CounterName()] = count;

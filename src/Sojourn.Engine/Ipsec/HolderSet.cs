@@ -1,11 +1,10 @@
 using System.Collections;
-using System.Collections.Immutable;
 
 namespace Sojourn.Engine.Ipsec;
 
 /// <summary>
 /// The installed paths that share an association, immutable for the packet threads. A few are an array; a preset association
-/// that carries all users of a company is a tree, so that one more user does not copy all the others.
+/// that carries all users of a company is a map, so that one more user does not copy all the others.
 /// </summary>
 internal sealed class HolderSet : IEnumerable<InstalledPath>
 {
@@ -14,9 +13,11 @@ internal sealed class HolderSet : IEnumerable<InstalledPath>
     public static readonly HolderSet Empty = new([], null);
 
     private readonly InstalledPath[] _few;
-    private readonly ImmutableHashSet<InstalledPath>? _many;
 
-    private HolderSet(InstalledPath[] few, ImmutableHashSet<InstalledPath>? many)
+    /// <summary>By <see cref="InstalledPath.Order"/>, of which each path has its own.</summary>
+    private readonly CopyOnWriteMap<ulong, InstalledPath>? _many;
+
+    private HolderSet(InstalledPath[] few, CopyOnWriteMap<ulong, InstalledPath>? many)
     {
         _few = few;
         _many = many;
@@ -29,11 +30,31 @@ internal sealed class HolderSet : IEnumerable<InstalledPath>
     /// <summary>All of them when they are few.</summary>
     public ReadOnlySpan<InstalledPath> Few => _few;
 
-    public HolderSet With(InstalledPath path) =>
-        _many is not null ? new HolderSet([], _many.Add(path))
-        : Array.IndexOf(_few, path) >= 0 ? this
-        : _few.Length < MostFew ? new HolderSet([.. _few, path], null)
-        : new HolderSet([], [.. _few, path]);
+    public HolderSet With(InstalledPath path)
+    {
+        if (_many is not null)
+        {
+            return new HolderSet([], _many.With(path.Order, path));
+        }
+
+        if (Array.IndexOf(_few, path) >= 0)
+        {
+            return this;
+        }
+
+        if (_few.Length < MostFew)
+        {
+            return new HolderSet([.. _few, path], null);
+        }
+
+        var many = CopyOnWriteMap<ulong, InstalledPath>.Empty.With(path.Order, path);
+        foreach (var other in _few)
+        {
+            many = many.With(other.Order, other);
+        }
+
+        return new HolderSet([], many);
+    }
 
     public HolderSet Without(InstalledPath path)
     {
@@ -42,11 +63,11 @@ internal sealed class HolderSet : IEnumerable<InstalledPath>
             return Array.IndexOf(_few, path) < 0 ? this : new HolderSet(Array.FindAll(_few, other => other != path), null);
         }
 
-        var rest = _many.Remove(path);
-        return rest.Count <= MostFew ? new HolderSet([.. rest], null) : new HolderSet([], rest);
+        var rest = _many.Without(path.Order);
+        return rest.Count <= MostFew ? new HolderSet([.. rest.Values], null) : new HolderSet([], rest);
     }
 
-    public IEnumerator<InstalledPath> GetEnumerator() => (_many ?? _few.AsEnumerable()).GetEnumerator();
+    public IEnumerator<InstalledPath> GetEnumerator() => (_many?.Values ?? _few).GetEnumerator();
 
     IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
 }

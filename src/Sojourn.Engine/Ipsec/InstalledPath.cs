@@ -57,6 +57,12 @@ internal sealed class InstalledPath
             AhLength = AhFormat.HeaderLength(authenticator, OuterIsIPv6, roundAhTo8);
             InnerOffset += AhLength;
         }
+
+        ContentOffset = InnerOffset;
+        if (outbound?.Cipher is not null && path.MobileHeader == MobileHeader.Kept)
+        {
+            InnerOffset += OuterHeaderLength;
+        }
     }
 
     public VpnPath Path { get; }
@@ -101,6 +107,9 @@ internal sealed class InstalledPath
     /// <summary>Where the inner packet starts in the outer one.</summary>
     public int InnerOffset { get; }
 
+    /// <summary>Where what is protected starts: the inner packet, or the mobile tunnel's header before it.</summary>
+    public int ContentOffset { get; }
+
     public int AhLength { get; }
 
     public TunnelKey TunnelKey => new(OuterIsIPv6, Local, Remote);
@@ -121,14 +130,14 @@ internal sealed class InstalledPath
     /// <summary>Longest inner packet that fits an outer one of <paramref name="mtu"/> octets; may be 0 or less.</summary>
     public int InnerMtu(int mtu)
     {
-        var room = mtu - InnerOffset;
+        var room = mtu - ContentOffset;
         if (Outbound?.Cipher is not { } cipher)
         {
             return room;
         }
 
         room -= cipher.IcvLength;
-        return room - (room % cipher.Alignment) - EspTrailer.FixedLength;
+        return room - (room % cipher.Alignment) - EspTrailer.FixedLength - (InnerOffset - ContentOffset);
     }
 }
 

@@ -33,6 +33,11 @@ internal static class PathRules
             return Refuse(path, PathRefusalReason.UdpNeedsEsp, "only ESP goes over UDP", "RFC 3948 2.1");
         }
 
+        if (path.MobileHeader != MobileHeader.None && path.SecurityType != SecurityType.Esp)
+        {
+            return Refuse(path, PathRefusalReason.UnexpectedMobileHeader, "only an ESP tunnel has a mobile tunnel inside", "terminal 3.9");
+        }
+
         if (path.SecurityType == SecurityType.EncapsulationOnly)
         {
             return path.Outbound is null && path.Inbound is null

@@ -11,6 +11,7 @@ public sealed partial class PathTable
     private readonly Dictionary<string, List<SecurityAssociation>> _byFingerprint = [];
     private readonly Dictionary<(bool Outbound, string Fingerprint), ulong> _retired = [];
     private readonly Queue<(bool Outbound, string Fingerprint)> _retiredOrder = new();
+    private readonly Dictionary<SaParameters, string> _fingerprints = new(ReferenceEqualityComparer.Instance);
     private ulong _order;
     private int _listed;
 
@@ -49,6 +50,12 @@ public sealed partial class PathTable
 
         Reserve(plan.Values);
         Apply(install, leaving, plan);
+        foreach (var path in install)
+        {
+            Forget(path.Outbound);
+            Forget(path.Inbound);
+        }
+
         return PathChangeResult.Done;
     }
 
@@ -59,11 +66,43 @@ public sealed partial class PathTable
     /// <exception cref="IOException">Nothing was stored; each change will try by itself.</exception>
     public void Reserve(IEnumerable<VpnPath> paths)
     {
-        var halves = paths.SelectMany(path => new[] { HalfOf(path, path.Outbound, true), HalfOf(path, path.Inbound, false) }).OfType<OneWay>();
-        _sequences?.Reserve([.. halves.Where(half => !_byFingerprint.ContainsKey(half.Fingerprint))]);
+        // What an earlier call named and no change came for.
+        _fingerprints.Clear();
+        var halves = new List<OneWay>();
+        foreach (var path in paths)
+        {
+            Add(path, path.Outbound, true);
+            Add(path, path.Inbound, false);
+        }
 
-        static OneWay? HalfOf(VpnPath path, SaParameters? parameters, bool outbound) =>
-            parameters is null ? null : new OneWay(path.SecurityType, parameters, outbound, SecurityAssociation.FingerprintOf(parameters));
+        _sequences?.Reserve(halves);
+
+        void Add(VpnPath path, SaParameters? parameters, bool outbound)
+        {
+            if (parameters is not null && FingerprintOf(parameters) is var fingerprint && !_byFingerprint.ContainsKey(fingerprint))
+            {
+                halves.Add(new OneWay(path.SecurityType, parameters, outbound, fingerprint));
+            }
+        }
+    }
+
+    /// <summary>Worked out once for a change, which asks for it again and again.</summary>
+    private string FingerprintOf(SaParameters parameters)
+    {
+        if (!_fingerprints.TryGetValue(parameters, out var fingerprint))
+        {
+            _fingerprints[parameters] = fingerprint = SecurityAssociation.FingerprintOf(parameters);
+        }
+
+        return fingerprint;
+    }
+
+    private void Forget(SaParameters? parameters)
+    {
+        if (parameters is not null)
+        {
+            _fingerprints.Remove(parameters);
+        }
     }
 
     private void Reserve(IEnumerable<Planned> planned)
@@ -94,7 +133,7 @@ public sealed partial class PathTable
         }
 
         var key = KeyOf(path.SecurityType, parameters);
-        var fingerprint = SecurityAssociation.FingerprintOf(parameters);
+        var fingerprint = FingerprintOf(parameters);
         if (!plan.TryGetValue((outbound, key, fingerprint), out var planned))
         {
             planned = new Planned(key, outbound, parameters, fingerprint) { Existing = FindExisting(key, outbound, fingerprint, leaving) };
@@ -167,7 +206,7 @@ public sealed partial class PathTable
                 TunnelOf(path, ref snapshot), _options.RoundAhTo8, ++_order)
             { Meter = MeterOf(path) };
             fresh.Tunnel.Holders++;
-            snapshot = snapshot with { Selectors = snapshot.Selectors.With(fresh) };
+            snapshot = snapshot.With(fresh);
             _paths[path.Id] = fresh;
             installed.Add(fresh);
             ActivePaths += path.State == PathState.Active ? 1 : 0;
@@ -193,7 +232,7 @@ public sealed partial class PathTable
         foreach (var path in leaving)
         {
             ActivePaths -= path.Path.State == PathState.Active ? 1 : 0;
-            snapshot = snapshot with { Selectors = snapshot.Selectors.Without(path) };
+            snapshot = snapshot.Without(path);
             if (path.Meter is { } meter)
             {
                 meter.Holders--;
@@ -228,7 +267,7 @@ public sealed partial class PathTable
 
         SecurityAssociation? Planned(VpnPath path, SaParameters? parameters, bool outbound) => parameters is null
             ? null
-            : plan[(outbound, KeyOf(path.SecurityType, parameters), SecurityAssociation.FingerprintOf(parameters))].Association;
+            : plan[(outbound, KeyOf(path.SecurityType, parameters), FingerprintOf(parameters))].Association;
     }
 
     private SecurityAssociation Create(Planned planned, ref Snapshot snapshot)

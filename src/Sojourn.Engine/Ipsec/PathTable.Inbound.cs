@@ -11,6 +11,8 @@ namespace Sojourn.Engine.Ipsec;
 /// Reading of R32: ESP inside IP-in-IP is what a sender makes whose tunnel device wraps what its IPsec has already put
 /// in tunnel mode, so both headers name gateways. ESP in transport mode under a host's header is not taken: nothing would
 /// protect that header, and with it whose packet it is.
+/// IP-in-IP inside ESP is the user's own, but on a path with a mobile tunnel (spec terminal OPT): there a header with the ends
+/// of the tunnel itself is taken off, and one that only claims its near end is refused.
 /// </summary>
 public sealed partial class PathTable
 {
@@ -364,8 +366,14 @@ public sealed partial class PathTable
             return RefusedBy(association, DropReason.InnerMalformed);
         }
 
+        // A tunnel of somebody in a mobile router's network, to the same home agent, is the network's traffic.
         var path = snapshot.Selectors.FindInbound(packet.IsIPv6, AddressNumber.Of(packet.Source), AddressNumber.Of(packet.Destination), association);
-        return path is null
+        if (association.TakesMobileHeader && IsTunnelled(packet, from) && (path is null || AddressNumber.Of(packet.Source) == from.Source))
+        {
+            return DeliverTunnelled(snapshot, association, inner, packet, from, now);
+        }
+
+        return path is null || (path.Path.Traffic == PathTraffic.HomeTests && !HomeTestPacket.IsOne(packet))
             ? RefusedBy(association, DropReason.SelectorMismatch)
             : Deliver(path, association, inner[..packet.Octets.Length], from, now);
     }
@@ -391,9 +399,10 @@ public sealed partial class PathTable
             return Refused(DropReason.InnerMalformed);
         }
 
-        var path = snapshot.Selectors.FindInbound(packet.IsIPv6, AddressNumber.Of(packet.Source), AddressNumber.Of(packet.Destination), tunnel);
-        return path is null
-            ? Refused(DropReason.SelectorMismatch)
+        var (source, destination) = (AddressNumber.Of(packet.Source), AddressNumber.Of(packet.Destination));
+        var path = snapshot.Selectors.FindInbound(packet.IsIPv6, source, destination, tunnel);
+        return IsProtected(snapshot, packet, path, tunnel) ? Refused(DropReason.Unprotected)
+            : path is null ? Refused(DropReason.SelectorMismatch)
             : Deliver(path, path, inner[..packet.Octets.Length], from, now);
     }
 

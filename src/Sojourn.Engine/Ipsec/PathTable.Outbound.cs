@@ -30,6 +30,10 @@ public sealed partial class PathTable
             : new OutboundResult(classified.Verdict, classified.Reason, classified.Path, 0, 0, 0);
     }
 
+    /// <summary>Whether a selector matches a packet, or the first of several back to back. Counts nothing.</summary>
+    public bool HasPath(ReadOnlySpan<byte> inner) =>
+        IpPacket.TryParse(inner, out var packet, out _) && Current.Selectors.Find(packet.IsIPv6, AddressNumber.Of(packet.Source), AddressNumber.Of(packet.Destination)) is not null;
+
     /// <summary>Finds the path of an inner packet, for a queue that wants to know path and class before protection.</summary>
     public Classification Classify(ReadOnlySpan<byte> inner, DateTimeOffset now)
     {
@@ -38,7 +42,10 @@ public sealed partial class PathTable
             return new Classification(OutboundVerdict.Drop, Drop(DropReason.Malformed), default, 0);
         }
 
-        var path = Current.Selectors.Find(packet.IsIPv6, AddressNumber.Of(packet.Source), AddressNumber.Of(packet.Destination));
+        var snapshot = Current;
+        var (source, destination) = (AddressNumber.Of(packet.Source), AddressNumber.Of(packet.Destination));
+        var path = (snapshot.HomeTests.IsEmpty || !HomeTestPacket.IsOne(packet) ? null : snapshot.HomeTests.Find(packet.IsIPv6, source, destination))
+            ?? snapshot.Selectors.Find(packet.IsIPv6, source, destination);
         if (path is null)
         {
             return new Classification(OutboundVerdict.NoPath, Drop(DropReason.NoPath), default, packet.Dscp);
@@ -256,7 +263,7 @@ public sealed partial class PathTable
         InstalledPath path, SecurityAssociation association, IPacketCipher cipher, Span<byte> output, int innerLength, ulong sequence,
         byte trafficClass, uint flowLabel, bool dontFragment, byte nextHeader)
     {
-        var espAt = path.InnerOffset - EspHeader.Length - cipher.IvLength;
+        var espAt = path.ContentOffset - EspHeader.Length - cipher.IvLength;
         EspHeader.Write(output[espAt..], association.Parameters.Spi, (uint)sequence);
         var iv = output.Slice(espAt + EspHeader.Length, cipher.IvLength);
         switch (cipher.Iv)
@@ -270,7 +277,13 @@ public sealed partial class PathTable
         }
 
         var end = path.InnerOffset + innerLength;
-        end += EspTrailer.Write(output[end..], EspTrailer.PaddingFor(innerLength, cipher.Alignment), nextHeader);
+        if (path.ContentOffset < path.InnerOffset)
+        {
+            WriteOuterHeader(path, output[path.ContentOffset..end], path.InnerProtocol, trafficClass, flowLabel, dontFragment);
+            nextHeader = nextHeader == IpProtocol.NoNextHeader ? nextHeader : path.OuterIsIPv6 ? IpProtocol.IPv6 : IpProtocol.IPv4;
+        }
+
+        end += EspTrailer.Write(output[end..], EspTrailer.PaddingFor(end - path.ContentOffset, cipher.Alignment), nextHeader);
         end += cipher.IcvLength;
         cipher.Seal(output[espAt..end], (uint)(sequence >> 32));
         if (path.Path.Udp is { } udp)
@@ -387,6 +400,9 @@ public sealed partial class PathTable
             ? Failed(DropReason.TooBig, path)
             : new OutboundResult(OutboundVerdict.ReplyIcmp, DropReason.TooBig, new PathHandle(path), 0, length, 1);
     }
+
+    /// <summary>Takes one ICMP error from what may be sent now (RFC 4443 2.4 (f)); for errors that the caller makes itself.</summary>
+    public bool MayAnswer(DateTimeOffset now) => TakeIcmpBudget(now);
 
     private bool TakeIcmpBudget(DateTimeOffset now)
     {

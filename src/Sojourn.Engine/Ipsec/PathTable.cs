@@ -192,12 +192,17 @@ public sealed partial class PathTable
     /// <summary>Everything a packet needs, swapped as a whole.</summary>
     private sealed record Snapshot(
         SelectorTable Selectors,
+        SelectorTable HomeTests,
         CopyOnWriteMap<AssociationKey, SecurityAssociation[]> Inbound,
         CopyOnWriteMap<AssociationKey, SecurityAssociation[]> Outbound,
         CopyOnWriteMap<TunnelKey, TunnelMtu> Tunnels)
     {
         public static readonly Snapshot Empty = new(
-            SelectorTable.Empty, CopyOnWriteMap<AssociationKey, SecurityAssociation[]>.Empty,
+            SelectorTable.Empty, SelectorTable.Empty, CopyOnWriteMap<AssociationKey, SecurityAssociation[]>.Empty,
             CopyOnWriteMap<AssociationKey, SecurityAssociation[]>.Empty, CopyOnWriteMap<TunnelKey, TunnelMtu>.Empty);
+
+        public Snapshot With(InstalledPath path) => path.Path.Traffic == PathTraffic.HomeTests ? this with { HomeTests = HomeTests.With(path) } : this with { Selectors = Selectors.With(path) };
+
+        public Snapshot Without(InstalledPath path) => path.Path.Traffic == PathTraffic.HomeTests ? this with { HomeTests = HomeTests.Without(path) } : this with { Selectors = Selectors.Without(path) };
     }
 }

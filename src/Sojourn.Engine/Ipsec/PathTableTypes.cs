@@ -43,6 +43,7 @@ public enum PathRefusalReason : byte
     GatewayInvalid,
     DscpOutOfRange,
     UdpNeedsEsp,
+    UnexpectedMobileHeader,
     MissingAssociation,
     UnexpectedAssociation,
     UnknownAlgorithm,

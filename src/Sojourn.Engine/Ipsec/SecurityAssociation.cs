@@ -87,8 +87,17 @@ internal sealed class SecurityAssociation : IDisposable
     public HolderSet Holders
     {
         get => Volatile.Read(ref _holders);
-        set => Volatile.Write(ref _holders, value);
+        set
+        {
+            Volatile.Write(ref _holders, value);
+            Volatile.Write(ref _takesMobileHeader, value.AreFew && value.Any(static holder => holder.Path.MobileHeader != MobileHeader.None));
+        }
     }
+
+    /// <summary>Whether a header of the mobile tunnel may stand under it.</summary>
+    public bool TakesMobileHeader => Volatile.Read(ref _takesMobileHeader);
+
+    private bool _takesMobileHeader;
 
     private HolderSet _holders = HolderSet.Empty;
 

@@ -19,6 +19,8 @@ internal sealed class SelectorTable
         _ipv6 = ipv6;
     }
 
+    public bool IsEmpty => _ipv4.Length == 0 && _ipv6.Length == 0;
+
     public InstalledPath? Find(bool isIPv6, UInt128 source, UInt128 destination)
     {
         foreach (var group in isIPv6 ? _ipv6 : _ipv4)

@@ -109,6 +109,9 @@ public sealed partial class Ipv6Host : IEngine
             case RemoveHostAddress remove:
                 _changed |= _addresses.Remove(remove.Address);
                 break;
+            case TestAddressesAgain when _up:
+                TestAgain(now, effects);
+                break;
             case AnnounceHostAddress announce when _up && _addresses.ContainsKey(announce.Address):
                 Advertise(announce.Address, NeighborAdvertisementFlags.Override, s_allNodes, effects);
                 break;
@@ -305,8 +308,23 @@ public sealed partial class Ipv6Host : IEngine
         _addresses[address] = new OwnAddress(address, prefix, preferred, valid, test ? now + s_testTime : null, attempt);
         if (test)
         {
-            SendMessage(new NeighborSolicitation(address), IPAddress.IPv6Any, NeighborSolicitation.SolicitedNodeAddress(address), effects);
+            Test(address, effects);
         }
+    }
+
+    private void Test(IPAddress address, EffectSink effects) =>
+        SendMessage(new NeighborSolicitation(address), IPAddress.IPv6Any, NeighborSolicitation.SolicitedNodeAddress(address), effects);
+
+    private void TestAgain(DateTimeOffset now, EffectSink effects)
+    {
+        foreach (var own in _addresses.Values.ToList())
+        {
+            _addresses[own.Address] = own with { TestedAt = now + s_testTime };
+            Test(own.Address, effects);
+        }
+
+        _changed = true;
+        SolicitRouters(now, effects, restart: true);
     }
 
     /// <summary>Somebody else has the address (RFC 4862 5.4.5).</summary>
@@ -314,6 +332,7 @@ public sealed partial class Ipv6Host : IEngine
     {
         effects.Count("ipv6.duplicate_address");
         effects.Emit(new Report(new EngineEvent("address.duplicate", EventSeverity.Warning, $"{address.Address} belongs to somebody else on {_options.Interface}") { Rule = "RFC 4862 5.4.5" }));
+        effects.Emit(new DuplicateAddressFound(_options.Interface, address.Address));
         _addresses.Remove(address.Address);
         _changed = true;
         if (address.Prefix is { } prefix && _options.IdentifierSecret is not null && address.Attempt + 1 < AddressAttempts)

@@ -60,5 +60,14 @@ public sealed record AddHostAddress(IPAddress Address, DateTimeOffset PreferredU
 
 public sealed record RemoveHostAddress(IPAddress Address) : EngineCommand;
 
+/// <summary>
+/// Tests every address for duplicates again and asks for routers: what was sent so far may have reached nobody, as on a port that was
+/// shut (RFC 4862 5.4 asks for the test wherever a link comes up).
+/// </summary>
+public sealed record TestAddressesAgain : EngineCommand;
+
+/// <summary>Somebody else on the link has the address; the host has let go of it.</summary>
+public sealed record DuplicateAddressFound(string Interface, IPAddress Address) : Effect;
+
 /// <summary>Tells all neighbours the link-layer address of one of the host's addresses (RFC 6275 11.5.5).</summary>
 public sealed record AnnounceHostAddress(IPAddress Address) : EngineCommand;

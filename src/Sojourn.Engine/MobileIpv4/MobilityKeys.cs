@@ -24,14 +24,12 @@ public static class MobilityKeys
     /// <param name="nai">The request's NAI as sent; empty when it has none.</param>
     public static KeyMaterial Derive(KeyMaterial mnAaaKey, ReadOnlySpan<byte> nonce, IPAddress homeAddress, string nai)
     {
-        using var hmac = IncrementalHash.CreateHMAC(HashAlgorithmName.SHA256, mnAaaKey.Octets);
+        // In one piece: a hash that is fed piece by piece needs a native context of its own.
         Span<byte> address = stackalloc byte[16];
         homeAddress.TryWriteBytes(address, out var length);
-        hmac.AppendData(nonce);
-        hmac.AppendData(address[..length]);
-        hmac.AppendData(Encoding.UTF8.GetBytes(nai));
+        byte[] covered = [.. nonce, .. address[..length], .. Encoding.UTF8.GetBytes(nai)];
         Span<byte> key = stackalloc byte[KeyLength];
-        hmac.GetHashAndReset(key);
+        HMACSHA256.HashData(mnAaaKey.Octets, covered, key);
         var material = new KeyMaterial(key);
         CryptographicOperations.ZeroMemory(key);
         return material;

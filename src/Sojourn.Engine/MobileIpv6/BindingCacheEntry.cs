@@ -27,6 +27,9 @@ public sealed record BindingCacheEntry
 
     public IReadOnlyList<IPNetwork> MobileNetworks { get; init; } = [];
 
+    /// <summary>Name that the name service was asked to lead to the home address; goes with the binding (spec TA1.137a).</summary>
+    public string? Name { get; init; }
+
     /// <summary>
     /// Deregistered: kept for <see cref="HomeAgent.DeletedEntryTime"/>, so that an update sent before and delayed is
     /// recognised by its sequence number (RFC 6275 10.3.2).
@@ -44,7 +47,7 @@ internal static class BindingCacheRecord
     public static StateKey KeyOf(IPAddress home) => new(Table, home.ToString());
 
     public static byte[] Write(BindingCacheEntry entry) => JsonSerializer.SerializeToUtf8Bytes(
-        new Fields(entry.HomeAddress.ToString(), entry.CareOfAddress.ToString(), entry.Expires, entry.SequenceNumber, (ushort)entry.Flags, entry.Identifier, [.. entry.MobileNetworks.Select(n => n.ToString())], entry.Deleted),
+        new Fields(entry.HomeAddress.ToString(), entry.CareOfAddress.ToString(), entry.Expires, entry.SequenceNumber, (ushort)entry.Flags, entry.Identifier, [.. entry.MobileNetworks.Select(n => n.ToString())], entry.Deleted, entry.Name),
         BindingCacheJson.Default.Fields);
 
     public static BindingCacheEntry? Read(ReadOnlyMemory<byte> octets)
@@ -68,6 +71,7 @@ internal static class BindingCacheRecord
                 Identifier = fields.Identifier,
                 MobileNetworks = [.. fields.Networks.Select(IPNetwork.Parse)],
                 Deleted = fields.Deleted,
+                Name = fields.Name,
             };
         }
         catch (Exception e) when (e is JsonException or FormatException)
@@ -76,7 +80,7 @@ internal static class BindingCacheRecord
         }
     }
 
-    internal sealed record Fields(string Home, string CareOf, DateTimeOffset Expires, ushort Sequence, ushort Flags, string? Identifier, string[] Networks, bool Deleted);
+    internal sealed record Fields(string Home, string CareOf, DateTimeOffset Expires, ushort Sequence, ushort Flags, string? Identifier, string[] Networks, bool Deleted, string? Name = null);
 }
 
 [JsonSerializable(typeof(BindingCacheRecord.Fields))]

@@ -23,6 +23,9 @@ public sealed record CorrespondentOptions
     public int ErrorsPerSecond { get; init; } = 10;
 }
 
+/// <summary>Row of a correspondent's binding cache (spec terminal 3.5).</summary>
+public sealed record CorrespondentBinding(IPAddress HomeAddress, IPAddress CareOfAddress, ushort SequenceNumber, DateTimeOffset Expires);
+
 /// <summary>Packets to the home address go to the care-of address with a routing header from now on; at a mobile node: packets to the peer with a Home Address option.</summary>
 public sealed record RouteOptimised(IPAddress Peer, IPAddress HomeAddress, IPAddress CareOfAddress) : Effect;
 
@@ -52,6 +55,9 @@ public sealed class Correspondent(CorrespondentOptions options, IRandomSource ra
         public DateTimeOffset Next => Gone ? Forget : !RefreshAsked && Used is not null ? Expires - s_refreshTime : Expires;
     }
 
+    /// <summary>Bindings in force.</summary>
+    public IEnumerable<CorrespondentBinding> Bindings => _cache.Values.Where(e => !e.Gone).Select(e => new CorrespondentBinding(e.HomeAddress, e.CareOfAddress, e.SequenceNumber, e.Expires));
+
     /// <summary>Where packets to a home address go; null = by way of home.</summary>
     public IPAddress? CareOf(IPAddress home) => _cache.TryGetValue(home, out var entry) && !entry.Gone ? entry.CareOfAddress : null;
 
@@ -66,6 +72,11 @@ public sealed class Correspondent(CorrespondentOptions options, IRandomSource ra
                 break;
             case SendFromHost send:
                 OnSend(send.Packet, now, effects);
+                break;
+            case ClearBinding clear when _cache.TryGetValue(clear.HomeAddress, out var entry) && !entry.Gone:
+                // Its sequence number stays as long as its updates could be played again.
+                _cache[clear.HomeAddress] = entry with { Gone = true };
+                effects.Emit(new RouteEnded(clear.HomeAddress, clear.HomeAddress));
                 break;
             case DeadlineReached:
                 OnDeadline(now, effects);
@@ -90,6 +101,7 @@ public sealed class Correspondent(CorrespondentOptions options, IRandomSource ra
         if (!MobilityMessage.ChecksumIsRight(packet.Payload.Span, packet.EffectiveSource, options.Address) || !MobilityMessage.TryParse(packet.Payload.Span, out var message, out _) || !IPv6Octets.IsUnicastRoutable(packet.Source))
         {
             effects.Count("mip6.cn.ignored.malformed");
+            effects.Count("mh.malformed");
             return;
         }
 

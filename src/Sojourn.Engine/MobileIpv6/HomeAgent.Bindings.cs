@@ -6,8 +6,12 @@ namespace Sojourn.Engine.MobileIpv6;
 /// <summary>Binding updates: routine 70 and RFC 6275 10.3.</summary>
 public sealed partial class HomeAgent
 {
+    /// <param name="Source">Where it came from.</param>
+    /// <param name="Association">What it came under.</param>
+    private sealed record ReceivedUpdate(IPAddress HomeAddress, IPAddress Source, BindingUpdate Update, SignallingAssociation? Association);
+
     /// <summary>A first registration that waits for the test whether its address is free on the home link.</summary>
-    private sealed record PendingRegistration(IPAddress HomeAddress, IPAddress Source, IPAddress CareOfAddress, BindingUpdate Update, SignallingAssociation? Association, ushort Lifetime, IReadOnlyList<IPNetwork> Networks, DateTimeOffset Until);
+    private sealed record PendingRegistration(ReceivedUpdate Received, IPAddress CareOfAddress, ushort Lifetime, IReadOnlyList<IPNetwork> Networks, DateTimeOffset Until);
 
     private void OnBindingUpdate(MobileIpv6Packet packet, BindingUpdate update, Ipv6PacketReceived received, DateTimeOffset now, EffectSink effects)
     {
@@ -15,7 +19,7 @@ public sealed partial class HomeAgent
         var home = packet.EffectiveSource;
         if (!packet.Destination.Equals(_options.Address) || packet.RoutingHomeAddress is not null || !IPv6Octets.IsUnicastRoutable(home))
         {
-            Discard("wrong_selector", "R72", $"a binding update for {home} to {packet.Destination}", effects);
+            Discard("wrong_selector", "TA-R72", $"a binding update for {home} to {packet.Destination}", effects);
             return;
         }
 
@@ -33,14 +37,15 @@ public sealed partial class HomeAgent
         }
 
         _advertised.Remove(home);
+        var request = new ReceivedUpdate(home, packet.Source, update, association);
         var known = _cache.GetValueOrDefault(home);
         if (known is not null && !BindingSequence.IsNewer(update.SequenceNumber, known.SequenceNumber))
         {
-            Answer(BindingStatus.SequenceNumberOutOfWindow, home, packet.Source, update, known.SequenceNumber, 0, effects);
+            Answer(BindingStatus.SequenceNumberOutOfWindow, request, known.SequenceNumber, 0, effects);
             return;
         }
 
-        if (_pending.TryGetValue(home, out var pending) && !BindingSequence.IsNewer(update.SequenceNumber, pending.Update.SequenceNumber))
+        if (_pending.TryGetValue(home, out var pending) && !BindingSequence.IsNewer(update.SequenceNumber, pending.Received.Update.SequenceNumber))
         {
             Discard("repeated", "RFC 6275 10.3.1", $"a binding update for {home} repeats one that waits", effects);
             return;
@@ -49,18 +54,18 @@ public sealed partial class HomeAgent
         var careOf = update.AlternateCareOfAddress ?? packet.Source;
         if (update.Lifetime == 0 || careOf.Equals(home))
         {
-            Deregister(home, packet.Source, update, known, now, effects);
+            Deregister(request, known, now, effects);
             return;
         }
 
         var status = Judge(home, careOf, packet.Source, update, known, association, now, out var lifetime, out var networks);
         if (!status.IsAccepted())
         {
-            Answer(status, home, packet.Source, update, update.SequenceNumber, 0, effects);
+            Answer(status, request, update.SequenceNumber, 0, effects);
             return;
         }
 
-        var registration = new PendingRegistration(home, packet.Source, careOf, update, association, lifetime, networks, now + DuplicateTestTime);
+        var registration = new PendingRegistration(request, careOf, lifetime, networks, now + DuplicateTestTime);
         if (known is null or { Deleted: true } && PrefixOf(home, now) is { OnLink: true })
         {
             // RFC 6275 10.3.1: nobody else may hold the address. A newer update while the test runs takes its place.
@@ -114,6 +119,11 @@ public sealed partial class HomeAgent
             return refused;
         }
 
+        if (router && MovesInside(careOf, networks))
+        {
+            return BindingStatus.InvalidCareOfAddress;
+        }
+
         if (known is null or { Deleted: true } && _cache.Count + _pending.Count >= _options.MaximumBindings && !_pending.ContainsKey(home))
         {
             return BindingStatus.InsufficientResources;
@@ -139,7 +149,7 @@ public sealed partial class HomeAgent
             return BindingStatus.InvalidPrefix;
         }
 
-        if (named.Any(n => !allowed.Any(a => a.PrefixLength <= n.PrefixLength && a.Contains(n.BaseAddress))))
+        if (!named.All(n => MayBring(home, n)))
         {
             return BindingStatus.NotAuthorizedForPrefix;
         }
@@ -148,12 +158,37 @@ public sealed partial class HomeAgent
         return networks.Count > 0 ? null : BindingStatus.ForwardingSetupFailed;
     }
 
+    private bool MayBring(IPAddress home, IPNetwork network) =>
+        _options.MobileNetworks.TryGetValue(home, out var allowed) && allowed.Any(a => a.PrefixLength <= network.PrefixLength && a.Contains(network.BaseAddress));
+
+    /// <summary>Whether a care-of address is in one of these networks, or in one that moves in them: packets would be sent round in circles.</summary>
+    private bool MovesInside(IPAddress careOf, IReadOnlyList<IPNetwork> networks)
+    {
+        for (var level = 0; level < _options.MobileNetworks.Count; level++)
+        {
+            if (networks.Any(n => n.Contains(careOf)))
+            {
+                return true;
+            }
+
+            var around = _options.MobileNetworks.Keys.Select(home => _cache.GetValueOrDefault(home)).FirstOrDefault(e => e is { Deleted: false } && e.MobileNetworks.Any(n => n.Contains(careOf)));
+            if (around is null)
+            {
+                return false;
+            }
+
+            careOf = around.CareOfAddress;
+        }
+
+        return false;
+    }
+
     private void Accept(PendingRegistration registration, DateTimeOffset now, EffectSink effects)
     {
-        var (home, update) = (registration.HomeAddress, registration.Update);
+        var (home, _, update, association) = registration.Received;
         if (PrefixOf(home, now) is not { } prefix)
         {
-            Answer(BindingStatus.NotHomeSubnet, home, registration.Source, update, update.SequenceNumber, 0, effects);
+            Answer(BindingStatus.NotHomeSubnet, registration.Received, update.SequenceNumber, 0, effects);
             return;
         }
 
@@ -170,10 +205,12 @@ public sealed partial class HomeAgent
             Expires = now + (lifetime * MobileIpv6Limits.LifetimeUnit),
             SequenceNumber = update.SequenceNumber,
             Flags = update.Flags,
-            Association = registration.Association?.Number,
-            Identifier = registration.Association?.Identifier,
+            Association = association?.Number,
+            Identifier = association?.Identifier,
             MobileNetworks = registration.Networks,
         };
+        var name = NameFor(update, entry.Identifier, out var refused);
+        entry = entry with { Name = name ?? (update.Options.Find<DnsUpdateOption>() is { Remove: true } && !refused ? null : before?.Name) };
         Keep(entry);
         effects.Emit(new SaveState(BindingCacheRecord.KeyOf(home), BindingCacheRecord.Write(entry)));
         Serve(entry, before is { Deleted: false } ? before : null, now, effects);
@@ -183,10 +220,10 @@ public sealed partial class HomeAgent
             HomeAddress = home,
             CareOfAddress = entry.CareOfAddress,
             Peer = entry.Identifier,
-            Rule = "R74",
+            Rule = "TA-R74",
         }));
         MoveKeyManagement(entry.Association, update, before, entry.CareOfAddress, effects);
-        Answer(status, home, registration.Source, update, update.SequenceNumber, lifetime, effects);
+        NameAndAnswer(status, registration.Received, lifetime, name, refused, now, effects);
     }
 
     /// <summary>Tunnel and proxy as the binding wants them; what a former one had beyond it goes.</summary>
@@ -223,12 +260,13 @@ public sealed partial class HomeAgent
         }
     }
 
-    private void Deregister(IPAddress home, IPAddress source, BindingUpdate update, BindingCacheEntry? known, DateTimeOffset now, EffectSink effects)
+    private void Deregister(ReceivedUpdate request, BindingCacheEntry? known, DateTimeOffset now, EffectSink effects)
     {
+        var (home, source, update, _) = request;
         var waited = _pending.Remove(home);
         if (known is null or { Deleted: true } && !waited)
         {
-            Answer(BindingStatus.NotHomeAgentForThisMobileNode, home, source, update, update.SequenceNumber, 0, effects);
+            Answer(BindingStatus.NotHomeAgentForThisMobileNode, request, update.SequenceNumber, 0, effects);
             return;
         }
 
@@ -237,6 +275,7 @@ public sealed partial class HomeAgent
             Deleted = true,
             SequenceNumber = update.SequenceNumber,
             Expires = now + DeletedEntryTime,
+            Name = null,
         };
         effects.Emit(new SaveState(BindingCacheRecord.KeyOf(home), BindingCacheRecord.Write(deleted)));
         if (known is { Deleted: false })
@@ -246,24 +285,27 @@ public sealed partial class HomeAgent
 
         Keep(deleted);
         effects.Count("mip6.ha.deregistered");
-        effects.Emit(new Report(new EngineEvent("binding.deregistered", EventSeverity.Information, $"{home} has given up its binding") { HomeAddress = home, Peer = deleted.Identifier, Rule = "R74" }));
-        MoveKeyManagement(known?.Association, update, known, home, effects);
-        Answer(BindingStatus.Accepted, home, source, update, update.SequenceNumber, 0, effects);
+        effects.Emit(new Report(new EngineEvent("binding.deregistered", EventSeverity.Information, $"{home} has given up its binding") { HomeAddress = home, Peer = deleted.Identifier, Rule = "TA-R74" }));
+        // Home again, or away still and with no wish to be reached: the key management's peer is where the update came from.
+        MoveKeyManagement(known?.Association, update, known, source, effects);
+        NameAndAnswer(BindingStatus.Accepted, request, 0, name: null, refused: false, now, effects);
     }
 
-    /// <summary>R75 to R77: to where the update came from, with the home address in the routing header when that is somewhere else.</summary>
-    private void Answer(BindingStatus status, IPAddress home, IPAddress source, BindingUpdate update, ushort sequence, ushort lifetime, EffectSink effects)
+    /// <summary>R75 to R77: to where the update came from, under what it came under, with the home address in the routing header when that is somewhere else.</summary>
+    private void Answer(BindingStatus status, ReceivedUpdate request, ushort sequence, ushort lifetime, EffectSink effects, DnsUpdateOption? name = null)
     {
+        var (home, source, update, association) = request;
         if (!status.IsAccepted())
         {
+            effects.Count("ha.bu_refused");
             effects.Count($"mip6.ha.refused.{(byte)status}");
-            effects.Emit(new Report(new EngineEvent("binding.refused", EventSeverity.Information, $"{home} at {source}: {status}") { HomeAddress = home, CareOfAddress = source, Rule = "R74" }));
+            effects.Emit(new Report(new EngineEvent("binding.refused", EventSeverity.Information, $"{home} at {source}: {status}") { HomeAddress = home, CareOfAddress = source, Rule = "TA-R74" }));
         }
 
-        if (!_protection.TryFindOutgoing(home, prefixDiscovery: false, out var under, out var why))
+        if (!_protection.TryFindOutgoing(home, prefixDiscovery: false, association?.Number, out var under, out var why))
         {
             effects.Count($"mip6.ha.unsent.{why}");
-            effects.Emit(new Report(new EngineEvent("binding.unanswered", EventSeverity.Warning, $"no acknowledgement to {home} at {source}: {why}") { HomeAddress = home, Rule = why == "no_policy" ? "R75" : "R76" }));
+            effects.Emit(new Report(new EngineEvent("binding.unanswered", EventSeverity.Warning, $"no acknowledgement to {home} at {source}: {why}") { HomeAddress = home, Rule = why == "no_policy" ? "TA-R75" : "TA-R76" }));
             return;
         }
 
@@ -278,6 +320,6 @@ public sealed partial class HomeAgent
             flags |= BindingAcknowledgementFlags.MobileRouter;
         }
 
-        Send(new BindingAcknowledgement { Status = status, Flags = flags, SequenceNumber = sequence, Lifetime = lifetime }, source, source.Equals(home) ? null : home, under, effects);
+        Send(new BindingAcknowledgement { Status = status, Flags = flags, SequenceNumber = sequence, Lifetime = lifetime, Options = name is null ? MobilityOptions.None : MobilityOptions.Of(name) }, source, source.Equals(home) ? null : home, under, effects);
     }
 }

@@ -100,6 +100,7 @@ public sealed partial class HomeAgent
 
         var servesRouters = _options.MobileNetworks.Count > 0;
         var agents = _homeAgents.Values.Where(a => a.Expires > now && (!request.MobileRouter || a.MobileRouters)).Select(a => (a.Preference, a.Address))
+            .Concat(_options.OtherHomeAgents.Select(a => (a.Preference, a.Address))).DistinctBy(a => a.Address)
             .Append((_options.Preference, _options.Address))
             .OrderByDescending(a => a.Item1).ThenByDescending(a => a.Item2.Equals(_options.Address)).Take(Icmpv6Limits.HomeAgents).Select(a => a.Item2).ToArray();
         effects.Count("mip6.ha.discovered");
@@ -118,7 +119,7 @@ public sealed partial class HomeAgent
         var home = packet.EffectiveSource;
         if (!packet.Destination.Equals(_options.Address))
         {
-            Discard("wrong_selector", "R72", $"a prefix solicitation of {home} to {packet.Destination}", effects);
+            Discard("wrong_selector", "TA-R72", $"a prefix solicitation of {home} to {packet.Destination}", effects);
             return;
         }
 
@@ -135,7 +136,10 @@ public sealed partial class HomeAgent
         }
 
         _advertised.Remove(home);
-        Advertise(entry, packet.Source, solicitation.Identifier, now, effects);
+        if (MayAnswer(home, packet.Source, solicitation.Identifier, now, effects))
+        {
+            Advertise(entry, packet.Source, solicitation.Identifier, now, effects);
+        }
     }
 
     private void OnAdvertise(IReadOnlyList<IPAddress> homes, DateTimeOffset now, EffectSink effects)
@@ -169,16 +173,17 @@ public sealed partial class HomeAgent
 
     private void Advertise(BindingCacheEntry entry, IPAddress destination, ushort identifier, DateTimeOffset now, EffectSink effects)
     {
-        if (!_protection.TryFindOutgoing(entry.HomeAddress, prefixDiscovery: true, out var under, out var why))
+        if (!_protection.TryFindOutgoing(entry.HomeAddress, prefixDiscovery: true, entry.Association, out var under, out var why))
         {
             effects.Count($"mip6.ha.unsent.{why}");
             return;
         }
 
         var away = !destination.Equals(entry.HomeAddress);
+        var prefixes = _protection.For(entry.HomeAddress)?.Prefix is { } allocated ? [allocated] : _prefixes;
         var advertisement = new MobilePrefixAdvertisement(identifier, MobilePrefixAdvertisementFlags.None)
         {
-            Options = NeighborDiscoveryOptions.Of(_prefixes.Where(p => p.IsValid(now)).Take(Icmpv6Limits.Options).Select(p => new PrefixInformationOption(
+            Options = NeighborDiscoveryOptions.Of(prefixes.Where(p => p.IsValid(now)).Take(Icmpv6Limits.Options).Select(p => new PrefixInformationOption(
                 p.Prefix.BaseAddress, (byte)p.Prefix.PrefixLength, (p.OnLink ? PrefixInformationFlags.OnLink : 0) | PrefixInformationFlags.Autonomous, Seconds(p.ValidUntil - now), Seconds(p.PreferredUntil - now)))),
         };
         effects.Count("mip6.ha.prefixes_sent");

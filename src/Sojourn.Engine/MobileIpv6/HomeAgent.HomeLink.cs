@@ -79,7 +79,7 @@ public sealed partial class HomeAgent
     private void RefuseDuplicate(IPAddress home, EffectSink effects)
     {
         _pending.Remove(home, out var registration);
-        Answer(BindingStatus.DuplicateAddressDetectionFailed, home, registration!.Source, registration.Update, registration.Update.SequenceNumber, 0, effects);
+        Answer(BindingStatus.DuplicateAddressDetectionFailed, registration!.Received, registration.Received.Update.SequenceNumber, 0, effects);
     }
 
     private void SendOnHomeLink(Icmpv6Message message, IPAddress source, IPAddress destination, EffectSink effects, LinkAddress? link = null) => effects.Emit(new SendIpv6Packet(

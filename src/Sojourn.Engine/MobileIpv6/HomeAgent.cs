@@ -11,6 +11,7 @@
 using System.Net;
 using Sojourn.Wire.Icmpv6;
 using Sojourn.Wire.Ip;
+using Sojourn.Engine.Dhcpv6;
 using Sojourn.Wire.MobileIpv6;
 
 namespace Sojourn.Engine.MobileIpv6;
@@ -44,10 +45,14 @@ public sealed partial class HomeAgent : IEngine
         _random = random;
         _prefixes = options.Prefixes;
         _protection = new SignallingProtection(options.Policies);
+        Certificates = options.KeepsCertificates ? new TerminalCertificates() : null;
     }
 
     /// <summary>Registrations in force.</summary>
     public IEnumerable<BindingCacheEntry> Bindings => _cache.Values.Where(e => !e.Deleted);
+
+    /// <summary>What is remembered of a home address; null = nothing.</summary>
+    public BindingCacheEntry? Find(IPAddress homeAddress) => _cache.GetValueOrDefault(homeAddress);
 
     public DateTimeOffset? NextDeadline
     {
@@ -69,7 +74,7 @@ public sealed partial class HomeAgent : IEngine
                 next = Earlier(next, advertised.Next);
             }
 
-            return next;
+            return Earliest(next, Earliest(NextName, NextQuestion));
         }
     }
 
@@ -86,16 +91,32 @@ public sealed partial class HomeAgent : IEngine
                 break;
             case AssociationEstablished established:
                 _protection.Add(established.Association);
+                if (_cache.TryGetValue(established.Association.HomeAddress, out var bound) && !bound.Deleted)
+                {
+                    Shorten(bound, now, effects);
+                }
+
                 break;
             case AssociationEnded ended:
                 OnAssociationEnded(ended, effects);
                 break;
             case SetHomePrefixes prefixes:
-                _prefixes = prefixes.Prefixes;
-                ShortenBindings(now, effects);
+                OnPrefixes(prefixes.Prefixes, now, effects);
+                break;
+            case KeepCertificate keep:
+                OnKeepCertificate(keep, now, effects);
+                break;
+            case ForgetCertificate forget:
+                OnForgetCertificate(forget, effects);
+                break;
+            case PermissionAnswered permission:
+                OnPermission(permission, now, effects);
+                break;
+            case NameAnswered name:
+                OnName(name, effects);
                 break;
             case AdvertisePrefixes advertise:
-                OnAdvertise(advertise.HomeAddresses, now, effects);
+                OnAdvertiseWanted(advertise.HomeAddresses, now, effects);
                 break;
             case ClearBinding clear:
                 Remove(clear.HomeAddress, "binding.cleared", "cleared by command", effects);
@@ -111,11 +132,13 @@ public sealed partial class HomeAgent : IEngine
 
     private static DateTimeOffset? Earlier(DateTimeOffset? one, DateTimeOffset other) => one is { } first && first < other ? first : other;
 
+    private static DateTimeOffset? Earliest(DateTimeOffset? one, DateTimeOffset? other) => other is { } second ? Earlier(one, second) : one;
+
     private void OnPacket(Ipv6PacketReceived received, DateTimeOffset now, EffectSink effects)
     {
         if (!MobileIpv6Packet.TryParse(received.Packet.Span, out var packet, out var error))
         {
-            Discard("malformed", "R71", error.ToString(), effects);
+            Discard("malformed", "TA-R71", error.ToString(), effects);
             return;
         }
 
@@ -140,7 +163,7 @@ public sealed partial class HomeAgent : IEngine
 
         if (!MobilityMessage.TryParse(packet.Payload.Span, out var message, out var error))
         {
-            Discard("malformed", "R78", error.ToString(), effects);
+            Discard("malformed", "TA-R78", error.ToString(), effects);
             return;
         }
 
@@ -186,7 +209,9 @@ public sealed partial class HomeAgent : IEngine
         effects.Emit(new Report(new EngineEvent("binding.discarded", EventSeverity.Debug, text) { Rule = rule }));
     }
 
-    private HomePrefix? PrefixOf(IPAddress home, DateTimeOffset now) => _prefixes.Where(p => p.IsValid(now) && p.Prefix.Contains(home)).MaxBy(p => p.Prefix.PrefixLength);
+    private HomePrefix? PrefixOf(IPAddress home, DateTimeOffset now) => _protection.For(home)?.Prefix is { } allocated
+        ? allocated.IsValid(now) ? allocated : null
+        : _prefixes.Where(p => p.IsValid(now) && p.Prefix.Contains(home)).MaxBy(p => p.Prefix.PrefixLength);
 
     private void OnAssociationEnded(AssociationEnded ended, EffectSink effects)
     {
@@ -219,11 +244,13 @@ public sealed partial class HomeAgent : IEngine
 
         foreach (var pending in _pending.Values.Where(p => p.Until <= now).ToList())
         {
-            _pending.Remove(pending.HomeAddress);
+            _pending.Remove(pending.Received.HomeAddress);
             Accept(pending, now, effects);
         }
 
         RepeatAdvertisements(now, effects);
+        RepeatQuestions(now, effects);
+        GiveUpOnNames(now, effects);
     }
 
     /// <summary>A binding ends before its time because its prefix does (spec TA-L2, TA-L4).</summary>
@@ -231,16 +258,21 @@ public sealed partial class HomeAgent : IEngine
     {
         foreach (var entry in _cache.Values.Where(e => !e.Deleted).ToList())
         {
-            if (PrefixOf(entry.HomeAddress, now) is not { } prefix)
-            {
-                Remove(entry.HomeAddress, "binding.expired", "its prefix is gone", effects);
-            }
-            else if (prefix.ValidUntil < entry.Expires)
-            {
-                var shorter = entry with { Expires = prefix.ValidUntil };
-                Keep(shorter);
-                effects.Emit(new SaveState(BindingCacheRecord.KeyOf(entry.HomeAddress), BindingCacheRecord.Write(shorter)));
-            }
+            Shorten(entry, now, effects);
+        }
+    }
+
+    private void Shorten(BindingCacheEntry entry, DateTimeOffset now, EffectSink effects)
+    {
+        if (PrefixOf(entry.HomeAddress, now) is not { } prefix)
+        {
+            Remove(entry.HomeAddress, "binding.expired", "its prefix is gone", effects);
+        }
+        else if (prefix.ValidUntil < entry.Expires)
+        {
+            var shorter = entry with { Expires = prefix.ValidUntil };
+            Keep(shorter);
+            effects.Emit(new SaveState(BindingCacheRecord.KeyOf(entry.HomeAddress), BindingCacheRecord.Write(shorter)));
         }
     }
 
@@ -269,6 +301,9 @@ public sealed partial class HomeAgent : IEngine
     {
         _cache.Remove(entry.HomeAddress);
         _advertised.Remove(entry.HomeAddress);
+        _permissions.Remove(entry.HomeAddress);
+        _waitingAnswers.Remove(entry.HomeAddress);
+        FreeName(entry.HomeAddress, effects);
         effects.Emit(new DropState(BindingCacheRecord.KeyOf(entry.HomeAddress)));
     }
 
@@ -287,12 +322,23 @@ public sealed partial class HomeAgent : IEngine
 
     private void Restore(IReadOnlyList<SavedState> state, DateTimeOffset now, EffectSink effects)
     {
+        Certificates?.Restore(state, effects);
         foreach (var saved in state.Where(s => s.Key.Table == BindingCacheRecord.Table))
         {
-            if (BindingCacheRecord.Read(saved.Value) is not { } entry || entry.Expires <= now || (!entry.Deleted && PrefixOf(entry.HomeAddress, now) is null))
+            if (BindingCacheRecord.Read(saved.Value) is not { } entry || entry.Expires <= now || (!entry.Deleted && (PrefixOf(entry.HomeAddress, now) is null || !entry.MobileNetworks.All(n => MayBring(entry.HomeAddress, n)))))
             {
                 effects.Emit(new DropState(saved.Key));
+                if (BindingCacheRecord.Read(saved.Value) is { Name: { } over } gone)
+                {
+                    effects.Emit(new ReleaseName(gone.HomeAddress, over));
+                }
+
                 continue;
+            }
+
+            if (entry.Name is { } name)
+            {
+                _names[entry.HomeAddress] = (name, false);
             }
 
             Keep(entry);

@@ -10,6 +10,10 @@ public sealed record HomePrefix(IPNetwork Prefix, DateTimeOffset ValidUntil, Dat
     public bool IsValid(DateTimeOffset now) => ValidUntil > now;
 }
 
+/// <summary>A home agent that serves the same prefixes.</summary>
+/// <param name="Preference">Higher comes first in discovery replies.</param>
+public sealed record OtherHomeAgent(IPAddress Address, ushort Preference);
+
 /// <summary>Settings of a Mobile IPv6 home agent.</summary>
 public sealed record HomeAgentOptions
 {
@@ -41,11 +45,23 @@ public sealed record HomeAgentOptions
     /// <summary>Preference in discovery replies; higher comes first (RFC 6275 7.4).</summary>
     public ushort Preference { get; init; }
 
+    /// <summary>Named in discovery replies beside those whose advertisements are heard on the home link: where prefixes are routed here there is no such link.</summary>
+    public IReadOnlyList<OtherHomeAgent> OtherHomeAgents { get; init; } = [];
+
     /// <summary>Home agents of the link remembered beside this one.</summary>
     public int MaximumHomeAgents { get; init; } = Icmpv6Limits.HomeAgents - 1;
 
     /// <summary>A care-of address that is neither the packet's source nor the key management's peer is refused (spec TA-H7).</summary>
     public bool ForeignCareOfAddresses { get; init; }
+
+    /// <summary>Whether names of terminals are registered (spec TA1.137a).</summary>
+    public NameRegistration Names { get; init; }
+
+    /// <summary>Keeps the certificates of terminals and asks the certification authority before it tells a terminal another home prefix (embodiment 4).</summary>
+    public bool KeepsCertificates { get; init; }
+
+    /// <summary>Queries Q1 under way at once when the home prefix changes.</summary>
+    public int MaximumQuestions { get; init; } = 64;
 
     /// <exception cref="ArgumentException">A setting that no protocol run could use.</exception>
     public void Validate()
@@ -55,7 +71,7 @@ public sealed record HomeAgentOptions
             throw new ArgumentException("a prefix on the home link needs the interface with its addresses");
         }
 
-        if (LongestBinding < TimeSpan.FromSeconds(4) || MaximumBindings < 1)
+        if (LongestBinding < TimeSpan.FromSeconds(4) || MaximumBindings < 1 || MaximumQuestions < 1)
         {
             throw new ArgumentException("a home agent that accepts no binding");
         }

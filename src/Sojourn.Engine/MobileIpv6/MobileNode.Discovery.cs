@@ -1,3 +1,4 @@
+using System.Net;
 using Sojourn.Wire.Icmpv6;
 using Sojourn.Wire.Ip;
 using Sojourn.Wire.MobileIpv6;
@@ -77,7 +78,7 @@ public sealed partial class MobileNode
 
     private void SendSolicitation(EffectSink effects)
     {
-        if (HomeRegistration is not { GrantedCareOfAddress: { } careOf } entry || !_protection.TryFindOutgoing(entry.HomeAddress, prefixDiscovery: true, out var under, out _))
+        if (HomeRegistration is not { GrantedCareOfAddress: { } careOf } entry || !_protection.TryFindOutgoing(entry.HomeAddress, prefixDiscovery: true, null, out var under, out _))
         {
             effects.Count("mip6.mn.unsent.solicitation");
             return;
@@ -137,5 +138,36 @@ public sealed partial class MobileNode
             // Unasked for: a solicitation tells the home agent that it has arrived (RFC 6275 11.4.3).
             SolicitPrefixes(now, effects);
         }
+
+        if (NextHome(prefixes, now) is { } next)
+        {
+            effects.Emit(new Report(new EngineEvent("home.prefix_changed", EventSeverity.Information, $"{_home.HomePrefix} gives way to {next.HomePrefix}: {next.HomeAddress} is the next home address") { HomeAddress = _home.HomeAddress, Rule = "TA4.176a" }));
+            effects.Emit(new HomePrefixChanged(_home.HomeAddress, next));
+        }
+    }
+
+    /// <summary>The home address in the prefix that takes the place of the present one, with the same interface identifier; null while the present one is preferred.</summary>
+    private SetHomeAddress? NextHome(PrefixInformationOption[] prefixes, DateTimeOffset now)
+    {
+        if (prefixes.Any(p => p.Prefix.Contains(_home!.HomeAddress) && p is { PreferredLifetime: > 0, ValidLifetime: > 0 }))
+        {
+            return null;
+        }
+
+        var next = prefixes.Where(p => p.Has(PrefixInformationFlags.Autonomous) && p is { PreferredLifetime: > 0, ValidLifetime: > 0 } && p.Prefix.PrefixLength <= 64 && IPv6Octets.IsUnicastRoutable(p.Prefix.BaseAddress))
+            .MaxBy(p => p.PreferredLifetime);
+        if (next is null)
+        {
+            return null;
+        }
+
+        var (prefix, address) = (next.Prefix.BaseAddress.GetAddressBytes(), _home!.HomeAddress.GetAddressBytes());
+        for (var bit = 0; bit < next.Prefix.PrefixLength; bit++)
+        {
+            var mask = (byte)(0x80 >> (bit % 8));
+            address[bit / 8] = (byte)((address[bit / 8] & ~mask) | (prefix[bit / 8] & mask));
+        }
+
+        return new SetHomeAddress(new IPAddress(address), next.Prefix, next.ValidLifetime == PrefixInformationOption.Infinite ? DateTimeOffset.MaxValue : now + TimeSpan.FromSeconds(next.ValidLifetime));
     }
 }

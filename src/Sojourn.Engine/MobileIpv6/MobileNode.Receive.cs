@@ -60,19 +60,55 @@ public sealed partial class MobileNode
     /// <summary>From the home agent, for our home address, as the policy demands it; otherwise ignored and counted (spec TA1.137x).</summary>
     private bool IsOfHomeAgent(MobileIpv6Packet packet, Ipv6PacketReceived received, bool prefixDiscovery, EffectSink effects)
     {
-        if (_home is null || HomeRegistration is not { } entry || !packet.Source.Equals(entry.Peer) || packet.HomeAddress is not null || !packet.EffectiveDestination.Equals(_home.HomeAddress))
+        if (WhyNotOfHomeAgent(packet, received.Under, prefixDiscovery) is { } why)
         {
-            effects.Count("mip6.mn.ignored.wrong_selector");
-            return false;
-        }
-
-        if (_protection.Refuse(_home.HomeAddress, received.Under, prefixDiscovery, out _) is { } refusal)
-        {
-            effects.Count($"mip6.mn.ignored.{refusal.Why}");
+            effects.Count($"mip6.mn.ignored.{why}");
             return false;
         }
 
         return true;
+    }
+
+    private string? WhyNotOfHomeAgent(MobileIpv6Packet packet, long? under, bool prefixDiscovery)
+    {
+        if (_home is null || HomeRegistration is not { } entry || !packet.Source.Equals(entry.Peer) || packet.HomeAddress is not null || !packet.EffectiveDestination.Equals(_home.HomeAddress))
+        {
+            return "wrong_selector";
+        }
+
+        return _protection.Refuse(_home.HomeAddress, under, prefixDiscovery, out _)?.Why;
+    }
+
+    /// <summary>What this node would make of a binding acknowledgement now. Nothing changes by asking (spec terminal, steps 74 and 75).</summary>
+    /// <param name="packet">As received, without its IPsec header; its checksum is right.</param>
+    /// <param name="under">Association it came under.</param>
+    public AnswerVerdict Judge(MobileIpv6Packet packet, BindingAcknowledgement acknowledgement, long? under) =>
+        _routes.TryGetValue(packet.Source, out var route) ? JudgeRoute(route, packet, acknowledgement) : JudgeHome(packet, acknowledgement, under);
+
+    private AnswerVerdict JudgeHome(MobileIpv6Packet packet, BindingAcknowledgement acknowledgement, long? under)
+    {
+        switch (WhyNotOfHomeAgent(packet, under, prefixDiscovery: false))
+        {
+            case null:
+                break;
+            case "wrong_selector":
+                return AnswerVerdict.NoEntry;
+            case "no_association":
+                return AnswerVerdict.NoAssociation;
+            default:
+                return AnswerVerdict.PolicyNotMet;
+        }
+
+        var entry = HomeRegistration!;
+        if (entry.RetransmitAt is null || entry.State != BindingUpdateState.Temporary)
+        {
+            return AnswerVerdict.NotAskedFor;
+        }
+
+        return acknowledgement.Status == BindingStatus.SequenceNumberOutOfWindow ? AnswerVerdict.Good
+            : acknowledgement.SequenceNumber != entry.SequenceNumber ? AnswerVerdict.NotAskedFor
+            : entry.Lifetime == 0 || (acknowledgement.Status.IsAccepted() && (acknowledgement.Lifetime == 0 || LacksNetworks(acknowledgement))) ? AnswerVerdict.TakesBack
+            : AnswerVerdict.Good;
     }
 
     private void OnAcknowledgement(MobileIpv6Packet packet, BindingAcknowledgement acknowledgement, Ipv6PacketReceived received, DateTimeOffset now, EffectSink effects)
@@ -103,9 +139,24 @@ public sealed partial class MobileNode
             return;
         }
 
+        if (acknowledgement.Options.Find<DnsUpdateOption>() is { } name && _options.Name is { } wanted && NameStatus != name.Status)
+        {
+            NameStatus = name.Status;
+            var registered = name.Status < DnsUpdateStatus.Unspecified;
+            effects.Emit(new Report(new EngineEvent(registered ? "name.registered" : "name.refused", registered ? EventSeverity.Information : EventSeverity.Warning, $"{wanted}: {name.Status}") { HomeAddress = entry.HomeAddress, Peer = entry.Peer.ToString(), Rule = "TA1.137a" }));
+        }
+
         if (entry.Lifetime == 0)
         {
             OnTakenBack(acknowledgement, effects);
+            if (IsRouter && !AtHome && !_leaving)
+            {
+                LookForRouterService(now, effects);
+            }
+        }
+        else if (acknowledgement.Status.IsAccepted() && LacksNetworks(acknowledgement))
+        {
+            OnNetworksNotServed(entry, now, effects);
         }
         else if (acknowledgement.Status.IsAccepted() && acknowledgement.Lifetime > 0)
         {
@@ -188,9 +239,17 @@ public sealed partial class MobileNode
             return;
         }
 
-        DropRegistration(effects);
         _refused = true;
-        _resumeAt = acknowledgement.Status == BindingStatus.DuplicateAddressDetectionFailed ? null : now + s_pause;
+        NetworksRefused = RefusesNetworks(acknowledgement.Status) ? acknowledgement.Status : null;
+        _resumeAt = acknowledgement.Status == BindingStatus.DuplicateAddressDetectionFailed || NetworksRefused is not null ? null : now + s_pause;
+        if (entry is { GrantedCareOfAddress: { } granted, Expires: { } end } && end > now && acknowledgement.Status != BindingStatus.DuplicateAddressDetectionFailed)
+        {
+            // A refused update changes nothing (spec terminal R26, R27): the binding that stands at the home agent serves until it runs out.
+            HomeRegistration = entry with { State = BindingUpdateState.Registered, CareOfAddress = granted, RetransmitAt = null, RefreshAt = null };
+            return;
+        }
+
+        DropRegistration(effects);
     }
 
     private void OnIcmp(MobileIpv6Packet packet, Ipv6PacketReceived received, DateTimeOffset now, EffectSink effects)

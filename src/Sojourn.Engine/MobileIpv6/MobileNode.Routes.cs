@@ -27,6 +27,9 @@ public sealed partial class MobileNode
     /// <summary>Bindings with correspondents (spec terminal 3.1).</summary>
     public IEnumerable<BindingUpdateListEntry> CorrespondentRegistrations => _routes.Values.Select(r => r.Registration).OfType<BindingUpdateListEntry>();
 
+    /// <summary>The short way to this peer is in use or being tried.</summary>
+    public bool IsOptimising(IPAddress peer) => _routes.ContainsKey(peer);
+
     private sealed record Token(ushort Index, ulong Value, DateTimeOffset At)
     {
         public bool IsFresh(DateTimeOffset now) => now - At < ReturnRoutability.TokenLifetime;
@@ -261,6 +264,33 @@ public sealed partial class MobileNode
         SendMessage(ReturnRoutability.Authorize(update, route.Key.Octets, place, route.Peer), place, route.Peer, AtHome ? null : home, effects);
     }
 
+    private AnswerVerdict JudgeRoute(Route route, MobileIpv6Packet packet, BindingAcknowledgement acknowledgement)
+    {
+        if (route.Registration is not { State: BindingUpdateState.Temporary, RetransmitAt: not null } entry || !packet.EffectiveDestination.Equals(entry.HomeAddress))
+        {
+            return AnswerVerdict.NoEntry;
+        }
+
+        if (!IsForgotten(acknowledgement.Status) && !ReturnRoutability.IsAuthorized(acknowledgement, packet.Payload.Span, route.Key!.Octets, entry.CareOfAddress, route.Peer))
+        {
+            return AnswerVerdict.NotAskedFor;
+        }
+
+        return acknowledgement.Status == BindingStatus.SequenceNumberOutOfWindow ? AnswerVerdict.Good
+            : acknowledgement.SequenceNumber != entry.SequenceNumber ? AnswerVerdict.NotAskedFor
+            : entry.Lifetime == 0 || (acknowledgement.Status.IsAccepted() && acknowledgement.Lifetime == 0) ? AnswerVerdict.TakesBack
+            : AnswerVerdict.Good;
+    }
+
+    /// <summary>What this node would make of a binding error now. Nothing changes by asking.</summary>
+    public AnswerVerdict Judge(MobileIpv6Packet packet, BindingError error, DateTimeOffset now) =>
+        !_routes.TryGetValue(packet.Source, out var route) || packet.HomeAddress is not null || (error.Status == BindingErrorStatus.UnknownBinding && !error.HomeAddress.Equals(_home?.HomeAddress)) ? AnswerVerdict.NoEntry
+        : now - route.Progress < s_progress ? AnswerVerdict.InProgress
+        : AnswerVerdict.Good;
+
+    /// <summary>The three that tell of forgotten nonces cannot be authorised; all others have to be (RFC 6275 9.5.4).</summary>
+    private static bool IsForgotten(BindingStatus status) => status is BindingStatus.ExpiredHomeNonceIndex or BindingStatus.ExpiredCareOfNonceIndex or BindingStatus.ExpiredNonces;
+
     private void OnRouteAcknowledged(MobileIpv6Packet packet, BindingAcknowledgement acknowledgement, DateTimeOffset now, EffectSink effects)
     {
         if (!_routes.TryGetValue(packet.Source, out var route) || route.Registration is not { State: BindingUpdateState.Temporary, RetransmitAt: not null } entry || !packet.EffectiveDestination.Equals(entry.HomeAddress))
@@ -269,8 +299,7 @@ public sealed partial class MobileNode
             return;
         }
 
-        // The three that tell of forgotten nonces cannot be authorised; all others have to be (RFC 6275 9.5.4).
-        var forgotten = acknowledgement.Status is BindingStatus.ExpiredHomeNonceIndex or BindingStatus.ExpiredCareOfNonceIndex or BindingStatus.ExpiredNonces;
+        var forgotten = IsForgotten(acknowledgement.Status);
         if (!forgotten && !ReturnRoutability.IsAuthorized(acknowledgement, packet.Payload.Span, route.Key!.Octets, entry.CareOfAddress, route.Peer))
         {
             effects.Count("mip6.mn.ignored.authenticator");
@@ -317,18 +346,17 @@ public sealed partial class MobileNode
 
     private void OnBindingError(MobileIpv6Packet packet, BindingError error, DateTimeOffset now, EffectSink effects)
     {
-        if (!_routes.TryGetValue(packet.Source, out var route) || packet.HomeAddress is not null || (error.Status == BindingErrorStatus.UnknownBinding && !error.HomeAddress.Equals(_home?.HomeAddress)))
+        switch (Judge(packet, error, now))
         {
-            effects.Count("mip6.mn.ignored.error");
-            return;
+            case AnswerVerdict.NoEntry:
+                effects.Count("mip6.mn.ignored.error");
+                return;
+            case AnswerVerdict.InProgress:
+                effects.Count("mip6.mn.ignored.error_in_progress");
+                return;
         }
 
-        if (now - route.Progress < s_progress)
-        {
-            effects.Count("mip6.mn.ignored.error_in_progress");
-            return;
-        }
-
+        var route = _routes[packet.Source];
         effects.Count("mip6.mn.errors");
         Stop(route, effects);
         if (error.Status == BindingErrorStatus.UnknownBinding && route.Registration is not null)

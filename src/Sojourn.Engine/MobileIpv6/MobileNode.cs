@@ -7,6 +7,7 @@
 // - Acknowledgements with status 135 name the sequence number to go on from, other refusals of this home agent send the node to the
 //   next of the discovery reply; with none left it waits a minute. Status 134 ends the matter: the address is somebody else's.
 using System.Net;
+using System.Text;
 using Sojourn.Wire.Ip;
 using Sojourn.Wire.MobileIpv6;
 
@@ -23,7 +24,7 @@ public sealed partial class MobileNode : IEngine
     /// <summary>INITIAL_BINDACK_TIMEOUT, the same for a first registration (10.3.1 tests for duplicates), MAX_BINDACK_TIMEOUT (RFC 6275 12).</summary>
     public static readonly TimeSpan FirstTimeout = TimeSpan.FromSeconds(1), FirstRegistrationTimeout = TimeSpan.FromSeconds(1.5), LongestTimeout = TimeSpan.FromSeconds(32);
 
-    private static readonly TimeSpan s_pause = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan s_pause = TimeSpan.FromSeconds(60), s_again = TimeSpan.FromSeconds(5);
 
     private readonly MobileNodeOptions _options;
     private readonly IRandomSource _random;
@@ -53,6 +54,9 @@ public sealed partial class MobileNode : IEngine
     public BindingUpdateListEntry? HomeRegistration { get; private set; }
 
     public IPAddress? CareOfAddress => _careOf;
+
+    /// <summary>What the home agent last said about <see cref="MobileNodeOptions.Name"/>; null = nothing.</summary>
+    public DnsUpdateStatus? NameStatus { get; private set; }
 
     /// <summary>The node is on its home link.</summary>
     public bool AtHome { get; private set; }
@@ -92,7 +96,10 @@ public sealed partial class MobileNode : IEngine
 
                 break;
             case AssociationEnded ended:
-                OnAssociationEnded(ended, effects);
+                OnAssociationEnded(ended, now, effects);
+                break;
+            case AssociationRefused refused when refused.HomeAddress.Equals(_home?.HomeAddress) && refused.HomeAgent.Equals(HomeAgent):
+                OnAssociationRefused(now, effects);
                 break;
             case OptimiseRoute wish:
                 OnOptimise(wish, now, effects);
@@ -123,10 +130,19 @@ public sealed partial class MobileNode : IEngine
             DropRegistration(effects);
             _agents = _options.HomeAgent is { } agent ? [agent] : [];
             _agent = 0;
+            _solicitation = null;
+            NameStatus = null;
         }
 
-        (_home, _leaving, _refused, _resumeAt) = (home, false, false, null);
-        OnLink(now, effects, renew: another);
+        // The same address again: its prefix lasts longer, which is no reason to begin anew or to forget a pause, unless the node had left.
+        var begins = _home is null || another || _leaving;
+        _home = home;
+        if (begins)
+        {
+            (_leaving, _refused, _resumeAt, NetworksRefused) = (false, false, null, null);
+        }
+
+        OnLink(now, effects, renew: begins);
     }
 
     private void OnLink(DateTimeOffset now, EffectSink effects, bool renew = false)
@@ -232,7 +248,7 @@ public sealed partial class MobileNode : IEngine
     /// <summary>Everything there has to be before an update: home agent, association; asks for what is missing.</summary>
     private void Register(DateTimeOffset now, EffectSink effects)
     {
-        if (_home is null || _careOf is null || !_reachable || _leaving || _refused || AtHome || _home.ValidUntil <= now)
+        if (_home is null || _careOf is null || !_reachable || _leaving || _refused || NetworksRefused is not null || AtHome || _home.ValidUntil <= now)
         {
             return;
         }
@@ -279,7 +295,7 @@ public sealed partial class MobileNode : IEngine
         }
 
         var held = _sent.Count >= 3;
-        if (!held && !_protection.TryFindOutgoing(home, prefixDiscovery: false, out _, out var why))
+        if (!held && !_protection.TryFindOutgoing(home, prefixDiscovery: false, null, out _, out var why))
         {
             effects.Count($"mip6.mn.unsent.{why}");
             return;
@@ -313,8 +329,9 @@ public sealed partial class MobileNode : IEngine
         MobilityOption[] networks = flags.HasFlag(BindingUpdateFlags.MobileRouter) && !_options.ImplicitNetworks && lifetime > 0
             ? [.. _options.MobileNetworks.Select(n => new MobileNetworkPrefixOption(n))]
             : [];
-        var update = new BindingUpdate { SequenceNumber = _sequence, Flags = flags, Lifetime = lifetime, Options = MobilityOptions.Of([.. networks, new AlternateCareOfAddressOption(place)]) };
-        _protection.TryFindOutgoing(home, prefixDiscovery: false, out var under, out _);
+        MobilityOption[] name = _options.Name is { } wanted ? [new DnsUpdateOption(DnsUpdateStatus.Performed, Remove: lifetime == 0, Encoding.ASCII.GetBytes(wanted))] : [];
+        var update = new BindingUpdate { SequenceNumber = _sequence, Flags = flags, Lifetime = lifetime, Options = MobilityOptions.Of([.. networks, .. name, new AlternateCareOfAddressOption(place)]) };
+        _protection.TryFindOutgoing(home, prefixDiscovery: false, null, out var under, out _);
         effects.Count("mip6.mn.updates");
         effects.Emit(new SendIpv6Packet(new MobileIpv6Packet
         {
@@ -397,12 +414,28 @@ public sealed partial class MobileNode : IEngine
         Register(now, effects);
     }
 
-    private void OnAssociationEnded(AssociationEnded ended, EffectSink effects)
+    private void OnAssociationEnded(AssociationEnded ended, DateTimeOffset now, EffectSink effects)
     {
         if (_protection.Remove(ended.Number) is { } gone && gone.HomeAddress.Equals(_home?.HomeAddress) && ended.EndBinding)
         {
             DropRegistration(effects);
+            _resumeAt = _leaving ? null : now + s_again;
         }
+    }
+
+    /// <summary>The next home agent of the discovery reply; after the last one a pause, then the search begins again (spec TA1.129x).</summary>
+    private void OnAssociationRefused(DateTimeOffset now, EffectSink effects)
+    {
+        effects.Count("mip6.mn.association_refused");
+        if (_agent + 1 < _agents.Count)
+        {
+            NextAgent(now, effects);
+            return;
+        }
+
+        DropRegistration(effects);
+        _agents = _options.HomeAgent is { } agent ? [agent] : [];
+        (_agent, _refused, _resumeAt) = (0, true, now + s_pause);
     }
 
     private void DropRegistration(EffectSink effects)

@@ -25,6 +25,9 @@ public sealed record MobileNodeOptions
     /// <summary>Registers prefixes by the home agent's list instead of naming them (implicit mode, RFC 3963 5.2).</summary>
     public bool ImplicitNetworks { get; init; }
 
+    /// <summary>Host name the home agent is asked to register for the home address (RFC 5026 6): the identifier of the certificate. Null = it is not asked.</summary>
+    public string? Name { get; init; }
+
     /// <summary>The link-local address at home has the home address's interface identifier (L bit).</summary>
     public bool LinkLocalCompatible { get; init; }
 }
@@ -49,3 +52,9 @@ public sealed record AnnounceHomeAddress(IPAddress HomeAddress) : Effect;
 
 /// <summary>Prefixes of the home link as a mobile prefix advertisement told them (spec TA4.176).</summary>
 public sealed record HomePrefixesLearned(IPAddress HomeAddress, IReadOnlyList<PrefixInformationOption> Prefixes) : Effect;
+
+/// <summary>
+/// The home link has another prefix now, and the one of the home address is not to be used for new things any more (spec TA4.176a).
+/// Whoever has a preset home address takes <paramref name="Next"/>, and everything from discovery on runs again for it (TA4.177).
+/// </summary>
+public sealed record HomePrefixChanged(IPAddress HomeAddress, SetHomeAddress Next) : Effect;

@@ -24,13 +24,20 @@ public sealed record SendIpv6Packet(ReadOnlyMemory<byte> Packet, long? Under = n
 /// <param name="Peer">The key management's peer address: where the other side was when it last proved itself.</param>
 /// <param name="Identifier">Whom the credentials named.</param>
 /// <param name="Moves">The key management's peer can be moved to a new care-of address (K bit, RFC 4877 7).</param>
-public sealed record SignallingAssociation(long Number, IPAddress HomeAddress, IPAddress Peer, string Identifier, bool Moves);
+public sealed record SignallingAssociation(long Number, IPAddress HomeAddress, IPAddress Peer, string Identifier, bool Moves)
+{
+    /// <summary>The prefix that was allocated to whoever the association names, where that was asked for: it limits bindings and is advertised in place of the home link's (spec L2). Null = the prefixes of the home agent hold.</summary>
+    public HomePrefix? Prefix { get; init; }
+}
 
 /// <summary>An association stands; replaces an earlier one of the same home address for sending, and the same number altogether.</summary>
 public sealed record AssociationEstablished(SignallingAssociation Association) : EngineInput;
 
 /// <summary>An association is gone. <paramref name="EndBinding"/>: so is the right to the binding (revocation, end of the prefix).</summary>
 public sealed record AssociationEnded(long Number, bool EndBinding) : EngineInput;
+
+/// <summary>Key management could not make the association asked for: the home agent refuses, does not prove itself, or is silent (spec TA1.129x).</summary>
+public sealed record AssociationRefused(IPAddress HomeAddress, IPAddress HomeAgent) : EngineInput;
 
 /// <summary>Moves the key management's peer of an association to a new care-of address (RFC 6275 10.3.1, K = 1).</summary>
 public sealed record MoveAssociation(long Number, IPAddress CareOfAddress) : Effect;
@@ -111,24 +118,25 @@ internal sealed class SignallingProtection(IReadOnlyList<SignallingPolicy> polic
         association = under is { } number ? Find(number) : null;
         if (under is not null && association is null)
         {
-            return ("no_association", "R72");
+            return ("no_association", "TA-R72");
         }
 
         if (association is not null && !association.HomeAddress.Equals(home))
         {
-            return ("wrong_selector", "R72");
+            return ("wrong_selector", "TA-R72");
         }
 
         return Treatment(home, prefixDiscovery) switch
         {
-            SignallingTreatment.Protect => association is null ? ("unprotected", "R72") : null,
+            SignallingTreatment.Protect => association is null ? ("unprotected", "TA-R72") : null,
             SignallingTreatment.Bypass => null,
-            _ => ("no_policy", "R73"),
+            _ => ("no_policy", "TA-R73"),
         };
     }
 
     /// <summary>Rules R75 and R76 for what goes out. False: nothing is sent.</summary>
-    public bool TryFindOutgoing(IPAddress home, bool prefixDiscovery, out long? under, out string why)
+    /// <param name="preferred">What the peer has used last, which it has for certain; another that was made later may have come to nothing there.</param>
+    public bool TryFindOutgoing(IPAddress home, bool prefixDiscovery, long? preferred, out long? under, out string why)
     {
         under = null;
         why = "no_policy";
@@ -137,7 +145,7 @@ internal sealed class SignallingProtection(IReadOnlyList<SignallingPolicy> polic
             case SignallingTreatment.Bypass:
                 return true;
             case SignallingTreatment.Protect:
-                under = For(home)?.Number;
+                under = preferred is { } used && _associations.ContainsKey(used) ? used : For(home)?.Number;
                 why = "no_association";
                 return under is not null;
             default:
@@ -164,6 +172,12 @@ public static class MobileTunnel
 
     /// <summary>The mobile node's half: what comes from the home address leaves for the home agent.</summary>
     public static VpnPath AtMobileNode(IPAddress home, IPNetwork source, PathId id, IPAddress careOf, IPAddress agent) => Path(id, source, s_everywhere, careOf, agent, "terminal", "TA1.137", home);
+
+    /// <summary>An anchor point's half: what goes to the regional address leaves for the on-link address (RFC 5380 6.2).</summary>
+    public static VpnPath AtAnchor(IPAddress regional, IPAddress anchor, IPAddress onLink) => Path(IdOf(regional), s_everywhere, new IPNetwork(regional, 128), anchor, onLink, "access-gateway", "TA-M67", regional);
+
+    /// <summary>The terminal's half: what comes from the regional address leaves for the anchor point.</summary>
+    public static VpnPath ToAnchor(IPAddress regional, IPAddress onLink, IPAddress anchor) => Path(IdOf(regional), new IPNetwork(regional, 128), s_everywhere, onLink, anchor, "terminal", "TA-M67", regional);
 
     private static VpnPath Path(PathId id, IPNetwork source, IPNetwork destination, IPAddress local, IPAddress remote, string role, string row, IPAddress home) => new()
     {

@@ -30,6 +30,12 @@ public sealed record VpnPath
 
     public required SecurityType SecurityType { get; init; }
 
+    /// <summary>A header of the mobile tunnel between ESP and the packet; for ESP only.</summary>
+    public MobileHeader MobileHeader { get; init; }
+
+    /// <summary>Which of the packets that its selectors name.</summary>
+    public PathTraffic Traffic { get; init; }
+
     public required IPAddress LocalGateway { get; init; }
 
     public required IPAddress RemoteGateway { get; init; }
@@ -49,6 +55,27 @@ public sealed record VpnPath
     public PathMeter? Meter { get; init; }
 
     public required PathOrigin Origin { get; init; }
+}
+
+/// <summary>The header of the mobile tunnel inside an ESP tunnel with the same ends (spec terminal 3.9). Whether one is sent is each end's own affair.</summary>
+public enum MobileHeader : byte
+{
+    /// <summary>Neither sent nor taken: an IP-in-IP packet under ESP is the user's own.</summary>
+    None,
+
+    /// <summary>Left out of what is sent (L9, L10); taken in both forms.</summary>
+    LeftOut,
+
+    /// <summary>Sent (L7, L8); taken in both forms.</summary>
+    Kept,
+}
+
+public enum PathTraffic : byte
+{
+    All,
+
+    /// <summary>Home Test Init and Home Test (RFC 6275 5.2.5), which come before <see cref="All"/>.</summary>
+    HomeTests,
 }
 
 /// <summary>What happens to packets that match a path's selector.</summary>

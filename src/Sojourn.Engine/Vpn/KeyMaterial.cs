@@ -19,7 +19,7 @@ public sealed class KeyMaterial : IEquatable<KeyMaterial>
     public ReadOnlySpan<byte> Octets => _octets;
 
     /// <summary>AES under this key, of 16, 24 or 32 octets.</summary>
-    internal AesBlocks Blocks => Volatile.Read(ref _blocks) ?? Interlocked.CompareExchange(ref _blocks, new AesBlocks(this), null) ?? _blocks!;
+    internal AesBlocks Blocks => Volatile.Read(ref _blocks) ?? Interlocked.CompareExchange(ref _blocks, AesBlocks.Under(this), null) ?? _blocks!;
 
     public void Wipe()
     {

@@ -78,6 +78,12 @@ public interface ISubscriberDirectory
     /// <summary>Grows with every change of the tables.</summary>
     long Version { get; }
 
+    /// <summary>
+    /// What is read until this is disposed of belongs together, and costs less than piece by piece. Null where it makes no difference.
+    /// No change can be made meanwhile, so not for long.
+    /// </summary>
+    IDisposable? ReadTogether() => null;
+
     /// <summary>Users whose VPN database instances have changed behind a position, and the position behind them; null = only where things stand now.</summary>
     (long Position, IReadOnlyList<string> Users) VpnChanges(long? since);
 }

@@ -50,7 +50,14 @@ public sealed partial class VpnControl
 
         foreach (var tunnel in options.StandingTunnels)
         {
-            paths.Add(StandingPath(tunnel, options));
+            var path = StandingPath(tunnel, options);
+            if (options.Keyed.FirstOrDefault(k => k.Name == tunnel.Association) is { } keyed)
+            {
+                path = UnderCurrent(path, keyed);
+                paths.AddRange(UnderOthers(path, keyed));
+            }
+
+            paths.Add(path);
         }
 
         foreach (var prefix in options.ProtectedDestinations)
@@ -81,6 +88,10 @@ public sealed partial class VpnControl
             type = contract.SecurityType;
             outbound = Static(contract.OutboundSpi, tunnel.Local, tunnel.Remote, contract.Algorithm, contract.OutboundKeys);
             inbound = Static(contract.InboundSpi, tunnel.Remote, tunnel.Local, contract.Algorithm, contract.InboundKeys);
+        }
+        else if (options.Keyed.Any(k => k.Name == tunnel.Association))
+        {
+            type = SecurityType.Esp;
         }
         else if (tunnel.Association is { } name)
         {

@@ -24,7 +24,8 @@ public sealed partial class VpnControl
 
     /// <summary>Makes the paths of <paramref name="owners"/> exactly <paramref name="desired"/>, emitting only the difference.</summary>
     /// <param name="keepRemoved">Inbound halves live on also of paths that nothing takes the place of; hand-off tunnels have none.</param>
-    private void Replace(ReadOnlySpan<string> owners, List<VpnPath> desired, EffectSink effects, TimeSpan? keepInbound, DateTimeOffset now, bool keepRemoved = false)
+    /// <param name="keepLingering">Halves that already linger stay, though no new ones are made.</param>
+    private void Replace(ReadOnlySpan<string> owners, List<VpnPath> desired, EffectSink effects, TimeSpan? keepInbound, DateTimeOffset now, bool keepRemoved = false, bool keepLingering = false)
     {
         var install = new List<VpnPath>();
         var remove = new HashSet<PathId>();
@@ -53,7 +54,7 @@ public sealed partial class VpnControl
             install.Add(path);
         }
 
-        if (keepInbound is not null)
+        if (keepInbound is not null || keepLingering)
         {
             // Halves that already linger run out by their own time.
             remove.RemoveWhere(id => IsLingering(id));

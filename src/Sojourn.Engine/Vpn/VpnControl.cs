@@ -137,6 +137,11 @@ public sealed partial class VpnControl
             }
 
             desired.Add(path!);
+            if (profile.Keying is ProfileKeying.Preset && !session.HandedOff && KeyedFor(profile) is { } keyed)
+            {
+                desired.AddRange(UnderOthers(path!, keyed));
+            }
+
             if (session.Waiting.Contains(profile.ProfileNumber))
             {
                 desired.Add(HeldPath(profile, session) with { Id = path!.Id with { Leg = path.Id.Leg + "/held" } });
@@ -204,7 +209,7 @@ public sealed partial class VpnControl
     /// <summary>Foreign agent: the other end of <see cref="HomeLeg"/>. Null when the profile needs none, or no association is preset for it.</summary>
     private VpnPath? FromHomeAgent(VpnProfile profile, VpnSession session) =>
         _options.Role == GatewayRole.ForeignAgent && !session.HandedOff && profile.WaitsForPacket && session.Base is { } tunnel
-        && PathOf(profile.FromHome(tunnel.Remote), session).Path is { } path
+        && PathOf(profile.FromHome(tunnel.Remote), session).Path is { State: not PathState.Blocked } path
             ? path with
             {
                 Id = path.Id with { Leg = string.Create(CultureInfo.InvariantCulture, $"{profile.ProfileNumber}/fa-ha") },
@@ -326,7 +331,8 @@ public sealed partial class VpnControl
     {
         SaParameters? outbound = null;
         SaParameters? inbound = null;
-        if (profile.SecurityType != SecurityType.EncapsulationOnly)
+        var keyed = profile.Keying is ProfileKeying.Preset ? KeyedFor(profile) : null;
+        if (profile.SecurityType != SecurityType.EncapsulationOnly && keyed is null)
         {
             if (profile.Keying is ProfileKeying.Preset)
             {
@@ -347,7 +353,7 @@ public sealed partial class VpnControl
         }
 
         var leg = session.HandedOff ? HandOffLeg : LegOf(profile, _options.Role);
-        return (new VpnPath
+        var path = new VpnPath
         {
             Id = new PathId(session.Session, string.Create(CultureInfo.InvariantCulture, $"{profile.ProfileNumber}/{leg}")),
             Source = profile.Source,
@@ -357,11 +363,13 @@ public sealed partial class VpnControl
             LocalGateway = profile.SourceGateway,
             RemoteGateway = profile.DestinationGateway,
             Outbound = outbound,
-            Inbound = session.HandedOff ? null : inbound,
+            Inbound = inbound,
             State = session.OutboundReady && !session.Waiting.Contains(profile.ProfileNumber) ? PathState.Active : PathState.InboundOnly,
             Meter = MeterOf(session, profile),
             Origin = new PathOrigin(RoleName, RowOf(leg), session.Session, session.Nai, session.HomeAddress, profile.ProfileNumber, profile.Revision),
-        }, null);
+        };
+        path = keyed is null ? path : UnderCurrent(path, keyed);
+        return (session.HandedOff ? path with { Inbound = null } : path, null);
     }
 
     private SaParameters Association(VpnProfile profile, IPAddress sender, IPAddress receiver, uint spi, ProfileView direction) => new()

@@ -25,7 +25,7 @@ public sealed record PresetAssociation(
     uint OutboundSpi, uint InboundSpi, AssociationKeys OutboundKeys, AssociationKeys InboundKeys);
 
 /// <summary>A tunnel that stands without any login (NV1.2).</summary>
-/// <param name="Association">Name of the preset association; null = encapsulation only.</param>
+/// <param name="Association">Name of the preset or keyed association; null = encapsulation only.</param>
 /// <param name="Tos">TOS octet written into packets entering here; 0 = as they are.</param>
 public sealed record StandingTunnel(string Name, string? Association, IPAddress Local, IPAddress Remote, IPNetwork Source, IPNetwork Destination, byte Tos = 0)
 {
@@ -44,6 +44,9 @@ public sealed record VpnControlOptions
     public required IReadOnlyList<IPAddress> Gateways { get; init; }
 
     public IReadOnlyList<PresetAssociation> Presets { get; init; } = [];
+
+    /// <summary>Associations that a key exchange keys (<see cref="VpnControl.SetKeys"/>).</summary>
+    public IReadOnlyList<KeyedAssociation> Keyed { get; init; } = [];
 
     public IReadOnlyList<StandingTunnel> StandingTunnels { get; init; } = [];
 

@@ -104,7 +104,10 @@ public static class ConfigurationReference
             (nameof(DiameterOptions), nameof(DiameterOptions.Listen)) or (nameof(DiameterOptions), nameof(DiameterOptions.Tls)) or (nameof(DiameterOptions), nameof(DiameterOptions.Peers))
             or (nameof(AaaSection), nameof(AaaSection.Database)) or (nameof(AaaSection), nameof(AaaSection.HomeAgents))
             or (nameof(GatewaySection), nameof(GatewaySection.Contracts))
-            or (nameof(DelegatingRouterSection), nameof(DelegatingRouterSection.Interfaces)) or (nameof(DelegatingRouterSection), nameof(DelegatingRouterSection.Approved));
+            or (nameof(HomeAgent6Section), nameof(HomeAgent6Section.Allocations)) or (nameof(HomeAgent6Section), nameof(HomeAgent6Section.CertificateFile)) or (nameof(HomeAgent6Section), nameof(HomeAgent6Section.KeyFile))
+            or (nameof(DelegatingRouterSection), nameof(DelegatingRouterSection.Interfaces)) or (nameof(DelegatingRouterSection), nameof(DelegatingRouterSection.Approved))
+            or (nameof(AccessServerSection), nameof(AccessServerSection.Users))
+            or (nameof(AccessAuthenticatorSection), nameof(AccessAuthenticatorSection.Servers));
 
     private static string Fallback(OptionDeclaration option, NodeRole role) => option.ValueType.Name switch
     {

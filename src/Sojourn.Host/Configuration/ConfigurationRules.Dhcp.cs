@@ -1,4 +1,5 @@
 using System.Net;
+using Sojourn.Roles.PrefixDelegation;
 using Sojourn.Roles.Configuration;
 using Sojourn.Wire.Dhcpv6;
 
@@ -50,10 +51,7 @@ internal sealed partial class ConfigurationRules
             Error(router.MarkOf(nameof(router.PreferredLifetime)), "'preferred-lifetime' is longer than 'valid-lifetime'", $"up to {OptionTypes.Print(router.ValidLifetime)}");
         }
 
-        if (router.Approved.Count == 0)
-        {
-            Error(router.MarkOf(nameof(router.Approved)), "authorisation static without 'approved': nobody is given a prefix", "at least one identifier, or `*.DOMAIN`");
-        }
+        Authorisation(router);
 
         if (router.Duid is { } text && !Duid.TryParseText(text, out _))
         {
@@ -65,4 +63,62 @@ internal sealed partial class ConfigurationRules
             Error(router.MarkOf(nameof(router.DnsServers)), "too many 'dns-servers'", "up to 8");
         }
     }
+
+    private void Authorisation(DelegatingRouterSection router)
+    {
+        if (router.Authorisation == AuthorisationSource.Static)
+        {
+            if (router.Authority is not null)
+            {
+                Error(router.MarkOf(nameof(router.Authority)), "an 'authority' that is not asked", "'authorisation: authority', or no 'authority'");
+            }
+
+            if (router.Approved.Count == 0)
+            {
+                Error(router.MarkOf(nameof(router.Approved)), "authorisation static without 'approved': nobody is given a prefix", "at least one identifier, or `*.DOMAIN`");
+            }
+        }
+        else if (router.Authority is null)
+        {
+            Error(router.MarkOf(nameof(router.Authorisation)), "authorisation authority without 'authority': nobody is given a prefix", "'authority' with its url");
+        }
+        else if (router.Approved.Count > 0)
+        {
+            Error(router.MarkOf(nameof(router.Approved)), "'approved' does not count beside an authority", "one of the two");
+        }
+
+        foreach (var entry in router.Approved)
+        {
+            if (StaticAuthority.TryEntry(entry, out var reason) is null)
+            {
+                Error(router.MarkOf(nameof(router.Approved)), $"'{entry}' {reason}", "an identifier, or `*.DOMAIN`");
+            }
+        }
+
+        if (router.Authority is { } authority && !IsHttps(authority.Url))
+        {
+            Error(authority.MarkOf(nameof(authority.Url)), $"'{authority.Url}' is no https address", "https://NAME:PORT");
+        }
+
+        foreach (var asker in router.Queries?.Askers.Where(asker => asker.WithdrawalUri is not null && !IsHttps(asker.WithdrawalUri)) ?? [])
+        {
+            Error(asker.MarkOf(nameof(asker.WithdrawalUri)), $"'{asker.WithdrawalUri}' is no https address", "https://NAME:PORT/PATH");
+        }
+
+        foreach (var gateway in router.Queries?.Gateways.Where(gateway => !Duid.TryParseText(gateway.Duid, out _)) ?? [])
+        {
+            Error(gateway.MarkOf(nameof(gateway.Duid)), $"'{gateway.Duid}' is not a DUID", "3 to 130 octets in hexadecimal, with colons or without");
+        }
+
+        if (router.Tls is { } tls)
+        {
+            Tls(tls, identity: null);
+        }
+        else if (router.Authority is not null || router.Queries is not null)
+        {
+            Error(router.Mark, "'authority' and 'queries' need certificates", "'tls' with certificate-file, key-file and ca-file");
+        }
+    }
+
+    private static bool IsHttps(string text) => Uri.TryCreate(text, UriKind.Absolute, out var uri) && uri.Scheme == "https";
 }

@@ -26,6 +26,7 @@ internal sealed partial class ConfigurationRules
         rules.Diameter();
         rules.KeyWraps();
         rules.Associations();
+        rules.KeyExchanges();
         rules.StandingTunnels();
         rules.ForeignAgent();
         rules.HomeAgent();
@@ -35,19 +36,37 @@ internal sealed partial class ConfigurationRules
         rules.MobileNode();
         rules.Ca();
         rules.DelegatingRouter();
+        rules.AccessServer();
+        rules.AccessGateway();
+        rules.AccessRouter();
+        rules.AccessAuthenticator();
+        rules.Terminal();
+        rules.MobileRouter();
+        rules.HomeAgent6();
+        rules.Correspondent();
+        rules.TlsGateway();
     }
 
     /// <summary>Which sections a role needs and takes; the rest would silently do nothing, so it is refused.</summary>
     internal static (string[] Needed, string[] Taken) SectionsOf(NodeRole role) => role switch
     {
         NodeRole.ForeignAgent => ([nameof(NodeOptions.ForeignAgent), nameof(NodeOptions.Diameter)], [nameof(NodeOptions.KeyWrap), .. Gatewaying]),
-        NodeRole.HomeAgent => ([nameof(NodeOptions.HomeAgent), nameof(NodeOptions.Diameter)], [nameof(NodeOptions.KeyWrap), .. Gatewaying]),
-        NodeRole.Gateway => ([nameof(NodeOptions.Gateway)], Gatewaying),
+        NodeRole.HomeAgent => ([nameof(NodeOptions.HomeAgent), nameof(NodeOptions.Diameter)], [nameof(NodeOptions.KeyWrap), nameof(NodeOptions.KeyExchange), .. Gatewaying]),
+        NodeRole.Gateway => ([nameof(NodeOptions.Gateway)], [nameof(NodeOptions.KeyExchange), .. Gatewaying]),
         NodeRole.Aaa => ([nameof(NodeOptions.Aaa), nameof(NodeOptions.Diameter)], [nameof(NodeOptions.KeyWrap), nameof(NodeOptions.Console)]),
         NodeRole.MobileNode => ([nameof(NodeOptions.MobileNode)], []),
         NodeRole.Ca => ([nameof(NodeOptions.Ca)], []),
         NodeRole.DelegatingRouter => ([nameof(NodeOptions.DelegatingRouter)], []),
         NodeRole.RelayAgent => ([nameof(NodeOptions.RelayAgent)], []),
+        NodeRole.AccessServer => ([nameof(NodeOptions.AccessServer)], []),
+        NodeRole.AccessGateway => ([nameof(NodeOptions.AccessGateway)], [nameof(NodeOptions.KeyExport)]),
+        NodeRole.AccessRouter => ([nameof(NodeOptions.AccessRouter)], []),
+        NodeRole.AccessAuthenticator => ([nameof(NodeOptions.AccessAuthenticator)], []),
+        NodeRole.Terminal => ([nameof(NodeOptions.Terminal)], [nameof(NodeOptions.Associations), nameof(NodeOptions.KeyExport)]),
+        NodeRole.MobileRouter => ([nameof(NodeOptions.Terminal), nameof(NodeOptions.MobileRouter)], [nameof(NodeOptions.KeyExport)]),
+        NodeRole.Correspondent => ([nameof(NodeOptions.Correspondent)], [nameof(NodeOptions.Associations), nameof(NodeOptions.KeyExport)]),
+        NodeRole.HomeAgent6 => ([nameof(NodeOptions.HomeAgent6)], [nameof(NodeOptions.DelegatingRouter), nameof(NodeOptions.KeyExport)]),
+        NodeRole.TlsGateway => ([nameof(NodeOptions.TlsGateway)], []),
         _ => ([nameof(NodeOptions.Diameter)], []),
     };
 
@@ -56,8 +75,16 @@ internal sealed partial class ConfigurationRules
 
     private static readonly string[] RoleSections =
     [
-        nameof(NodeOptions.Diameter), nameof(NodeOptions.KeyWrap), .. Gatewaying, nameof(NodeOptions.ForeignAgent), nameof(NodeOptions.HomeAgent),
+        nameof(NodeOptions.Diameter), nameof(NodeOptions.KeyWrap), nameof(NodeOptions.KeyExchange), .. Gatewaying, nameof(NodeOptions.ForeignAgent), nameof(NodeOptions.HomeAgent),
         nameof(NodeOptions.Gateway), nameof(NodeOptions.Aaa), nameof(NodeOptions.Console), nameof(NodeOptions.MobileNode), nameof(NodeOptions.Ca), nameof(NodeOptions.DelegatingRouter), nameof(NodeOptions.RelayAgent),
+        nameof(NodeOptions.AccessServer),
+        nameof(NodeOptions.AccessGateway),
+        nameof(NodeOptions.AccessRouter),
+        nameof(NodeOptions.AccessAuthenticator),
+        nameof(NodeOptions.Terminal),
+        nameof(NodeOptions.MobileRouter),
+        nameof(NodeOptions.Correspondent), nameof(NodeOptions.HomeAgent6),
+        nameof(NodeOptions.TlsGateway),
     ];
 
     private void Sections()
@@ -293,21 +320,21 @@ internal sealed partial class ConfigurationRules
     {
         foreach (var tunnel in _node.StandingTunnels)
         {
-            var association = _node.Associations.Find(association => association.Name == tunnel.Association);
+            var association = _node.Associations.Find(association => association.Name == tunnel.Association)?.Peer ?? _node.KeyExchange.Find(exchange => exchange.Name == tunnel.Association)?.Peer;
             if (tunnel.Association is { } name && association is null)
             {
-                Unresolved(tunnel.MarkOf(nameof(StandingTunnelOptions.Association)), "association", name, _node.Associations.Select(a => a.Name));
+                Unresolved(tunnel.MarkOf(nameof(StandingTunnelOptions.Association)), "association", name, _node.Associations.Select(a => a.Name).Concat(_node.KeyExchange.Select(k => k.Name)));
                 continue;
             }
 
-            var remote = tunnel.Remote ?? association?.Peer;
+            var remote = tunnel.Remote ?? association;
             if (remote is null)
             {
                 Error(tunnel.Mark, $"standing tunnel '{tunnel.Name}' has neither 'association' nor 'remote'", "one of the two");
             }
-            else if (association is not null && !association.Peer.Equals(remote))
+            else if (association is not null && !association.Equals(remote))
             {
-                Error(tunnel.MarkOf(nameof(StandingTunnelOptions.Remote)), $"{remote} is not the peer of association '{association.Name}'", $"{association.Peer}, or leave it out");
+                Error(tunnel.MarkOf(nameof(StandingTunnelOptions.Remote)), $"{remote} is not the peer of association '{tunnel.Association}'", $"{association}, or leave it out");
             }
             else if (remote.Equals(tunnel.Local ?? _node.GatewayAddress))
             {

@@ -10,6 +10,9 @@ namespace Sojourn.Host.Configuration;
 /// <summary>How values of one CLR type are written: parsing, printing, and the words for what is allowed.</summary>
 internal static class OptionTypes
 {
+    /// <summary>RFC 3339, always in UTC and to the second.</summary>
+    private const string MomentFormat = "yyyy-MM-dd'T'HH:mm:ss'Z'";
+
     /// <summary>Kebab case of a property or enumeration name: <c>CareOfAddress</c> is <c>care-of-address</c>.</summary>
     public static string NameOf(string clrName)
     {
@@ -48,6 +51,7 @@ internal static class OptionTypes
         null => "",
         bool flag => flag ? "true" : "false",
         TimeSpan time => PrintDuration(time),
+        DateTimeOffset moment => moment.ToString(MomentFormat, CultureInfo.InvariantCulture),
         SpiRange range => $"{new SpiValue(range.First)}-{new SpiValue(range.Last)}",
         Enum member => NameOf(member.ToString()),
         IEnumerable<int> numbers => $"[ {string.Join(", ", numbers)} ]",
@@ -139,12 +143,18 @@ internal static class OptionTypes
 
         if (type == typeof(IPNetwork))
         {
-            return option.Family == AddressFamilies.IPv6 ? ParsePrefix6(text, ref reason) : ParsePrefix(text, ref reason);
+            var six = option.Family == AddressFamilies.IPv6 || (option.Family == AddressFamilies.Either && text.Contains(':', StringComparison.Ordinal));
+            return six ? ParsePrefix6(text, ref reason) : ParsePrefix(text, ref reason);
         }
 
         if (type == typeof(TimeSpan))
         {
             return ParseDuration(text);
+        }
+
+        if (type == typeof(DateTimeOffset))
+        {
+            return DateTimeOffset.TryParseExact(text, MomentFormat, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var moment) ? moment : null;
         }
 
         if (type == typeof(BitRate))
@@ -188,11 +198,13 @@ internal static class OptionTypes
             nameof(SpiRange) => "two SPIs LOW-HIGH of 0x100 or more, low before high",
             nameof(AddressRange) => "two IPv4 addresses FIRST-LAST",
             nameof(IPAddress) when option.Family == AddressFamilies.IPv6 => "an IPv6 address",
+            nameof(IPNetwork) when option.Family == AddressFamilies.Either => "an IP prefix ADDRESS/LENGTH",
             nameof(IPNetwork) when option.Family == AddressFamilies.IPv6 => "an IPv6 prefix ADDRESS/LENGTH",
             nameof(IPAddress) => "an IPv4 address",
             nameof(IPEndPoint) => "an address and port (192.0.2.1:80, [2001:db8::1]:80)",
             nameof(IPNetwork) => "an IPv4 prefix A.B.C.D/LENGTH",
             nameof(TimeSpan) => "a duration (500ms, 10s, 5m, 2h, 7d)",
+            nameof(DateTimeOffset) => "a time in UTC (2026-12-01T00:00:00Z)",
             nameof(BitRate) => "a rate (64kbit, 10mbit, 1gbit)",
             nameof(FileReference) => option.File switch
             {

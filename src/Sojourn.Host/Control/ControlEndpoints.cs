@@ -2,6 +2,7 @@ using System.Net;
 using System.Text.Json;
 using Microsoft.AspNetCore.Http;
 using Sojourn.Engine;
+using Sojourn.Engine.CertificateAuthority;
 using Sojourn.Host.Configuration;
 using Sojourn.Host.Observation;
 
@@ -31,6 +32,14 @@ internal sealed partial class ControlEndpoints(NodeHost host)
         Get("bindings", "Mobility bindings (home agent, dynamic gateway).", () => host.Tables.Bindings()),
         Get("visitors", "The visitor list (foreign agent).", () => host.Tables.Visitors()),
         Get("leases", "Delegated prefixes (delegating router).", () => host.Tables.Leases()),
+        Get("certificates", "Certificates of terminals with preset home addresses (home agent, spec D6).", () => host.Tables.Certificates()),
+        Get("names", "Terminals' names in the name service (home agent).", () => host.Tables.Names()),
+        Get("scenarios", "Scenario policy: which communication methods are valid (terminal).", () => host.Tables.Scenarios()),
+        Get("binding-list", "Binding update lists: of registration and of forwarding (terminal).", () => host.Tables.BindingList()),
+        Get("tunnels", "Tunnel information: from which care-of address to which home agent (terminal).", () => host.Tables.MobileTunnels()),
+        Get("policy", "What is done with packets of applications (terminal).", () => host.Tables.DataPolicies()),
+        Get("sa", "Pairs of associations the key exchange made, with packets under each (terminal).", () => host.Tables.ChildSas()),
+        Get("translation", "The IPv4-IPv6 translation table (terminal).", () => host.Tables.Translations()),
         Get("vpn-cache", "The VPN information cache, every field of a profile.", () => host.Tables.VpnCache()),
         Get("vpn-db", "The VPN database, every field of an instance (home AAA server).", () => host.Tables.VpnDatabase()),
         Get("cn-gw", "The CN-GW address table (home AAA server).", () => host.Tables.CorrespondentGateways()),
@@ -49,6 +58,8 @@ internal sealed partial class ControlEndpoints(NodeHost host)
         new("GET", "usage-charges", "What every accounting record adds, profile by profile, in the order they came (home AAA server).", null, typeof(UsageChargesDocument), UsageCharges,
             [.. UsageParameters, new("after", "Only behind this id (0)"), new("count", "Accounting records at most (1000)")]),
         new("POST", "clear", "Ends sessions: by session, nai, home address, or all.", typeof(ClearRequest), typeof(ClearedDocument), Clear, []),
+        new("POST", "forget", "Makes a home agent forget a terminal's certificate, with association, binding and name; others may then have its preset home address.", typeof(ForgetRequest), typeof(ForgottenDocument), Forget, []),
+        new("POST", "scenario", "Makes a scenario number of a terminal valid or not; in force with the next binding acknowledgement. Numbers it excludes are not valid any more.", typeof(ScenarioRequest), typeof(ScenarioSetDocument), SetScenario, []),
         new("POST", "register", "Makes a mobile node register again; with serviceUpdate the home AAA server then searches the VPN database anew.", typeof(RegisterRequest), typeof(RegisteringDocument), Register, []),
         new("POST", "reload", "Reads the configuration file again; with dryRun only tells what would change.", typeof(ReloadRequest), typeof(ReloadDocument), Reload, []),
         new("POST", "stop", "Stops the node in an orderly way.", null, typeof(StoppingDocument), Stop, []),
@@ -67,6 +78,10 @@ internal sealed partial class ControlEndpoints(NodeHost host)
             .. interop.PlainSessionKeys ? ["interop.plain-session-keys"] : Array.Empty<string>(),
             .. options.Diameter is { AllowPlainTcp: true } ? ["diameter.allow-plain-tcp"] : Array.Empty<string>(),
             .. options.Console is { PlainHttp: true } ? ["console.plain-http"] : Array.Empty<string>(),
+            .. options.AccessServer is { AddressOnlyDevices: true } ? ["access-server.address-only-devices: a cloned device address is let in"] : Array.Empty<string>(),
+            .. options.AccessAuthenticator is { AddressOnlyDevices: true } ? ["access-authenticator.address-only-devices: a cloned device address is let in"] : Array.Empty<string>(),
+            .. options.Terminal?.Scenarios.Any(number => number is 10000 or 10001) == true ? ["terminal.scenarios: binding updates leave unprotected"] : Array.Empty<string>(),
+            .. options.AccessServer is { HiddenPasswords: true } ? ["access-server.hidden-passwords"] : Array.Empty<string>(),
         ];
         return new StatusDocument(
             Node, options.Role, NodeHost.Version, Environment.ProcessId, host.Node.Started, (long)(DateTimeOffset.UtcNow - host.Node.Started).TotalSeconds,
@@ -166,6 +181,46 @@ internal sealed partial class ControlEndpoints(NodeHost host)
             HomeAddress = request.HomeAddress,
         });
         await Answer(context, new ClearedDocument(Node, commands)).ConfigureAwait(false);
+    }
+
+    private async Task Forget(HttpContext context)
+    {
+        if (await Body<ForgetRequest>(context).ConfigureAwait(false) is not { } request)
+        {
+            return;
+        }
+
+        if (TerminalIdentifier.TryCanonical(request.Identifier, out var reason) is not { } identifier)
+        {
+            await Refuse(context, ($"'{request.Identifier}' {reason}", "a host name or a distinguished name")).ConfigureAwait(false);
+            return;
+        }
+
+        if (!await host.Node.ForgetAsync(identifier).ConfigureAwait(false))
+        {
+            await Refuse(context, ($"{Node} keeps no certificate of {identifier}", "an identifier of `certificates`")).ConfigureAwait(false);
+            return;
+        }
+
+        host.Audit("api", "certificate.forget", identifier);
+        await Answer(context, new ForgottenDocument(Node, identifier)).ConfigureAwait(false);
+    }
+
+    private async Task SetScenario(HttpContext context)
+    {
+        if (await Body<ScenarioRequest>(context).ConfigureAwait(false) is not { } request)
+        {
+            return;
+        }
+
+        if (!await host.Node.SetScenarioAsync(request.Number, request.Valid).ConfigureAwait(false))
+        {
+            await Refuse(context, ($"{Node} has no scenario {request.Number}", "a number of `scenarios`")).ConfigureAwait(false);
+            return;
+        }
+
+        host.Audit("api", "scenario.set", $"{request.Number} {(request.Valid ? "valid" : "not valid")}");
+        await Answer(context, new ScenarioSetDocument(Node, request.Number, request.Valid)).ConfigureAwait(false);
     }
 
     private async Task Register(HttpContext context)

@@ -57,6 +57,22 @@ public sealed record VisitorsDocument(string Node, IReadOnlyList<VisitorRow> Vis
 
 public sealed record LeasesDocument(string Node, IReadOnlyList<LeaseRow> Leases) : Document("sojourn/leases/1", Node);
 
+public sealed record CertificatesDocument(string Node, IReadOnlyList<CertificateRow> Certificates) : Document("sojourn/certificates/1", Node);
+
+public sealed record NamesDocument(string Node, IReadOnlyList<NameRow> Names) : Document("sojourn/names/1", Node);
+
+public sealed record ScenariosDocument(string Node, IReadOnlyList<ScenarioRow> Scenarios) : Document("sojourn/scenarios/1", Node);
+
+public sealed record BindingListDocument(string Node, IReadOnlyList<BindingListRow> Bindings) : Document("sojourn/binding-list/1", Node);
+
+public sealed record MobileTunnelsDocument(string Node, IReadOnlyList<MobileTunnelRow> Tunnels) : Document("sojourn/tunnels/1", Node);
+
+public sealed record DataPolicyDocument(string Node, IReadOnlyList<DataPolicyRow> Policy) : Document("sojourn/policy/1", Node);
+
+public sealed record ChildSasDocument(string Node, IReadOnlyList<ChildSaRow> Associations) : Document("sojourn/sa/1", Node);
+
+public sealed record TranslationDocument(string Node, IReadOnlyList<TranslationRow> Entries) : Document("sojourn/translation/1", Node);
+
 public sealed record VpnCacheDocument(string Node, IReadOnlyList<CacheView> Instances) : Document("sojourn/vpn-cache/1", Node);
 
 public sealed record CacheView(
@@ -162,6 +178,17 @@ public sealed record ReloadRequest(bool DryRun = false);
 
 /// <summary>Body of a registration.</summary>
 public sealed record RegisterRequest(bool ServiceUpdate = false);
+
+public sealed record ForgottenDocument(string Node, string Identifier) : Document("sojourn/forgotten/1", Node);
+
+/// <summary>Body of a forget.</summary>
+/// <param name="Identifier">Whom the certificate names.</param>
+public sealed record ForgetRequest(string Identifier = "");
+
+public sealed record ScenarioSetDocument(string Node, int Number, bool Valid) : Document("sojourn/scenario-set/1", Node);
+
+/// <summary>Body of a switch of the scenario policy.</summary>
+public sealed record ScenarioRequest(int Number = 0, bool Valid = false);
 
 /// <summary>Body of a clear. All null needs <paramref name="All"/>.</summary>
 public sealed record ClearRequest(string? Session = null, string? Nai = null, IPAddress? HomeAddress = null, bool All = false);

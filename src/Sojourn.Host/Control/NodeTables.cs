@@ -21,7 +21,7 @@ public sealed class NodeTables(RunningNode node, NodeMetrics metrics) : IDisposa
 
     private string Name => node.Options.Node;
 
-    private IReadOnlyDictionary<string, long> PacketCounters => node.PacketPath?.Counters ?? new Dictionary<string, long>();
+    private IReadOnlyDictionary<string, long> PacketCounters => node.PacketPath?.Counters ?? node.Role.PacketCounters;
 
     public async Task<PathsDocument> Paths()
     {
@@ -36,6 +36,22 @@ public sealed class NodeTables(RunningNode node, NodeMetrics metrics) : IDisposa
     public async Task<VisitorsDocument> Visitors() => new(Name, await node.Engine.Query(node.Role.Visitors).ConfigureAwait(false));
 
     public async Task<LeasesDocument> Leases() => new(Name, await node.Engine.Query(node.Role.Leases).ConfigureAwait(false));
+
+    public async Task<CertificatesDocument> Certificates() => new(Name, await node.Engine.Query(node.Role.Certificates).ConfigureAwait(false));
+
+    public async Task<NamesDocument> Names() => new(Name, await node.Engine.Query(node.Role.Names).ConfigureAwait(false));
+
+    public async Task<ScenariosDocument> Scenarios() => new(Name, await node.Engine.Query(node.Role.Scenarios).ConfigureAwait(false));
+
+    public async Task<BindingListDocument> BindingList() => new(Name, await node.Engine.Query(node.Role.BindingList).ConfigureAwait(false));
+
+    public async Task<MobileTunnelsDocument> MobileTunnels() => new(Name, await node.Engine.Query(node.Role.MobileTunnels).ConfigureAwait(false));
+
+    public async Task<DataPolicyDocument> DataPolicies() => new(Name, await node.Engine.Query(node.Role.DataPolicies).ConfigureAwait(false));
+
+    public async Task<ChildSasDocument> ChildSas() => new(Name, await node.Engine.Query(node.Role.ChildSas).ConfigureAwait(false));
+
+    public async Task<TranslationDocument> Translations() => new(Name, await node.Engine.Query(node.Role.Translations).ConfigureAwait(false));
 
     public async Task<VpnCacheDocument> VpnCache()
     {
@@ -138,6 +154,13 @@ public sealed class NodeTables(RunningNode node, NodeMetrics metrics) : IDisposa
 
     private async Task<(IReadOnlyList<VpnPath> Desired, PacketPathReport Report)> Report()
     {
+        if (node.PacketPath is null && node.Role.Vpn is null)
+        {
+            // A role that carries its tunnels itself.
+            var tunnels = await node.Engine.Query(node.Role.Tunnels).ConfigureAwait(false);
+            return ([.. tunnels.Select(t => t.Path).OrderBy(p => p.Id.ToString(), StringComparer.Ordinal)], new PacketPathReport(tunnels, [], node.Role.PacketCounters));
+        }
+
         var desired = await node.Engine.Query<IReadOnlyList<VpnPath>>(() => [.. (node.Role.Vpn?.Paths ?? []).OrderBy(p => p.Id.ToString(), StringComparer.Ordinal)]).ConfigureAwait(false);
         return (desired, node.PacketPath?.Report() ?? new PacketPathReport([], [], new Dictionary<string, long>()));
     }

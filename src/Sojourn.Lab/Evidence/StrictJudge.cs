@@ -19,6 +19,17 @@ public static class StrictJudge
     // the lab walks those messages itself (MobileIpView.IsWhole).
     private const string OutOfStep = "mip.ext.type == 40 || mip.ext.type == 41 || mip.ext.type == 42 || mip.ext.type == 43";
 
+    // Zero has two forms in one's complement (RFC 1071 2); a kernel that changes a checksum instead of computing it anew may send the
+    // other one, which every receiver takes and tshark calls an error.
+    private const string OtherZero =
+        "tcp.checksum == 0xffff && tcp.checksum_calculated == 0x0000 && !(_ws.malformed || _ws.short || ip.checksum.status == 0 || udp.checksum.status == 0 || icmp.checksum.status == 0)";
+
+    // What else tshark would only guess, by the looks of octets on ports that say nothing: what programs carry there is theirs, and a
+    // guess at it finds errors by chance.
+    private static readonly string[] s_spokenHere = ["tls", "dtls", "http", "json", "dns", "sip", "rtp", "rtcp"];
+
+    private static readonly Lazy<Task<string[]>> s_noGuesses = new(NoGuessesAsync);
+
     public static bool IsAvailable => LabCommand.Find("tshark") is not null;
 
     /// <summary>Options that open TLS and ESP with the keys of an evidence folder.</summary>
@@ -29,7 +40,7 @@ public static class StrictJudge
         // tshark's guess for Remote Desktop takes the first octets of a Diameter message inside TLS for its own.
         var options = new List<string>
         {
-            "-o", "tls.keylog_file:" + Path.Combine(evidence, "keys", "tls_keys.log"), "-d", "tls.port==5658,diameter", "--disable-protocol", "rdpmt", "-o", "esp.enable_encryption_decode:TRUE",
+            "-o", "tls.keylog_file:" + Path.Combine(evidence, "keys", "tls_keys.log"), "-d", "tls.port==5658,diameter", "-d", "tcp.port==4433,tls", "-d", "tls.port==4433,data", "--disable-protocol", "rdpmt", "-o", "esp.enable_encryption_decode:TRUE",
         };
         var keys = Path.Combine(evidence, "keys", "esp_sa");
         if (openEsp && File.Exists(keys))
@@ -40,7 +51,23 @@ public static class StrictJudge
             }
         }
 
+        var exchanges = Path.Combine(evidence, "keys", "ikev2_decryption_table");
+        if (File.Exists(exchanges))
+        {
+            foreach (var line in File.ReadLines(exchanges).Where(l => !l.StartsWith('#')).Distinct())
+            {
+                options.AddRange(["-o", "uat:ikev2_decryption_table:" + line]);
+            }
+        }
+
         return options;
+    }
+
+    /// <summary>How many packets of a capture a display filter matches, opened with the keys of an evidence folder.</summary>
+    public static async Task<int> CountAsync(string capture, string evidence, string filter, CancellationToken cancellation)
+    {
+        var result = await LabCommand.RunAsync([LabCommand.Find("tshark")!, "-n", "-r", capture, .. KeyOptions(evidence), "-Y", filter, "-T", "fields", "-e", "frame.number"], cancellation);
+        return result.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Length;
     }
 
     /// <summary>Faults found in a capture, one a line; empty when there are none.</summary>
@@ -53,14 +80,24 @@ public static class StrictJudge
     {
         var result = await LabCommand.RunAsync(
             [
-                LabCommand.Find("tshark")!, "-n", "-r", capture, .. KeyOptions(evidence, openEsp),
+                LabCommand.Find("tshark")!, "-n", "-r", capture, .. KeyOptions(evidence, openEsp), .. await s_noGuesses.Value,
                 "-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE",
-                "-Y", $"({Fault}{(openEsp ? ClosedEsp : "")}) && !({OutOfStep}){(except is null ? "" : $" && !({except})")}",
+                "-Y", $"({Fault}{(openEsp ? ClosedEsp : "")}) && !({OutOfStep}) && !({OtherZero}){(except is null ? "" : $" && !({except})")}",
                 "-T", "fields", "-e", "frame.number", "-e", "_ws.col.Protocol", "-e", "_ws.expert.message", "-e", "_ws.col.Info",
             ],
             cancellation);
         return result.ExitCode == 0
             ? [.. result.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(l => $"{Path.GetFileNameWithoutExtension(capture)} frame {l.Replace('\t', ' ')}")]
             : [$"tshark failed on {capture}: {result.Errors.Trim().Split('\n').LastOrDefault()}"];
+    }
+
+    private static async Task<string[]> NoGuessesAsync()
+    {
+        var result = await LabCommand.RunAsync([LabCommand.Find("tshark")!, "-G", "heuristic-decodes"], CancellationToken.None);
+        return
+        [
+            .. result.Output.Split('\n').Select(line => line.Split('\t')).Where(fields => fields is ["tcp" or "udp", _, "T", ..]).Select(fields => fields[1])
+                .Except(s_spokenHere).SelectMany(name => new[] { "--disable-protocol", name }),
+        ];
     }
 }

@@ -20,6 +20,7 @@ public static class TopologyFile
                 name = n.Name,
                 label = n.Label,
                 role = n.Role,
+                on = n.On,
                 homeAddress = n.HomeAddress?.ToString(),
                 interfaces = scenario.Topology.LinksOf(n.Name).Select(l => l.Link.Ends[l.End])
                     .Concat(n.MoreAddresses)

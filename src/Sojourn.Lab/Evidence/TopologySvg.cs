@@ -50,7 +50,7 @@ public static class TopologySvg
         {
             "mobile-node" => 0,
             "foreign-agent" => 1,
-            LabNode.RouterRole => 2,
+            LabNode.RouterRole or LabNode.SwitchRole => 2,
             LabNode.HostRole => 4,
             _ => 3,
         }).ToDictionary(g => g.Key, g => g.ToList());

@@ -110,16 +110,26 @@ public sealed class LabNetwork : IDisposable
     private void Build(string? captures)
     {
         const string WireSpace = "wire";
-        foreach (var name in Topology.Nodes.Select(n => n.Name).Prepend(WireSpace))
+        foreach (var name in Topology.Nodes.Where(n => n.On is null).Select(n => n.Name).Prepend(WireSpace))
         {
             var space = NetworkNamespace.Create($"{_prefix}-{name}");
             _namespaces.Add(name, space);
+            var speaks = Topology.SpeaksIPv6(name);
             space.Run(() =>
             {
-                // IPv4 scenarios: neighbour discovery of an unused IPv6 would only be noise in the captures.
-                Sysctl.Change("1", "ipv6", "conf", "all", "disable_ipv6");
-                Sysctl.Change("1", "ipv6", "conf", "default", "disable_ipv6");
+                // Where IPv6 is not used, its neighbour discovery would only be noise in the captures; where it is, the lab gives the addresses.
+                foreach (var scope in (string[])["all", "default"])
+                {
+                    Sysctl.Change(speaks ? "0" : "1", "ipv6", "conf", scope, "disable_ipv6");
+                    Sysctl.Change("0", "ipv6", "conf", scope, "accept_dad");
+                    Sysctl.Change("0", "ipv6", "conf", scope, "accept_ra");
+                }
             });
+        }
+
+        foreach (var node in Topology.Nodes.Where(n => n.On is not null))
+        {
+            _namespaces.Add(node.Name, _namespaces[node.On!]);
         }
 
         var inside = new Dictionary<LinkEndName, string>();
@@ -171,9 +181,14 @@ public sealed class LabNetwork : IDisposable
             }
         }
 
-        foreach (var node in Topology.Nodes)
+        foreach (var node in Topology.Nodes.Where(n => n.On is null))
         {
             using var route = Rtnetlink.Open(_namespaces[node.Name]);
+            if (node.Role == LabNode.SwitchRole)
+            {
+                Join(route, Topology.LinksOf(node.Name).Select(l => l.Link.Ends[l.End].Interface));
+            }
+
             foreach (var more in node.MoreAddresses)
             {
                 route.AddAddress(more.Interface, more.Address!, more.PrefixLength, detectDuplicates: false);
@@ -184,11 +199,30 @@ public sealed class LabNetwork : IDisposable
                 route.AddRoute(new Route { Destination = way.Destination, Gateway = way.Gateway });
             }
 
-            if (node.Role == LabNode.RouterRole)
+            if (node.Forwards)
             {
-                _namespaces[node.Name].Run(() => Sysctl.Write("1", "ipv4", "ip_forward"));
+                _namespaces[node.Name].Run(() =>
+                {
+                    Sysctl.Write("1", "ipv4", "ip_forward");
+                    if (Topology.SpeaksIPv6(node.Name))
+                    {
+                        Sysctl.Write("1", "ipv6", "conf", "all", "forwarding");
+                    }
+                });
             }
         }
+    }
+
+    private static void Join(Rtnetlink route, IEnumerable<string> ports)
+    {
+        const string Bridge = "switch";
+        route.CreateBridge(Bridge);
+        foreach (var port in ports)
+        {
+            route.SetMaster(port, Bridge);
+        }
+
+        route.SetUp(Bridge);
     }
 
     private byte[]? StationOf(LinkEndName end)

@@ -59,8 +59,7 @@ public static partial class LabCommand
         }
         catch (OperationCanceledException)
         {
-            process.Kill(entireProcessTree: true);
-            await process.WaitForExitAsync(CancellationToken.None);
+            await KillAsync(process);
             cancellation.ThrowIfCancellationRequested();
             throw new Topology.ScenarioException($"'{string.Join(' ', command)}' did not end in time");
         }
@@ -74,6 +73,23 @@ public static partial class LabCommand
         }
     }
 
+    /// <summary>
+    /// Kills a process with its children. What somebody else still holds open of its output is not waited for: the end of that may
+    /// never come.
+    /// </summary>
+    public static async Task KillAsync(Process process)
+    {
+        process.Kill(entireProcessTree: true);
+        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(5));
+        try
+        {
+            await process.WaitForExitAsync(limit.Token);
+        }
+        catch (OperationCanceledException)
+        {
+        }
+    }
+
     public static Process Start(IReadOnlyList<string> command, bool redirect, IReadOnlyDictionary<string, string>? environment = null, string? directory = null)
     {
         var start = new ProcessStartInfo(command[0], command.Skip(1)) { RedirectStandardOutput = redirect, RedirectStandardError = redirect, RedirectStandardInput = redirect, WorkingDirectory = directory ?? "" };
@@ -84,6 +100,9 @@ public static partial class LabCommand
 
         // A command's words are compared with what it prints; they must not depend on the user's language.
         start.Environment["LC_ALL"] = "C.UTF-8";
+
+        // A node that is killed would leave the pipes of the runtime's debugger behind.
+        start.Environment["DOTNET_EnableDiagnostics"] = "0";
         try
         {
             var process = Process.Start(start) ?? throw new Topology.ScenarioException($"cannot start {command[0]}");

@@ -73,6 +73,8 @@ public static partial class NodeFiles
 
     public static string EspKeysOf(RunDirectory run, string node) => Path.Combine(run.FolderOf(node), "esp_sa");
 
+    public static string IkeKeysOf(RunDirectory run, string node) => Path.Combine(run.FolderOf(node), "ikev2_decryption_table");
+
     public static string TlsKeysOf(RunDirectory run, string node) => Path.Combine(run.FolderOf(node), "tls_keys.log");
 
     /// <summary>Where a node keeps what it must not forget.</summary>
@@ -92,9 +94,9 @@ public static partial class NodeFiles
             .Append("state-directory: ").Append(StateFolder).Append('\n')
             .Append("control: { socket: control.sock }\n")
             .Append("log: { level: information, file: log.jsonl }\n");
-        if (node.Role is "foreign-agent" or "home-agent" or "gateway")
+        if (node.Role is "foreign-agent" or "home-agent" or "gateway" or LabNode.TerminalRole or LabNode.MobileRouterRole or "home-agent6" or "access-gateway")
         {
-            lab.Append("key-export: { esp: esp_sa }\n");
+            lab.Append("key-export: { esp: esp_sa, ike: ikev2_decryption_table }\n");
         }
 
         if (settings["diameter"].Exists)

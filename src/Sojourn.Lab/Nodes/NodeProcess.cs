@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Sojourn.Host.Control;
 using Sojourn.Lab.Topology;
 
 namespace Sojourn.Lab.Nodes;
@@ -23,12 +24,12 @@ public sealed class NodeProcess : IAsyncDisposable
         _run = run;
         Name = name;
         _space = space;
-        Control = new NodeControl(NodeFiles.SocketOf(run, name));
+        Control = new ControlClient(NodeFiles.SocketOf(run, name), TimeSpan.FromSeconds(10));
     }
 
     public string Name { get; }
 
-    public NodeControl Control { get; }
+    public ControlClient Control { get; }
 
     public bool IsRunning => _process is { HasExited: false };
 
@@ -100,8 +101,7 @@ public sealed class NodeProcess : IAsyncDisposable
         }
         catch (OperationCanceledException)
         {
-            process.Kill(entireProcessTree: true);
-            await process.WaitForExitAsync(CancellationToken.None);
+            await LabCommand.KillAsync(process);
             return false;
         }
     }
@@ -111,8 +111,7 @@ public sealed class NodeProcess : IAsyncDisposable
     {
         if (_process is { HasExited: false } process)
         {
-            process.Kill();
-            await process.WaitForExitAsync(CancellationToken.None);
+            await LabCommand.KillAsync(process);
         }
     }
 

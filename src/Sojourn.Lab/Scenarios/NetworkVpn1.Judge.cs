@@ -18,8 +18,9 @@ public sealed partial class NetworkVpn1
         var want = options.Security.Seen();
         rows.Part("Steps", () => Steps(captures, rows, want, options));
         rows.Part("LinuxKernel", () => LinuxKernel(captures, rows, want));
+        rows.Part("KeyExchange", () => KeyExchange(captures, rows, options));
         rows.Part("WholePath", () => WholePath(captures, rows, want, options));
-        rows.Part("Order", () => Order(captures, rows));
+        rows.Part("Order", () => Order(captures, rows, options));
         rows.Part("Unlisted", () => Unlisted(captures, rows));
         rows.Part("Caches", () => Caches(captures, rows));
         rows.Part("Marks", () => Marks(captures, rows, want));
@@ -85,7 +86,7 @@ public sealed partial class NetworkVpn1
         var toCompany = captures.On("core-ha").During(_up!).Where(p => p.SenderNode == "ha" && p.Between(Home, Company) && p.Protection == want).ToList();
         var toAgent = captures.On("core-ha").During(_up!).Where(p => p.SenderNode == "ha" && p.Between(Home, Agent) && p.Protection == want).ToList();
         var signalling = SignalledToCompany(captures);
-        rows.Check("NV1.8", "the HA sets its tunnels to SGW and FA and takes what comes from both; nothing is signalled to SGW",
+        rows.Check("NV1.8", $"the HA sets its tunnels to SGW and FA and takes what comes from both; nothing{ButTheKeyExchange(options)} is signalled to SGW",
             toCompany.Count >= _up!.Sent && toAgent.Count >= _up.Sent && signalling.Count == 0,
             $"{toCompany.Count} {want.Name()} HA > SGW, {toAgent.Count} HA > FA; {signalling.Count("signalling packets to SGW")}");
 
@@ -126,8 +127,9 @@ public sealed partial class NetworkVpn1
         rows.Check("NV-A1", "the company host reaches the mobile node's home address", _down!.AllArrived, _down.Summary);
         var keying = First(captures, "AMA", "aaaf", "fa1")?.Diameter!.Profiles.FirstOrDefault();
         var (spiUp, spiDown) = keying?.Vpn(22)?.Number == 1 ? (keying.Vpn(19)!.Number, keying.Vpn(20)!.Number) : (0x2001u, 0x2002u);
+        var (toCompany, fromCompany) = options.Gateway == GatewayPeer.Keyed ? AgreedSpis() : (0x1001u, 0x1002u);
         foreach (var (link, from, to, spi, id) in ((string, IPAddress, IPAddress, uint, string)[])
-            [("core-fa1", Agent, Home, spiUp, "FA > HA"), ("core-ha", Home, Company, 0x1001, "HA > SGW"), ("core-sgw", Company, Home, 0x1002, "SGW > HA"), ("core-ha", Home, Agent, spiDown, "HA > FA")])
+            [("core-fa1", Agent, Home, spiUp, "FA > HA"), ("core-ha", Home, Company, toCompany, "HA > SGW"), ("core-sgw", Company, Home, fromCompany, "SGW > HA"), ("core-ha", Home, Agent, spiDown, "HA > FA")])
         {
             var packets = captures.On(link).During(_up).Where(p => p.Between(from, to) && p.Protection == want).ToList();
             var spis = packets.Select(p => p.Spi).Distinct().ToList();
@@ -152,7 +154,7 @@ public sealed partial class NetworkVpn1
     }
 
     /// <summary>NV-A2.</summary>
-    private void Order(CaptureSet captures, RowBook rows)
+    private void Order(CaptureSet captures, RowBook rows, ScenarioOptions options)
     {
         var order = AliceRegistration(captures).Where(s => s.Name is "RRQ" or "AMR" or "HAR" or "HAA" or "AMA" or "RRP").Select(s => s.Name).ToList();
         var expected = new[] { "RRQ", "AMR", "AMR", "HAR", "HAA", "AMA", "AMA", "RRP" };
@@ -164,7 +166,7 @@ public sealed partial class NetworkVpn1
         rows.Check("NV-A2", "at the instant the RRP leaves the FA both directions FA-HA are installed at FA and HA", agent == (true, true) && home == (true, true),
             $"with the reply held on the access link: FA out {agent.Out} in {agent.In}, HA out {home.Out} in {home.In}");
         var toCompany = SignalledToCompany(captures);
-        rows.Check("NV-A2", "SGW sees no signalling packet at all, in the whole run", toCompany.Count == 0, toCompany.Count("unprotected packets to SGW"));
+        rows.Check("NV-A2", $"SGW sees no signalling packet at all{ButTheKeyExchange(options)}, in the whole run", toCompany.Count == 0, toCompany.Count("unprotected packets to SGW"));
     }
 
     /// <summary>NV1.15, NV-A3.</summary>
@@ -262,9 +264,9 @@ public sealed partial class NetworkVpn1
         rows.Check("NV-A27", "the old path is unchanged and still carries", before.Count > 0 && before.SequenceEqual(after) && _afterMallory!.AllArrived, $"HA paths of alice before: {string.Join("; ", before)}; after: {string.Join("; ", after)}; ping: {_afterMallory!.Summary}");
     }
 
-    /// <summary>Everything unprotected that any node sent to the company's gateway; not what the scenario put on the link.</summary>
+    /// <summary>Everything unprotected that any node sent to the company's gateway; not what the scenario put on the link, and no key exchange of the two gateways.</summary>
     private static List<Sighting> SignalledToCompany(CaptureSet captures) =>
-        [.. captures.On("core-sgw").Where(p => p.ReceiverNode == "sgw" && p.Packet.Destination.Equals(Company) && p.Protection == SeenProtection.None && p.Frame.Comment is null)];
+        [.. captures.On("core-sgw").Where(p => p.ReceiverNode == "sgw" && p.Packet.Destination.Equals(Company) && p.Protection == SeenProtection.None && p.Frame.Comment is null && !IsKeyExchange(p))];
 
     /// <summary>A stranger's noise changed no table, is counted under names that `status` shows, and hurt nobody.</summary>
     private void Noise(RowBook rows)

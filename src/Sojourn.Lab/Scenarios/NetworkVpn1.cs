@@ -46,6 +46,7 @@ public sealed partial class NetworkVpn1 : Scenario
     public override async Task DriveAsync(LabRun run, CancellationToken cancellation)
     {
         await ProvisionedAsync(run, cancellation);
+        await KeyedAsync(run, cancellation);
         run.Progress.Step("The company's tunnel stands before anybody has logged in");
         await _tables.TakeAsync(run, "before", cancellation);
         _before = await run.PingAsync("cn", Alice.ToString(), new PingOptions(3) { Wait = TimeSpan.FromMilliseconds(400) }, cancellation);

@@ -70,7 +70,7 @@ public sealed partial class NetworkVpn9
         await _tables.TakeAsync(run, "before-renewal", cancellation);
         _routesBefore = Kernel(run, "fa1");
         var from = LabRun.Now;
-        await run.Node("alice").Control.PostAsync("register", new { serviceUpdate = false }, cancellation);
+        await run.Node("alice").Control.PostAsync("register", new { serviceUpdate = false }, [], cancellation);
         _again = await run.AwaitReplyAsync("alice", "access-1", from, cancellation);
         await _tables.TakeAsync(run, "renewed", cancellation);
         _routesAfter = Kernel(run, "fa1");

@@ -31,9 +31,32 @@ public abstract class Scenario
     /// <summary>False where there are more associations than tshark takes keys; ESP then stays closed to it.</summary>
     public virtual bool OpensEsp => true;
 
+    /// <summary>How long driving it may take; a run that hangs ends then and says at which step.</summary>
+    public virtual TimeSpan Limit => TimeSpan.FromMinutes(10);
+
+    /// <summary>Mobile IPv4 messages are to be seen in it.</summary>
+    public virtual bool SpeaksMobileIpv4 => true;
+
+    /// <summary>Under which row it is reported that no key shows anywhere.</summary>
+    public virtual string SecretsRow => "NV-A32";
+
+    /// <summary>Secrets beside those of configuration and associations that must show nowhere.</summary>
+    public virtual IReadOnlyList<(string Name, byte[] Octets)> Secrets => [];
+
     /// <summary>The scenarios that have a script.</summary>
     public static IReadOnlyDictionary<string, Func<Scenario>> All { get; } = new Dictionary<string, Func<Scenario>>
     {
+        ["authentication/1"] = () => new Authentication.Authentication1(),
+        ["authentication/2"] = () => new Authentication.Authentication2(),
+        ["authentication/3"] = () => new Authentication.Authentication3(),
+        ["authentication/4"] = () => new Authentication.Authentication4(),
+        ["authentication/agents"] = () => new Authentication.AuthenticationAgents(),
+        ["authentication/moves"] = () => new Authentication.AuthenticationMoves(),
+        ["authentication/devices"] = () => new Authentication.DeviceAuthentication(),
+        ["terminal/4"] = () => new Terminal.Terminal4(),
+        ["terminal/7"] = () => new Terminal.Terminal7(),
+        ["terminal/correspondents"] = () => new Terminal.TerminalCorrespondents(),
+        ["terminal/8"] = () => new Terminal.Terminal8(),
         ["network-vpn/1"] = () => new NetworkVpn1(),
         ["network-vpn/2"] = () => new NetworkVpn2(),
         ["network-vpn/3"] = () => new NetworkVpn3(),
@@ -45,6 +68,7 @@ public abstract class Scenario
         ["network-vpn/9"] = () => new NetworkVpn9(),
         ["network-vpn/tour"] = () => new NetworkVpnTour(),
         ["network-vpn/crowd"] = () => new NetworkVpnCrowd(),
+        ["terminal/1"] = () => new Terminal.Terminal1(),
     };
 }
 

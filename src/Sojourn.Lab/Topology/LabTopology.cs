@@ -36,6 +36,10 @@ public sealed record LabTopology(IReadOnlyList<LabNode> Nodes, IReadOnlyList<Lab
     public IEnumerable<(LabLink Link, int End)> LinksOf(string node) =>
         Links.SelectMany(l => l.Ends.Select((e, i) => (Link: l, End: i, e.Node))).Where(x => x.Node == node).Select(x => (x.Link, x.End));
 
+    /// <summary>Whether a node uses IPv6: it has such an address, or gets one.</summary>
+    public bool SpeaksIPv6(string node) => Nodes.FirstOrDefault(n => n.Name == node)?.Role is LabNode.TerminalRole or LabNode.MobileRouterRole or LabNode.CorrespondentRole
+        || LinksOf(node).Any(l => l.Link.Ends[l.End].Address?.AddressFamily == System.Net.Sockets.AddressFamily.InterNetworkV6);
+
     /// <summary>Milliseconds there and back between two nodes by the delays of their links to the core.</summary>
     public double RoundTrip(string from, string to) =>
         2 * ((string[])[from, to]).Sum(n => LinksOf(n).First(l => l.Link.Kind == LinkKind.Core).Link.Character.Delay.TotalMilliseconds);
@@ -49,18 +53,21 @@ public sealed record LabTopology(IReadOnlyList<LabNode> Nodes, IReadOnlyList<Lab
 /// <summary>One host: a network namespace.</summary>
 public sealed record LabNode
 {
-    public const string RouterRole = "router", HostRole = "host", MachineRole = "linux-machine";
+    public const string RouterRole = "router", HostRole = "host", MachineRole = "linux-machine", TerminalRole = "terminal", MobileRouterRole = "mobile-router", SwitchRole = "switch", CorrespondentRole = "correspondent";
 
     public required string Name { get; init; }
 
     /// <summary>
-    /// A role of <c>sojourn run</c>; <c>router</c> or <c>host</c>: plain namespaces with addresses and routes only; or
-    /// <c>linux-machine</c>: a virtual machine behind the namespace, see <see cref="Nodes.IMachine"/>.
+    /// A role of <c>sojourn run</c>; <c>router</c> or <c>host</c>: plain namespaces with addresses and routes only; <c>switch</c>: one
+    /// whose interfaces a bridge joins; or <c>linux-machine</c>: a virtual machine behind the namespace, see <see cref="Nodes.IMachine"/>.
     /// </summary>
     public required string Role { get; init; }
 
     /// <summary>For people.</summary>
     public required string Label { get; init; }
+
+    /// <summary>The node on whose host this one runs, beside it: the links, addresses and routes are that one's. Null = a host of its own.</summary>
+    public string? On { get; init; }
 
     public IReadOnlyList<LabRoute> Routes { get; init; } = [];
 
@@ -76,11 +83,14 @@ public sealed record LabNode
     /// <summary>Seconds; nodes start in growing order, equal ones together.</summary>
     public int Order { get; init; }
 
+    /// <summary>The kernel forwards packets between its interfaces.</summary>
+    public bool Forwards { get; init; }
+
     /// <summary>Its part of the node configuration; the lab adds names, sockets, files and certificates.</summary>
     public Tree? Settings { get; init; }
 
     /// <summary>True when a Sojourn process runs on it.</summary>
-    public bool RunsSojourn => Role is not (RouterRole or HostRole or MachineRole);
+    public bool RunsSojourn => Role is not (RouterRole or HostRole or MachineRole or SwitchRole);
 }
 
 /// <summary>A route of a plain namespace or a node's way to the rest of the world.</summary>

@@ -6,11 +6,17 @@ using Sojourn.Storage.Provisioning;
 
 namespace Sojourn.Lab.Topology;
 
-/// <summary>Who is the company's or partner's gateway: our own node or a Linux kernel in a virtual machine.</summary>
+/// <summary>Who is the company's or partner's gateway.</summary>
 public enum GatewayPeer
 {
+    /// <summary>Our own node, with keys that somebody has typed in.</summary>
     Own,
+
+    /// <summary>A Linux kernel in a virtual machine, with keys that somebody has typed in.</summary>
     Linux,
+
+    /// <summary>Our own node, with keys that it agrees on by IKEv2.</summary>
+    Keyed,
 }
 
 /// <summary>The variants of a scenario, chosen on the command line.</summary>
@@ -32,7 +38,7 @@ public sealed record ScenarioOptions
         Security switch { SecurityType.Ah => "AH", SecurityType.Esp => "ESP", _ => "encapsulation only" },
         UserSpecific ? "user-specific associations" : "shared associations",
         Delay is { } delay ? string.Create(CultureInfo.InvariantCulture, $"core delay {delay.TotalMilliseconds} ms") : null,
-        Gateway == GatewayPeer.Linux ? "Linux kernel gateway" : null,
+        Gateway switch { GatewayPeer.Linux => "Linux kernel gateway", GatewayPeer.Keyed => "gateway keyed by IKEv2", _ => null },
     }.Where(p => p is not null));
 
     /// <summary>Security type in the words of provisioning.</summary>
@@ -47,7 +53,7 @@ public sealed record ScenarioOptions
     {
         ["security"] = SecurityName,
         ["share"] = Share,
-        ["gateway"] = Gateway == GatewayPeer.Linux ? "linux" : "own",
+        ["gateway"] = Gateway switch { GatewayPeer.Linux => "linux", GatewayPeer.Keyed => "keyed", _ => "own" },
         ["algorithm"] = Algorithm,
     };
 }
@@ -69,6 +75,14 @@ public sealed class ScenarioDefinition
         foreach (var end in Topology.Links.SelectMany(l => l.Ends))
         {
             _ = Topology.Node(end.Node);
+        }
+
+        foreach (var node in nodes.Where(n => n.On is not null))
+        {
+            if (Topology.Node(node.On!).On is not null || node.Routes.Count + node.MoreAddresses.Count > 0 || Topology.LinksOf(node.Name).Any())
+            {
+                throw new ScenarioException($"node '{node.Name}' runs on the host of '{node.On}': links, addresses and routes belong there, and '{node.On}' has a host of its own");
+            }
         }
     }
 
@@ -140,6 +154,11 @@ public sealed class ScenarioDefinition
             throw new ScenarioException($"scenario '{name}' has no variant with --gateway {gateway}");
         }
 
+        if (options is { Gateway: GatewayPeer.Keyed, Security: not SecurityType.Esp })
+        {
+            throw new ScenarioException("IKEv2 makes keys for ESP only: --gateway keyed goes with --security esp");
+        }
+
         foreach (var variant in (string[])[security, share, $"{share}-{security}", gateway, $"{gateway}-{security}"])
         {
             tree = tree["variants"][variant].Exists ? tree.With(tree["variants"][variant]) : tree;
@@ -153,6 +172,7 @@ public sealed class ScenarioDefinition
         Name = name,
         Role = tree["role"].Text,
         Label = tree["label"].TextOrNull ?? name,
+        On = tree["on"].TextOrNull,
         HomeAddress = tree["home-address"].TextOrNull is { } home ? Address(home, tree["home-address"].Where) : null,
         StartAtOnce = tree["start"].TextOrNull switch
         {
@@ -164,15 +184,19 @@ public sealed class ScenarioDefinition
         Routes = [.. tree["routes"].Items.Select(Route)],
         MoreAddresses = [.. tree["more-addresses"].Items.Select(t => End(t, name + " " + t.Text))],
         Settings = tree["settings"].Exists ? tree["settings"] : null,
+        Forwards = tree["role"].Text == LabNode.RouterRole || tree["forwards"].TextOrNull == "true",
     };
 
     private static LabRoute Route(Tree tree)
     {
         var words = tree.Text.Split(' ', StringSplitOptions.RemoveEmptyEntries);
         return words is [var destination, "via", var gateway]
-            ? new LabRoute(destination == "default" ? new IPNetwork(IPAddress.Any, 0) : Network(destination, tree.Where), Address(gateway, tree.Where))
+            ? Route(destination, Address(gateway, tree.Where), tree.Where)
             : throw new ScenarioException($"{tree.Where}: '{tree.Text}' is no route; write 'PREFIX via ADDRESS' or 'default via ADDRESS'");
     }
+
+    private static LabRoute Route(string destination, IPAddress gateway, string where) =>
+        new(destination == "default" ? new IPNetwork(gateway.AddressFamily == System.Net.Sockets.AddressFamily.InterNetworkV6 ? IPAddress.IPv6Any : IPAddress.Any, 0) : Network(destination, where), gateway);
 
     private static LabLink Link(string name, Tree tree, ScenarioOptions options)
     {

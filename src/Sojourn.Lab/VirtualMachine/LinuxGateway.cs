@@ -113,7 +113,7 @@ public sealed partial class LinuxGateway : IMachine
             throw new ScenarioException(string.Join("; ", read.Findings));
         }
 
-        var role = new StaticGatewayRole(node);
+        var role = new StaticGatewayRole(node, SystemRandomSource.Instance);
         role.Vpn.Start(new EffectSink());
 
         // A preset association is a path of its own, which carries nothing by itself.

@@ -5,6 +5,7 @@ using Sojourn.Engine.MobileIpv4;
 using Sojourn.Engine.MobileIpv4.Agents;
 using Sojourn.Roles.Configuration;
 using Sojourn.Roles.Hosting;
+using Sojourn.Roles.KeyExchange;
 using Sojourn.Wire.MobileIpv4;
 
 namespace Sojourn.Roles.Agents;
@@ -14,6 +15,7 @@ public sealed class HomeAgentRole : Role
 {
     private readonly HomeAgent _agent;
     private readonly IPAddress _address;
+    private readonly bool _keyed;
 
     public HomeAgentRole(NodeOptions node, IRandomSource random)
     {
@@ -46,13 +48,15 @@ public sealed class HomeAgentRole : Role
             },
             EngineOptions.Diameter(node, agent: false),
             random);
+        _keyed = node.KeyExchange.Count > 0;
+        Engine = KeyedAssociations.Wrap(node, _agent, _agent.Vpn, random);
     }
 
-    public override IEngine Engine => _agent;
+    public override IEngine Engine { get; }
 
     public override VpnControl Vpn => _agent.Vpn;
 
-    public override PortNeeds Ports => new() { MobileIp = true, PacketPath = true };
+    public override PortNeeds Ports => new() { MobileIp = true, PacketPath = true, KeyExchange = _keyed };
 
     public override IReadOnlyList<BindingRow> Bindings() =>
     [

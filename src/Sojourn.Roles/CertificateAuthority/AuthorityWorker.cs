@@ -8,9 +8,14 @@ using Sojourn.Storage;
 namespace Sojourn.Roles.CertificateAuthority;
 
 /// <summary>
-/// The one thread that decides and writes for an authority. Requests that wait together are committed together, and no response
+/// Has an authority decide, one batch of requests at a time. Requests that wait together are committed together, and no response
 /// leaves before the changes it promises are on disk (spec TA-M32): a crash at any point leaves all of a request's changes or none.
 /// </summary>
+/// <remarks>
+/// There is no thread of its own: who comes first serves all that wait, and who comes meanwhile waits for the next batch. A request that
+/// is alone is answered without ever changing threads. Whoever has served hands what has gathered since to another thread, so that its own
+/// response does not wait for those of others.
+/// </remarks>
 internal sealed class AuthorityWorker : IDisposable
 {
     private const int MostWaiting = 1024;
@@ -22,10 +27,16 @@ internal sealed class AuthorityWorker : IDisposable
     private readonly AuthorityStore _store;
     private readonly NodeServices _services;
     private readonly TimeSpan _crlInterval;
-    private readonly BlockingCollection<Job> _jobs = new(MostWaiting);
+    private readonly ConcurrentQueue<Job> _jobs = new();
+    private int _waiting;
+    private int _serving;
+    private volatile bool _ended;
+    private ITimer? _upkeep;
+
+    // Of whoever serves.
+    private readonly List<Job> _batch = new(MostTogether);
     private readonly EffectSink _effects = new();
     private readonly List<Effect> _signs = [];
-    private readonly Thread _thread;
     private (byte[] Octets, long Revocations, DateTimeOffset Made)? _crl;
     private bool _storeFails;
 
@@ -36,12 +47,12 @@ internal sealed class AuthorityWorker : IDisposable
         _store = store;
         _services = services;
         _crlInterval = crlInterval;
-        _thread = new Thread(Loop) { IsBackground = true, Name = "authority" };
     }
 
     private delegate byte[] Work(DateTimeOffset now, EffectSink effects);
 
-    public void Start() => _thread.Start();
+    /// <summary>Revokes from now on what is not confirmed in time.</summary>
+    public void Start() => _upkeep = _services.Time.CreateTimer(_ => Do(Upkeep), null, UpkeepInterval, UpkeepInterval);
 
     /// <summary>The response to a CMP message; null when too many wait.</summary>
     /// <param name="source">Where it came from.</param>
@@ -63,68 +74,74 @@ internal sealed class AuthorityWorker : IDisposable
         return write(permission);
     });
 
+    /// <summary>A certificate that was issued here, DER; null when there is none of this number. Reads what is committed.</summary>
+    /// <param name="serial">Lower-case hexadecimal.</param>
+    public ReadOnlyMemory<byte>? Certificate(string serial) => _store.InOneTransaction(() => _store.Certificate(serial))?.Encoded;
+
     /// <summary>Whether a certificate was issued here and is revoked or not confirmed. Reads what is committed.</summary>
     /// <param name="serial">Lower-case hexadecimal.</param>
     public bool IsWithdrawn(string serial) => _store.InOneTransaction(() => _store.Certificate(serial)) is { Status: not CertificateStatus.Good };
 
     public void Dispose()
     {
-        _jobs.CompleteAdding();
-        if (_thread.IsAlive && !_thread.Join(StopLimit))
-        {
-            return;
-        }
+        _ended = true;
+        _upkeep?.Dispose();
 
-        _jobs.Dispose();
+        // Serving is never given back: nobody touches the store any more.
+        if (SpinWait.SpinUntil(() => Interlocked.CompareExchange(ref _serving, 1, 0) == 0, StopLimit))
+        {
+            while (_jobs.TryDequeue(out var job))
+            {
+                job.Response.TrySetResult(null);
+            }
+        }
     }
 
     private Task<byte[]?> Do(Work work, Func<byte[]?>? otherwise = null)
     {
-        var job = new Job(work, otherwise ?? (() => null));
-        if (!TryAdd(job))
+        if (_ended || Volatile.Read(ref _waiting) >= MostWaiting)
         {
             _services.Count("ca.overloaded", 1);
-            job.Response.SetResult(null);
+            return Task.FromResult<byte[]?>(null);
         }
 
+        var job = new Job(work, otherwise ?? (() => null));
+        Interlocked.Increment(ref _waiting);
+        _jobs.Enqueue(job);
+        ServeWaiting();
         return job.Response.Task;
     }
 
-    private bool TryAdd(Job job)
+    /// <summary>Serves a batch of those who wait, unless somebody is at it, who then looks for them afterwards.</summary>
+    private void ServeWaiting()
     {
+        if (Interlocked.CompareExchange(ref _serving, 1, 0) != 0)
+        {
+            return;
+        }
+
         try
         {
-            return _jobs.TryAdd(job);
-        }
-        catch (InvalidOperationException)
-        {
-            return false;
-        }
-    }
-
-    private void Loop()
-    {
-        var batch = new List<Job>(MostTogether);
-        var upkeep = _services.Time.GetTimestamp();
-        while (!_jobs.IsCompleted)
-        {
-            if (_jobs.TryTake(out var job, UpkeepInterval))
+            while (_batch.Count < MostTogether && _jobs.TryDequeue(out var job))
             {
-                do
-                {
-                    batch.Add(job);
-                }
-                while (batch.Count < MostTogether && _jobs.TryTake(out job));
-
-                Serve(batch);
-                batch.Clear();
+                _batch.Add(job);
             }
 
-            if (_services.Time.GetElapsedTime(upkeep) >= UpkeepInterval)
+            if (_batch.Count > 0)
             {
-                Upkeep();
-                upkeep = _services.Time.GetTimestamp();
+                Interlocked.Add(ref _waiting, -_batch.Count);
+                Serve(_batch);
             }
+        }
+        finally
+        {
+            _batch.Clear();
+            Interlocked.Exchange(ref _serving, 0);
+        }
+
+        if (!_jobs.IsEmpty)
+        {
+            ThreadPool.UnsafeQueueUserWorkItem(static worker => worker.ServeWaiting(), this, preferLocal: false);
         }
     }
 
@@ -173,25 +190,11 @@ internal sealed class AuthorityWorker : IDisposable
         }
     }
 
-    private void Upkeep()
+    private byte[] Upkeep(DateTimeOffset now, EffectSink effects)
     {
-        try
-        {
-            _ = _store.InOneTransaction(() =>
-            {
-                var now = _services.Time.GetUtcNow();
-                CertificationAuthority.RevokeOverdue(_store, now, _effects);
-                Keep();
-                return _store.ForgetTransactions(now);
-            });
-            Tell();
-            _storeFails = false;
-        }
-        catch (Exception e) when (e is StorageException or DbException)
-        {
-            Forget();
-            Fault(e);
-        }
+        CertificationAuthority.RevokeOverdue(_store, now, effects);
+        _store.ForgetTransactions(now);
+        return [];
     }
 
     /// <summary>Made anew after every revocation, whoever did it, and when it gets old.</summary>

@@ -2,7 +2,6 @@ using System.Security.Cryptography;
 using Sojourn.Engine;
 using Sojourn.Engine.CertificateAuthority;
 using Sojourn.Roles.Configuration;
-using Sojourn.Roles.Diameter;
 using Sojourn.Roles.Hosting;
 using Sojourn.Storage;
 
@@ -16,7 +15,7 @@ public sealed class CaRole : Role
     private readonly AuthorityStore _store;
     private readonly AuthorityWorker _worker;
     private readonly CmpServer _server;
-    private readonly DiameterTlsIdentity? _identity;
+    private readonly TlsCredentials? _identity;
     private readonly PermissionServer? _permissions;
     private readonly WithdrawalSender? _withdrawals;
 
@@ -36,7 +35,7 @@ public sealed class CaRole : Role
             _server = new CmpServer(section, certificate, _worker, services);
             if (section.Queries is { } queries)
             {
-                _identity = DiameterTlsIdentity.FromPemFiles(queries.Tls.CertificateFile.FullPath, queries.Tls.KeyFile.FullPath, queries.Tls.CaFile.FullPath);
+                _identity = TlsCredentials.FromPemFiles(queries.Tls.CertificateFile.FullPath, queries.Tls.KeyFile.FullPath, queries.Tls.CaFile.FullPath);
                 _permissions = new PermissionServer(queries, _identity, _worker, services);
                 _withdrawals = new WithdrawalSender(queries, _identity, _store, services);
             }
@@ -78,7 +77,7 @@ public sealed class CaRole : Role
 
     internal static AuthorityOptions OptionsOf(CaSection section)
     {
-        var uri = section.PublicUri is { } text ? new Uri(text.TrimEnd('/') + "/") : null;
+        var (crl, ocsp) = StatusUris(section.PublicUri);
         return new AuthorityOptions
         {
             CertificateLifetime = section.CertificateLifetime,
@@ -86,9 +85,16 @@ public sealed class CaRole : Role
             ImplicitConfirmation = section.ImplicitConfirmation,
             TimeTolerance = section.TimeTolerance,
             CrlLifetime = section.CrlLifetime,
-            CrlUri = uri is null ? null : new Uri(uri, "ca.crl"),
-            OcspUri = uri is null ? null : new Uri(uri, "ocsp"),
+            CrlUri = crl,
+            OcspUri = ocsp,
         };
+    }
+
+    /// <summary>Where CRL and OCSP are, below the address that the authority is reached at.</summary>
+    internal static (Uri? Crl, Uri? Ocsp) StatusUris(string? publicUri)
+    {
+        var uri = publicUri is { } text ? new Uri(text.TrimEnd('/') + "/") : null;
+        return uri is null ? (null, null) : (new Uri(uri, "ca.crl"), new Uri(uri, "ocsp"));
     }
 
     /// <summary>Everything this role does answers a request, inside the store's transaction: nothing is left for the engine thread.</summary>

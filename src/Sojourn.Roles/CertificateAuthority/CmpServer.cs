@@ -14,7 +14,7 @@ namespace Sojourn.Roles.CertificateAuthority;
 
 /// <summary>
 /// HTTP transfer of CMP (RFC 9811): POST of <c>application/pkixcmp</c> to <c>/.well-known/cmp</c> or below it. Beside it the
-/// authority's certificate and CRL (RFC 2585), and OCSP (RFC 6960 appendix A).
+/// authority's certificate, those it issued by serial number, and CRL (RFC 2585), and OCSP (RFC 6960 appendix A).
 /// </summary>
 internal sealed class CmpServer : IDisposable
 {
@@ -57,6 +57,7 @@ internal sealed class CmpServer : IDisposable
         _application.MapPost("/.well-known/cmp/{**operation}", Cmp);
         _application.MapGet("/ca.crt", context => Send(context, "application/pkix-cert", certificate));
         _application.MapGet("/ca.crl", Crl);
+        _application.MapGet("/certificates/{serial}.cer", Certificate);
         _application.MapPost("/ocsp", Ocsp);
         _application.MapGet("/ocsp/{**request}", OcspByGet);
     }
@@ -82,6 +83,20 @@ internal sealed class CmpServer : IDisposable
 
         var message = await Body(context.Request, CmpLimits.Message).ConfigureAwait(false);
         await SendOr503(context, MediaType, await _worker.Answer(message, Source(context)).ConfigureAwait(false)).ConfigureAwait(false);
+    }
+
+    /// <summary>What hash-and-URL of IKEv2 leads to (RFC 7296 3.6). Certificates are public; whoever knows the number may read.</summary>
+    private async Task Certificate(HttpContext context)
+    {
+        var serial = context.Request.RouteValues["serial"] as string ?? "";
+        if (serial.Length <= 2 * (CmpLimits.SerialNumber + 1) && serial.All(char.IsAsciiHexDigitLower) && _worker.Certificate(serial) is { } certificate)
+        {
+            await Send(context, "application/pkix-cert", certificate).ConfigureAwait(false);
+        }
+        else
+        {
+            context.Response.StatusCode = StatusCodes.Status404NotFound;
+        }
     }
 
     private async Task Crl(HttpContext context) => await SendOr503(context, "application/pkix-crl", await _worker.RevocationList().ConfigureAwait(false)).ConfigureAwait(false);

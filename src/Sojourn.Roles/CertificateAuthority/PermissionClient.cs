@@ -2,6 +2,7 @@ using System.Net.Http.Json;
 using System.Text.Json;
 using Sojourn.Engine.CertificateAuthority;
 using Sojourn.Roles.Diameter;
+using Sojourn.Roles.Hosting;
 
 namespace Sojourn.Roles.CertificateAuthority;
 
@@ -23,7 +24,7 @@ public sealed class PermissionClient : IPermissionAuthority, IDisposable
 
     /// <param name="authority">e.g. <c>https://ca.home.example:8444</c>; the host must be in the authority's server certificate.</param>
     /// <param name="identity">Own certificate and the anchors that the authority's server certificate must come from.</param>
-    public PermissionClient(Uri authority, DiameterTlsIdentity identity)
+    public PermissionClient(Uri authority, TlsCredentials identity)
     {
         _address = new Uri(authority, "/v1/permission");
         _http = QueryHttp.Client(authority.DnsSafeHost, identity, AnswerLimit);
@@ -33,21 +34,28 @@ public sealed class PermissionClient : IPermissionAuthority, IDisposable
     {
         for (var attempt = 0; attempt < Attempts; attempt++)
         {
-            try
+            if (await AskOnceAsync(identifier, purpose, cancellation).ConfigureAwait(false) is { } answer)
             {
-                using var response = await _http.PostAsJsonAsync(_address, new PermissionRequest(identifier, purpose), QueryJson.Default.PermissionRequest, cancellation).ConfigureAwait(false);
-                if (response.IsSuccessStatusCode)
-                {
-                    return await response.Content.ReadFromJsonAsync(QueryJson.Default.PermissionAnswer, cancellation).ConfigureAwait(false);
-                }
-            }
-            catch (Exception e) when (e is HttpRequestException or JsonException or IOException || (e is OperationCanceledException && !cancellation.IsCancellationRequested))
-            {
-                // Silence, and answers that mean nothing, count alike.
+                return answer;
             }
         }
 
         return null;
+    }
+
+    /// <summary>Asks once, for who repeats a question by itself.</summary>
+    public async Task<PermissionAnswer?> AskOnceAsync(string identifier, PermissionPurpose purpose, CancellationToken cancellation = default)
+    {
+        try
+        {
+            using var response = await _http.PostAsJsonAsync(_address, new PermissionRequest(identifier, purpose), QueryJson.Default.PermissionRequest, cancellation).ConfigureAwait(false);
+            return response.IsSuccessStatusCode ? await response.Content.ReadFromJsonAsync(QueryJson.Default.PermissionAnswer, cancellation).ConfigureAwait(false) : null;
+        }
+        catch (Exception e) when (e is HttpRequestException or JsonException or IOException || (e is OperationCanceledException && !cancellation.IsCancellationRequested))
+        {
+            // Silence, and answers that mean nothing, count alike.
+            return null;
+        }
     }
 
     public void Dispose() => _http.Dispose();
@@ -58,14 +66,17 @@ internal static class QueryHttp
 {
     private const int LargestAnswer = 64 * 1024;
 
+    /// <summary>Well below what a server takes from all its askers together; the rest of a burst waits.</summary>
+    private const int MostConnections = 32;
+
     /// <param name="host">Name, or address, that the server's certificate must carry.</param>
-    public static HttpClient Client(string host, DiameterTlsIdentity identity, TimeSpan limit)
+    public static HttpClient Client(string host, TlsCredentials identity, TimeSpan limit)
     {
         var tls = new DiameterTls(identity).Client(host);
         var trusted = tls.RemoteCertificateValidationCallback!;
         tls.RemoteCertificateValidationCallback = (sender, certificate, chain, errors) =>
             trusted(sender, certificate, chain, errors) && certificate is System.Security.Cryptography.X509Certificates.X509Certificate2 full && full.MatchesHostname(host, allowWildcards: false, allowCommonName: false);
-        return new HttpClient(new SocketsHttpHandler { SslOptions = tls, UseProxy = false, AllowAutoRedirect = false, ConnectTimeout = limit, PooledConnectionLifetime = TimeSpan.FromMinutes(10) })
+        return new HttpClient(new SocketsHttpHandler { SslOptions = tls, UseProxy = false, AllowAutoRedirect = false, ConnectTimeout = limit, MaxConnectionsPerServer = MostConnections, PooledConnectionLifetime = TimeSpan.FromMinutes(10) })
         {
             Timeout = limit,
             MaxResponseContentBufferSize = LargestAnswer,

@@ -1,130 +1,63 @@
-using System.Net.Security;
 using System.Security.Cryptography.X509Certificates;
 using System.Text.Json;
-using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting;
-using Microsoft.AspNetCore.Http;
-using Microsoft.AspNetCore.Server.Kestrel.Core;
-using Microsoft.AspNetCore.Server.Kestrel.Https;
-using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Logging;
 using Sojourn.Engine;
 using Sojourn.Roles.Configuration;
-using Sojourn.Roles.Diameter;
 using Sojourn.Roles.Hosting;
+using Sojourn.Roles.Queries;
 
 namespace Sojourn.Roles.CertificateAuthority;
 
 /// <summary>
-/// Q1 for delegating routers and home agents: HTTPS with TLS 1.3, certificates on both sides (spec 7.9). Who is not configured, or
-/// has a certificate of this authority that is withdrawn, does not get past the handshake (TA-H21).
+/// Q1 for delegating routers and home agents (spec 7.9). Who is not configured, or has a certificate of this authority that is
+/// withdrawn, does not get past the handshake (TA-H21).
 /// </summary>
 internal sealed class PermissionServer : IDisposable
 {
-    private const int LargestBody = 4096;
-    private static readonly TimeSpan HandshakeLimit = TimeSpan.FromSeconds(5);
+    private const int LongestIdentifier = 1024;
 
     private readonly AuthorityWorker _worker;
-    private readonly NodeServices _services;
-    private readonly HashSet<string> _askers;
-    private readonly SslServerAuthenticationOptions _tls;
-    private readonly WebApplication _application;
+    private readonly QueryServer _server;
 
-    public PermissionServer(CaQueriesSection section, DiameterTlsIdentity identity, AuthorityWorker worker, NodeServices services)
+    public PermissionServer(CaQueriesSection section, TlsCredentials identity, AuthorityWorker worker, NodeServices services)
     {
         _worker = worker;
-        _services = services;
-        _askers = [.. section.Askers.Select(asker => asker.Name)];
-        _tls = new DiameterTls(identity).Server;
-        var trusted = _tls.RemoteCertificateValidationCallback!;
-        _tls.RemoteCertificateValidationCallback = (sender, certificate, chain, errors) => trusted(sender, certificate, chain, errors) && IsAsker(certificate);
-        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "sojourn" });
-        builder.Logging.ClearProviders();
-        builder.Services.AddRoutingCore();
-        builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel =>
-        {
-            kestrel.AddServerHeader = false;
-            kestrel.Limits.MaxRequestBodySize = LargestBody;
-            kestrel.Limits.MaxConcurrentConnections = 256;
-            kestrel.Limits.RequestHeadersTimeout = HandshakeLimit;
-            foreach (var end in section.Listen)
+        _server = new QueryServer(
+            section.Listen, identity,
+            (names, why) =>
             {
-                kestrel.Listen(end, listen =>
-                {
-                    listen.Protocols = HttpProtocols.Http1;
-                    listen.UseHttps(new TlsHandshakeCallbackOptions { HandshakeTimeout = HandshakeLimit, OnConnection = _ => ValueTask.FromResult(_tls) });
-                });
-            }
-        });
-        _application = builder.Build();
-        _application.UseRouting();
-        _application.MapPost("/v1/permission", Permission);
+                services.Count("ca.query.refused", 1);
+                services.Report(new EngineEvent("ca.query_refused", EventSeverity.Warning, $"{names} may not ask: {why}") { Rule = "TA-H21" });
+            },
+            Objection);
+        _server.Map("/v1/permission", [.. section.Askers.Select(asker => asker.Name)], QueryJson.Default.PermissionRequest, PermissionAsync);
     }
 
     /// <summary>Binds in the network namespace of the calling thread.</summary>
     /// <exception cref="IOException">An address cannot be bound.</exception>
-    public void Start() => _application.StartAsync().GetAwaiter().GetResult();
+    public void Start() => _server.Start();
 
-    public void Dispose()
-    {
-        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(1));
-        _application.StopAsync(limit.Token).ContinueWith(_ => { }, TaskScheduler.Default).Wait();
-        _application.DisposeAsync().AsTask().Wait(TimeSpan.FromSeconds(1));
-    }
+    public void Dispose() => _server.Dispose();
 
-    private bool IsAsker(X509Certificate? certificate)
+    private string? Objection(X509Certificate2 certificate)
     {
         try
         {
-            var refusal = !DiameterTls.NamesOf(certificate).Any(_askers.Contains) ? "it is no configured asker"
-                : _worker.IsWithdrawn(certificate!.GetSerialNumberString().ToLowerInvariant()) ? "its certificate is withdrawn"
-                : null;
-            if (refusal is not null)
-            {
-                _services.Count("ca.query.refused", 1);
-                _services.Report(new EngineEvent("ca.query_refused", EventSeverity.Warning, $"{string.Join(' ', DiameterTls.NamesOf(certificate))} may not ask: {refusal}") { Rule = "TA-H21" });
-            }
-
-            return refusal is null;
+            return _worker.IsWithdrawn(certificate.GetSerialNumberString().ToLowerInvariant()) ? "its certificate is withdrawn" : null;
         }
-        catch (Storage.StorageException)
+        catch (Storage.StorageException e)
         {
-            return false;
+            return $"its certificate could not be looked up: {e.Message}";
         }
     }
 
-    private async Task Permission(HttpContext context)
+    private async Task<QueryReply> PermissionAsync(PermissionRequest request, CancellationToken cancellation)
     {
-        PermissionRequest? request;
-        try
+        if (request.Identifier.Length is 0 or > LongestIdentifier)
         {
-            request = await JsonSerializer.DeserializeAsync(context.Request.Body, QueryJson.Default.PermissionRequest, context.RequestAborted).ConfigureAwait(false);
-        }
-        catch (JsonException)
-        {
-            request = null;
-        }
-        catch (Microsoft.AspNetCore.Http.BadHttpRequestException e)
-        {
-            context.Response.StatusCode = e.StatusCode;
-            return;
+            return QueryReply.Malformed;
         }
 
-        if (request is not { Identifier: { Length: > 0 and <= 1024 } identifier })
-        {
-            context.Response.StatusCode = StatusCodes.Status400BadRequest;
-            return;
-        }
-
-        var answer = await _worker.Permission(identifier, permission => JsonSerializer.SerializeToUtf8Bytes(PermissionAnswer.Of(permission), QueryJson.Default.PermissionAnswer)).ConfigureAwait(false);
-        if (answer is null)
-        {
-            context.Response.StatusCode = StatusCodes.Status503ServiceUnavailable;
-            return;
-        }
-
-        context.Response.ContentType = "application/json";
-        context.Response.ContentLength = answer.Length;
-        await context.Response.Body.WriteAsync(answer, context.RequestAborted).ConfigureAwait(false);
+        var answer = await _worker.Permission(request.Identifier, permission => JsonSerializer.SerializeToUtf8Bytes(PermissionAnswer.Of(permission), QueryJson.Default.PermissionAnswer)).ConfigureAwait(false);
+        return answer is null ? QueryReply.Unavailable : new QueryReply(200, answer);
     }
 }

@@ -1,7 +1,6 @@
 using System.Net.Http.Json;
 using Sojourn.Engine;
 using Sojourn.Roles.Configuration;
-using Sojourn.Roles.Diameter;
 using Sojourn.Roles.Hosting;
 using Sojourn.Storage;
 
@@ -20,12 +19,12 @@ internal sealed class WithdrawalSender : IDisposable
 
     private readonly AuthorityStore _store;
     private readonly NodeServices _services;
-    private readonly DiameterTlsIdentity _identity;
+    private readonly TlsCredentials _identity;
     private readonly List<(string Name, Uri Address)> _receivers;
     private readonly CancellationTokenSource _ended = new();
     private Task _sending = Task.CompletedTask;
 
-    public WithdrawalSender(CaQueriesSection section, DiameterTlsIdentity identity, AuthorityStore store, NodeServices services)
+    public WithdrawalSender(CaQueriesSection section, TlsCredentials identity, AuthorityStore store, NodeServices services)
     {
         _store = store;
         _services = services;

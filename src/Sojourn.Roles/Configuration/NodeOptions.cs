@@ -45,8 +45,11 @@ public sealed class NodeOptions : OptionSection
     [Option("Keys that wrap keys inside Diameter messages (RFC 5649), one per Diameter identity that keys are exchanged with. A relay in between never sees a key.", Unique = nameof(KeyWrapOptions.Peer))]
     public List<KeyWrapOptions> KeyWrap { get; set; } = [];
 
-    [Option("Preset (\"default SPI\") associations with other gateways, with typed-in keys.", Reload = true, Unique = nameof(AssociationOptions.Name))]
+    [Option("Preset (\"default SPI\") associations with other gateways, with typed-in keys; at role correspondent, with home addresses (ESP in transport mode).", Reload = true, Unique = nameof(AssociationOptions.Name))]
     public List<AssociationOptions> Associations { get; set; } = [];
+
+    [Option("Associations with other gateways that IKEv2 keys (RFC 7296): whatever may use a preset association may use one of these.", Unique = nameof(KeyExchangeOptions.Name))]
+    public List<KeyExchangeOptions> KeyExchange { get; set; } = [];
 
     [Option("Paths that stand without any login (spec NV1.2).", Reload = true, Unique = nameof(StandingTunnelOptions.Name))]
     public List<StandingTunnelOptions> StandingTunnels { get; set; } = [];
@@ -81,6 +84,33 @@ public sealed class NodeOptions : OptionSection
     [Option("Section of role relay-agent.")]
     public RelayAgentSection? RelayAgent { get; set; }
 
+    [Option("Section of role access-server.")]
+    public AccessServerSection? AccessServer { get; set; }
+
+    [Option("Section of role access-gateway.")]
+    public AccessGatewaySection? AccessGateway { get; set; }
+
+    [Option("Section of role access-router.")]
+    public AccessRouterSection? AccessRouter { get; set; }
+
+    [Option("Section of role access-authenticator.")]
+    public AccessAuthenticatorSection? AccessAuthenticator { get; set; }
+
+    [Option("Section of role terminal.")]
+    public TerminalSection? Terminal { get; set; }
+
+    [Option("Section of role mobile-router, beside its section terminal: the networks that move with it.")]
+    public MobileRouterSection? MobileRouter { get; set; }
+
+    [Option("Section of role correspondent.")]
+    public CorrespondentSection? Correspondent { get; set; }
+
+    [Option("Section of role home-agent6. A section delegating-router beside it makes the node that too.")]
+    public HomeAgent6Section? HomeAgent6 { get; set; }
+
+    [Option("Section of role tls-gateway.")]
+    public TlsGatewaySection? TlsGateway { get; set; }
+
     [Option("Concessions to other implementations. Each is off by default and shown in status.")]
     public InteropOptions Interop { get; set; } = new();
 }
@@ -96,6 +126,15 @@ public enum NodeRole : byte
     Ca,
     DelegatingRouter,
     RelayAgent,
+    AccessServer,
+    AccessAuthenticator,
+    Terminal,
+    HomeAgent6,
+    AccessGateway,
+    AccessRouter,
+    TlsGateway,
+    MobileRouter,
+    Correspondent,
 }
 
 public sealed class ControlOptions : OptionSection
@@ -131,6 +170,9 @@ public sealed class KeyExportOptions : OptionSection
 {
     [Option("Wireshark `esp_sa` preference file; lines are appended.", Required = true, File = FileUse.Written, Example = "keys/esp_sa")]
     public FileReference Esp { get; set; } = null!;
+
+    [Option("Wireshark `ikev2_decryption_table` preference file; lines are appended. Counts from the start of the node on.", File = FileUse.Written, Example = "keys/ikev2_decryption_table", Otherwise = "keys of IKE SAs are not written")]
+    public FileReference? Ike { get; set; }
 }
 
 public sealed class InteropOptions : OptionSection
@@ -140,4 +182,7 @@ public sealed class InteropOptions : OptionSection
 
     [Option("Exchange mobility session keys with Diameter peers that share no key-wrap secret, protected by TLS alone. VPN keys are never sent that way.")]
     public bool PlainSessionKeys { get; set; }
+
+    [Option("Take binding updates without IPsec at role home-agent6: anybody may then say where any home address is. For laboratories (spec terminal, embodiments 1 and 2).")]
+    public bool PlainBindings { get; set; }
 }

@@ -45,6 +45,7 @@ public enum AddressFamilies : byte
 {
     IPv4,
     IPv6,
+    Either,
 }
 
 /// <summary>Syntax of a text value.</summary>

@@ -1,6 +1,7 @@
 using System.Net.Security;
 using System.Security.Authentication;
 using System.Security.Cryptography.X509Certificates;
+using Sojourn.Roles.Hosting;
 
 namespace Sojourn.Roles.Diameter;
 
@@ -9,7 +10,7 @@ namespace Sojourn.Roles.Diameter;
 /// download of missing issuers, no revocation look-ups (a private authority publishes none; keys are short-lived). Which
 /// name a certificate may claim is the engine's business. Sessions are not resumed, so every connection shows its certificate.
 /// </summary>
-internal sealed class DiameterTls(DiameterTlsIdentity identity)
+internal sealed class DiameterTls(TlsCredentials identity)
 {
     private const string ServerAuthentication = "1.3.6.1.5.5.7.3.1";
     private const string ClientAuthentication = "1.3.6.1.5.5.7.3.2";

@@ -1,5 +1,5 @@
 using System.Net;
-using System.Security.Cryptography.X509Certificates;
+using Sojourn.Roles.Hosting;
 
 namespace Sojourn.Roles.Diameter;
 
@@ -9,7 +9,7 @@ public sealed record DiameterTransportOptions
     public IReadOnlyList<DiameterListener> Listeners { get; init; } = [];
 
     /// <summary>Needed for every listener and every connection with TLS.</summary>
-    public DiameterTlsIdentity? Tls { get; init; }
+    public TlsCredentials? Tls { get; init; }
 
     /// <summary>Plain TCP listeners and dialling; off by default (spec network-vpn M2).</summary>
     public bool AllowPlainTcp { get; init; }
@@ -36,53 +36,3 @@ public sealed record DiameterTransportOptions
 
 /// <param name="Secured">TLS from the first octet (port 5658, RFC 6733 section 2.1).</param>
 public sealed record DiameterListener(IPEndPoint EndPoint, bool Secured = true);
-
-/// <summary>Own certificate chain and the only roots that peers' certificates may lead to.</summary>
-public sealed class DiameterTlsIdentity : IDisposable
-{
-    public DiameterTlsIdentity(X509Certificate2 certificate, X509Certificate2Collection intermediates, X509Certificate2Collection trustAnchors)
-    {
-        if (!certificate.HasPrivateKey)
-        {
-            throw new ArgumentException("the certificate has no private key", nameof(certificate));
-        }
-
-        if (trustAnchors.Count == 0)
-        {
-            throw new ArgumentException("no trust anchor", nameof(trustAnchors));
-        }
-
-        Certificate = certificate;
-        Intermediates = intermediates;
-        TrustAnchors = trustAnchors;
-    }
-
-    public X509Certificate2 Certificate { get; }
-
-    public X509Certificate2Collection Intermediates { get; }
-
-    public X509Certificate2Collection TrustAnchors { get; }
-
-    /// <summary>Reads PEM files; the certificate file may hold intermediates behind the certificate.</summary>
-    /// <exception cref="IOException">A file cannot be read.</exception>
-    /// <exception cref="System.Security.Cryptography.CryptographicException">A file does not hold what it should.</exception>
-    public static DiameterTlsIdentity FromPemFiles(string certificateFile, string keyFile, string authorityFile)
-    {
-        var certificate = X509Certificate2.CreateFromPemFile(certificateFile, keyFile);
-        var chain = new X509Certificate2Collection();
-        chain.ImportFromPemFile(certificateFile);
-        chain.RemoveAt(0);
-        var anchors = new X509Certificate2Collection();
-        anchors.ImportFromPemFile(authorityFile);
-        return new DiameterTlsIdentity(certificate, chain, anchors);
-    }
-
-    public void Dispose()
-    {
-        Certificate.Dispose();
-        foreach (var certificate in Intermediates.Concat(TrustAnchors))
-        {
-            certificate.Dispose();
-        }
-    }
-}

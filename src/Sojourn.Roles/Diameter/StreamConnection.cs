@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Security;
 using System.Net.Sockets;
 using System.Threading.Channels;
 
@@ -104,9 +105,9 @@ internal sealed class StreamConnection(long id, IPEndPoint remote, Socket socket
                 }
             }
 
-            if (stream is System.Net.Security.SslStream tls)
+            if (stream is SslStream tls)
             {
-                await tls.ShutdownAsync().ConfigureAwait(false);
+                await EndSessionAsync(tls).ConfigureAwait(false);
             }
 
             Socket.Shutdown(SocketShutdown.Send);
@@ -127,6 +128,21 @@ internal sealed class StreamConnection(long id, IPEndPoint remote, Socket socket
             {
                 await _end.CancelAsync().ConfigureAwait(false);
             }
+        }
+    }
+
+    /// <summary>
+    /// Sends close_notify where there is still a session to end. For one that the peer broke SslStream lets through what its TLS library
+    /// says, in exceptions without a public type; there is nobody left to tell then.
+    /// </summary>
+    private static async Task EndSessionAsync(SslStream tls)
+    {
+        try
+        {
+            await tls.ShutdownAsync().ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is not OutOfMemoryException)
+        {
         }
     }
 

@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using System.Diagnostics;
 using Sojourn.Engine;
 using Sojourn.Engine.Accounting;
@@ -51,7 +50,8 @@ public sealed class EngineHost : IDisposable
 
     private readonly IEngine _engine;
     private readonly EngineHostOptions _options;
-    private readonly BlockingCollection<object> _mailbox = [];
+    private readonly Mailbox _mailbox = new();
+    private readonly List<object> _batch = [];
     private readonly List<Effect> _stateChanges = [];
     private readonly EffectSink _effects = new();
     private readonly Thread _thread;
@@ -77,7 +77,7 @@ public sealed class EngineHost : IDisposable
     /// <summary>Hands the engine an input; callable from any thread.</summary>
     public void Post(EngineInput input)
     {
-        if (input is DatagramReceived or IcmpReceived)
+        if (IsPacket(input))
         {
             if (Interlocked.Increment(ref _waitingDatagrams) > _options.MaximumWaitingDatagrams)
             {
@@ -87,14 +87,17 @@ public sealed class EngineHost : IDisposable
             }
         }
 
-        TryAdd(input);
+        _mailbox.Add(input);
     }
+
+    /// <summary>What the network may send faster than it is handled; the rest comes from this node itself or from connections that wait.</summary>
+    private static bool IsPacket(object item) => item is DatagramReceived or IcmpReceived or Engine.MobileIpv6.Ipv6PacketReceived or Engine.Terminal.HostPacketSent;
 
     /// <summary>Runs <paramref name="read"/> between inputs, on the engine's thread, so that it sees consistent state.</summary>
     public Task<T> Query<T>(Func<T> read)
     {
         var query = new PendingQuery<T>(read);
-        if (!TryAdd(query))
+        if (!_mailbox.Add(query))
         {
             query.Cancel();
         }
@@ -118,30 +121,14 @@ public sealed class EngineHost : IDisposable
         }
 
         _stopping = true;
-        TryAdd(new EngineStopping());
+        _mailbox.Add(new EngineStopping());
         if (_thread.IsAlive && Thread.CurrentThread != _thread && !_thread.Join(StopTimeout))
         {
             _options.Report(new EngineEvent("host.stop_timeout", EventSeverity.Error, "the engine did not end in time"));
         }
     }
 
-    public void Dispose()
-    {
-        Stop();
-        _mailbox.Dispose();
-    }
-
-    private bool TryAdd(object item)
-    {
-        try
-        {
-            return _mailbox.TryAdd(item);
-        }
-        catch (InvalidOperationException)
-        {
-            return false;
-        }
-    }
+    public void Dispose() => Stop();
 
     private void Loop()
     {
@@ -154,20 +141,17 @@ public sealed class EngineHost : IDisposable
                 break;
             }
 
-            if (_mailbox.TryTake(out var item, wait.Value))
+            _mailbox.Take(_batch, _options.BatchSize, wait.Value);
+            foreach (var item in _batch)
             {
-                var handled = 0;
-                do
+                Handle(item);
+                if (item is EngineStopping)
                 {
-                    Handle(item);
-                    if (item is EngineStopping)
-                    {
-                        endBy = Stopwatch.GetTimestamp() + (long)(GoodbyeTime.TotalSeconds * Stopwatch.Frequency);
-                    }
+                    endBy = Stopwatch.GetTimestamp() + (long)(GoodbyeTime.TotalSeconds * Stopwatch.Frequency);
                 }
-                while (++handled < _options.BatchSize && _mailbox.TryTake(out item));
             }
 
+            _batch.Clear();
             if (_engine.NextDeadline <= _options.Time.GetUtcNow())
             {
                 Handle(new DeadlineReached());
@@ -176,8 +160,7 @@ public sealed class EngineHost : IDisposable
             CarryOut();
         }
 
-        _mailbox.CompleteAdding();
-        while (_mailbox.TryTake(out var left))
+        foreach (var left in _mailbox.Close())
         {
             (left as IQuery)?.Cancel();
         }
@@ -205,7 +188,7 @@ public sealed class EngineHost : IDisposable
             return;
         }
 
-        if (item is DatagramReceived or IcmpReceived)
+        if (IsPacket(item))
         {
             Interlocked.Decrement(ref _waitingDatagrams);
         }

@@ -3,8 +3,11 @@ using System.Security.Cryptography;
 using System.Text;
 using Sojourn.Engine;
 using Sojourn.Engine.Diameter;
+using Sojourn.Engine.Ikev2;
 using Sojourn.Roles.Configuration;
+using Sojourn.Roles.KeyExchange;
 using Sojourn.Wire.Diameter;
+using Sojourn.Wire.Ikev2;
 
 namespace Sojourn.Roles.Hosting;
 
@@ -40,6 +43,7 @@ internal static class EngineOptions
         Gateways = [node.GatewayAddress!],
         Presets = Presets(node),
         StandingTunnels = StandingTunnels(node),
+        Keyed = KeyedAssociations.Of(node),
         ProtectedDestinations = node.HomeAgent?.ProtectedDestinations ?? node.Gateway?.ProtectedDestinations ?? [],
     };
 
@@ -69,10 +73,32 @@ internal static class EngineOptions
             }
 
             return new StandingTunnel(
-                tunnel.Name, contract is null ? tunnel.Association : null, local, tunnel.Remote ?? association!.Peer,
+                tunnel.Name, contract is null ? tunnel.Association : null, local, tunnel.Remote ?? association?.Peer ?? node.KeyExchange.First(k => k.Name == tunnel.Association).Peer,
                 tunnel.Source, tunnel.Destination, (byte)((tunnel.MarkDscp ?? 0) << 2)) { Contract = contract };
         }),
     ];
+
+    /// <summary>A preset association between two hosts, as ESP in transport mode for everything between them (spec terminal SP5).</summary>
+    /// <param name="number">Names it among the child SAs of the node.</param>
+    /// <exception cref="InvalidDataException">A key cannot be read.</exception>
+    public static ChildSa Transport(AssociationOptions association, IPAddress local, long number)
+    {
+        var keys = Keys(association, local);
+        SaParameters OneWay(uint spi, IPAddress source, IPAddress destination, AssociationKeys material) => new()
+        {
+            Spi = spi,
+            Source = source,
+            Destination = destination,
+            Algorithm = association.Algorithm,
+            Keys = material,
+            ExtendedSequence = false,
+            ReplayWindow = 0,
+            StaticKeys = true,
+        };
+        return new ChildSa(
+            number, 0, association.Name, association.Name, ChildMode.Transport, [TrafficSelector.Of(local)], [TrafficSelector.Of(association.Peer)],
+            OneWay(association.SpiIn.Value, association.Peer, local, keys.Inbound), OneWay(association.SpiOut.Value, local, association.Peer, keys.Outbound), null);
+    }
 
     private static (AssociationKeys Outbound, AssociationKeys Inbound) Keys(AssociationOptions association, IPAddress local)
     {

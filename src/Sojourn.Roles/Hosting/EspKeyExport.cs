@@ -2,6 +2,8 @@ using System.Globalization;
 using System.Net;
 using System.Text;
 using Sojourn.Engine;
+using Sojourn.Engine.Ikev2;
+using Sojourn.Roles.KeyExchange;
 
 namespace Sojourn.Roles.Hosting;
 
@@ -33,16 +35,12 @@ public sealed class EspKeyExport(string path)
             return;
         }
 
-        Directory.CreateDirectory(System.IO.Path.GetDirectoryName(Path)!);
-        using var file = new FileStream(Path, new FileStreamOptions
-        {
-            Mode = FileMode.Append,
-            Access = FileAccess.Write,
-            Share = FileShare.ReadWrite,
-            UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
-        });
-        file.Write(Encoding.ASCII.GetBytes(lines.ToString()));
+        KeyFile.Append(Path, lines.ToString().TrimEnd('\n'));
     }
+
+    /// <summary>Both associations of a child SA in transport mode.</summary>
+    /// <exception cref="IOException">The file cannot be written.</exception>
+    public void WriteTransport(ChildSa child) => KeyFile.Append(Path, $"{TransportLine(child.Inbound)}\n{TransportLine(child.Outbound)}");
 
     internal static string Line(SaParameters association)
     {
@@ -56,8 +54,12 @@ public sealed class EspKeyExport(string path)
         };
         return cipher is null
             ? $"# {association.Source} > {association.Destination} SPI {spi}: {association.Algorithm} cannot be written in this format"
-            : $"\"IPv4\",\"{association.Source}\",\"{association.Destination}\",\"{spi}\",\"{cipher}\",\"{Hex(association.Keys.Encryption)}\",\"{authentication}\",\"{Hex(association.Keys.Authentication)}\"";
+            : $"\"{(association.Source.AddressFamily == System.Net.Sockets.AddressFamily.InterNetworkV6 ? "IPv6" : "IPv4")}\",\"{association.Source}\",\"{association.Destination}\",\"{spi}\",\"{cipher}\",\"{Hex(association.Keys.Encryption)}\",\"{authentication}\",\"{Hex(association.Keys.Authentication)}\"";
     }
+
+    /// <summary>The same for transport mode over IPv6 with extension headers: packets carry care-of addresses, the association home addresses, so only the SPI is named.</summary>
+    internal static string TransportLine(SaParameters association) => Line(association)
+        .Replace($"\"{association.Source}\",\"{association.Destination}\"", "\"*\",\"*\"", StringComparison.Ordinal);
 
     private static byte[] Fingerprint(SaParameters association) => System.Security.Cryptography.SHA256.HashData(association.Keys.Encryption.Octets);
 

@@ -11,16 +11,17 @@ using Sojourn.Storage;
 
 namespace Sojourn.Roles.Hosting;
 
-/// <summary>Mobile IP's UDP port 434: <see cref="SendDatagram"/> out, <see cref="DatagramReceived"/> in.</summary>
-internal sealed class MobileIpPort(UdpPortOptions options, Action<EngineInput> deliver, Action<string, long> count, LinkNeighbours? neighbours = null) : IEffectPort, IDisposable
+/// <summary>One UDP port: <see cref="SendDatagram"/> from it out, <see cref="DatagramReceived"/> in.</summary>
+internal sealed class DatagramPort(UdpPortOptions options, Action<EngineInput> deliver, Action<string, long> count, LinkNeighbours? neighbours = null) : IEffectPort, IDisposable
 {
-    public const ushort Number = 434;
+    /// <summary>Mobile IP's.</summary>
+    public const ushort MobileIp = 434;
 
     private readonly UdpPort _port = new(options, deliver);
 
     public bool TryCarryOut(Effect effect)
     {
-        if (effect is not SendDatagram datagram)
+        if (effect is not SendDatagram datagram || datagram.Source.Port != options.Port || datagram.Source.AddressFamily != options.Family)
         {
             return false;
         }

@@ -2,6 +2,9 @@ using System.Net;
 using Sojourn.DataPath.Interception;
 using Sojourn.Engine;
 using Sojourn.Engine.Diameter;
+using Sojourn.Engine.Gateway;
+using Sojourn.Engine.Ikev2;
+using Sojourn.Engine.Ipsec;
 using Sojourn.Roles.Configuration;
 using Sojourn.Storage;
 
@@ -19,9 +22,12 @@ public abstract class Role : IDisposable
     public virtual VpnControl? Vpn => null;
 
     /// <summary>The Diameter side of the engine, when it has one.</summary>
-    public DiameterApplication? Diameter => Engine as DiameterApplication;
+    public DiameterApplication? Diameter => (Engine is KeyedGateway keyed ? keyed.Gateway : Engine) as DiameterApplication;
 
     public virtual PortNeeds Ports => new();
+
+    /// <summary>Of a role with <see cref="PortNeeds.KeyExchange"/>: what answers first requests of IKEv2 where they arrive when there are too many.</summary>
+    public virtual CookieGate? Cookies => (Engine as KeyedGateway)?.Cookies;
 
     public virtual IReadOnlyList<SessionRow> Sessions() => [];
 
@@ -35,7 +41,37 @@ public abstract class Role : IDisposable
     /// <summary>Delegated prefixes.</summary>
     public virtual IReadOnlyList<LeaseRow> Leases() => [];
 
+    /// <summary>Certificates of terminals with preset home addresses (spec D6), at their home agent.</summary>
+    public virtual IReadOnlyList<CertificateRow> Certificates() => [];
+
+    /// <summary>Names this node has registered with the name service, or is about to.</summary>
+    public virtual IReadOnlyList<NameRow> Names() => [];
+
+    /// <summary>Scenario policy of a terminal.</summary>
+    public virtual IReadOnlyList<ScenarioRow> Scenarios() => [];
+
+    /// <summary>Binding update lists of a terminal.</summary>
+    public virtual IReadOnlyList<BindingListRow> BindingList() => [];
+
+    /// <summary>Tunnel information of a terminal.</summary>
+    public virtual IReadOnlyList<MobileTunnelRow> MobileTunnels() => [];
+
+    /// <summary>Policy of a terminal for packets of applications.</summary>
+    public virtual IReadOnlyList<DataPolicyRow> DataPolicies() => [];
+
+    /// <summary>Associations that a terminal's key exchange made.</summary>
+    public virtual IReadOnlyList<ChildSaRow> ChildSas() => [];
+
+    /// <summary>Translation table of a terminal.</summary>
+    public virtual IReadOnlyList<TranslationRow> Translations() => [];
+
     public virtual IReadOnlyList<CacheRow> Cache() => Vpn is null ? [] : [.. Vpn.Sessions.OrderBy(s => s.Session, StringComparer.Ordinal).Select(CacheRow.Of)];
+
+    /// <summary>Tunnels of a role that has no packet path of the node's, with their counters.</summary>
+    public virtual IReadOnlyList<PathReport> Tunnels() => [];
+
+    /// <summary>Counters of what carries those tunnels. Any thread may ask.</summary>
+    public virtual IReadOnlyDictionary<string, long> PacketCounters => new Dictionary<string, long>();
 
     /// <summary>The VPN database (spec 3.1), at the home AAA server.</summary>
     public virtual IReadOnlyList<VpnInstance> VpnDatabase() => [];
@@ -52,9 +88,16 @@ public abstract class Role : IDisposable
     /// <summary>The command that ends what matches; null when this role holds no sessions. All null = everything.</summary>
     public virtual IReadOnlyList<EngineCommand> Clear(string? session, string? nai, IPAddress? homeAddress) => [];
 
+    /// <summary>What makes a home agent forget whose a preset home address is; null when it knows no such terminal.</summary>
+    /// <param name="identifier">In canonical form.</param>
+    public virtual EngineInput? Forget(string identifier) => null;
+
     /// <summary>The command that makes a mobile node register again; null at every other role.</summary>
     /// <param name="serviceUpdate">With a service update request (spec NV7.2).</param>
     public virtual EngineCommand? Register(bool serviceUpdate) => null;
+
+    /// <summary>What switches a scenario number of a terminal; null when this node has no such number.</summary>
+    public virtual EngineCommand? SetScenario(int number, bool valid) => null;
 
     /// <summary>Opens what the role listens on by itself, in the network namespace of the calling thread.</summary>
     /// <exception cref="IOException">An address cannot be bound.</exception>
@@ -94,6 +137,9 @@ public sealed record PortNeeds
 
     /// <summary>Prefixes whose datagrams to port 434 this node takes (spec R46).</summary>
     public IReadOnlyList<IPNetwork> Intercepted { get; init; } = [];
+
+    /// <summary>UDP ports 500 and 4500, the second shared with the packet path where there is one.</summary>
+    public bool KeyExchange { get; init; }
 
     /// <summary>The full packet path with its virtual device.</summary>
     public bool PacketPath { get; init; }

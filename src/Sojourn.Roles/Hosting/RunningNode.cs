@@ -5,13 +5,23 @@ using Sojourn.DataPath.PacketPath;
 using Sojourn.Engine;
 using Sojourn.Engine.Ipsec;
 using Sojourn.Roles.Aaa;
+using Sojourn.Roles.AccessGateways;
+using Sojourn.Roles.AccessRouters;
+using Sojourn.Roles.AccessAuthenticator;
+using Sojourn.Roles.AccessServer;
 using Sojourn.Roles.Agents;
 using Sojourn.Roles.CertificateAuthority;
 using Sojourn.Roles.Configuration;
+using Sojourn.Roles.Correspondents;
 using Sojourn.Roles.Diameter;
 using Sojourn.Roles.Gateways;
+using Sojourn.Roles.KeyExchange;
 using Sojourn.Roles.MobileNodes;
+using Sojourn.Roles.MobileRouters;
 using Sojourn.Roles.PrefixDelegation;
+using Sojourn.Roles.TerminalControl;
+using Sojourn.Roles.Terminals;
+using Sojourn.Roles.TlsGateways;
 using Sojourn.Roles.Transit;
 using Sojourn.Storage;
 
@@ -43,6 +53,7 @@ public sealed class RunningNode : IDisposable
     private long _lastRefusal;
     private volatile bool _started;
     private volatile EspKeyExport? _keyExport;
+    private volatile IkePort? _ike;
 
     /// <exception cref="StorageException">The state cannot be opened.</exception>
     /// <exception cref="InvalidDataException">A secret cannot be read.</exception>
@@ -140,6 +151,31 @@ public sealed class RunningNode : IDisposable
         return commands.Count;
     }
 
+    /// <summary>Makes a home agent forget whose a preset home address is. False when it knows no such terminal.</summary>
+    /// <param name="identifier">In canonical form.</param>
+    public async Task<bool> ForgetAsync(string identifier)
+    {
+        if (await _host.Query(() => Role.Forget(identifier)).ConfigureAwait(false) is not { } input)
+        {
+            return false;
+        }
+
+        _host.Post(input);
+        return true;
+    }
+
+    /// <summary>Switches a scenario number of a terminal. False when this node has no such number.</summary>
+    public async Task<bool> SetScenarioAsync(int number, bool valid)
+    {
+        if (await _host.Query(() => Role.SetScenario(number, valid)).ConfigureAwait(false) is not { } command)
+        {
+            return false;
+        }
+
+        _host.Post(command);
+        return true;
+    }
+
     /// <summary>Makes a mobile node register again. False when this node is none.</summary>
     /// <param name="serviceUpdate">With a service update request (spec NV7.2).</param>
     public bool Register(bool serviceUpdate)
@@ -165,13 +201,22 @@ public sealed class RunningNode : IDisposable
         NodeRole.ForeignAgent => new ForeignAgentRole(options, services.Random),
         NodeRole.HomeAgent => new HomeAgentRole(options, services.Random),
         NodeRole.Gateway when options.Gateway!.Type == GatewayType.Dynamic => new DynamicGatewayRole(options, services.Random),
-        NodeRole.Gateway => new StaticGatewayRole(options),
+        NodeRole.Gateway => new StaticGatewayRole(options, services.Random),
         NodeRole.Aaa when options.Aaa!.Serves == AaaSide.Home => new HomeAaaRole(options, services.Time, services.Random, new UsageStore(database), services.Report),
         NodeRole.Aaa => new VisitedAaaRole(options, services.Random),
         NodeRole.MobileNode => new MobileNodeRole(options, services.Random),
         NodeRole.Ca => new CaRole(options, services),
         NodeRole.RelayAgent => new RelayAgentRole(options),
-        NodeRole.DelegatingRouter => new DelegatingRouterRole(options, services.Time, services.Random, new PrefixLeaseStore(database)),
+        NodeRole.AccessGateway => new AccessGatewayRole(options, services),
+        NodeRole.AccessRouter => new AccessRouterRole(options, services.Random),
+        NodeRole.AccessServer => new AccessServerRole(options, services.Random),
+        NodeRole.AccessAuthenticator => new AccessAuthenticatorRole(options, services.Random),
+        NodeRole.DelegatingRouter => new DelegatingRouterRole(options, services, new PrefixLeaseStore(database)),
+        NodeRole.TlsGateway => new TlsGatewayRole(options),
+        NodeRole.Correspondent => new CorrespondentRole(options, services.Random),
+        NodeRole.Terminal => new TerminalRole(options, services.Random),
+        NodeRole.MobileRouter => new MobileRouterRole(options, services.Random),
+        NodeRole.HomeAgent6 => new HomeAgent6Role(options, services, options.DelegatingRouter is null ? null : new DelegatingRouterRole(options, services, new PrefixLeaseStore(database))),
         _ => new DiameterRelayRole(options, services.Random),
     };
 
@@ -192,12 +237,13 @@ public sealed class RunningNode : IDisposable
                     DiffServ = new DiffServOptions { Rate = settings.EgressRate?.BitsPerSecond, ExpeditedShare = settings.ExpeditedShare / 100.0 },
                     Sequences = new SequenceStore(state),
                     Signal = Post,
+                    UdpNotEsp = needs.KeyExchange ? datagram => _ike?.Receive(datagram) : null,
                 },
                 _services.Random);
             _resources.Push(PacketPath);
             foreach (var prefix in needs.Intercepted)
             {
-                PacketPath.Routing.InterceptUdp(prefix, MobileIpPort.Number);
+                PacketPath.Routing.InterceptUdp(prefix, DatagramPort.MobileIp);
             }
 
             _ports.Add(new PacketPathPort(PacketPath, () => _keyExport, Post, _services.Report));
@@ -226,11 +272,22 @@ public sealed class RunningNode : IDisposable
         var neighbours = needs.HomeAttachment ? new LinkNeighbours() : null;
         if (needs.MobileIp)
         {
-            var udp = new MobileIpPort(
-                new UdpPortOptions { Port = MobileIpPort.Number, Mark = PacketPath is null ? 0 : new NodeRoutingOptions().Mark, LinkReception = needs.LinkReception, LinkInterfaces = needs.Links, LinkGroups = needs.Groups },
+            var udp = new DatagramPort(
+                new UdpPortOptions { Port = DatagramPort.MobileIp, Mark = PacketPath is null ? 0 : new NodeRoutingOptions().Mark, LinkReception = needs.LinkReception, LinkInterfaces = needs.Links, LinkGroups = needs.Groups },
                 Post, _services.Count, neighbours);
             _resources.Push(udp);
             _ports.Add(udp);
+        }
+
+        if (needs.KeyExchange)
+        {
+            _ike = new IkePort(Post, _services.Count, PacketPath, Role.Cookies);
+            _resources.Push(_ike);
+            _ports.Add(_ike);
+            if (Options.KeyExport?.Ike is { } file)
+            {
+                _ports.Add(new IkeKeyExport(file.FullPath, _services.Report));
+            }
         }
 
         if (needs.Links.Count > 0)
@@ -244,7 +301,7 @@ public sealed class RunningNode : IDisposable
     private DiameterTransport OpenTransport(DiameterOptions diameter)
     {
         var identity = diameter.Tls is { } tls
-            ? DiameterTlsIdentity.FromPemFiles(tls.CertificateFile.FullPath, tls.KeyFile.FullPath, tls.CaFile.FullPath)
+            ? TlsCredentials.FromPemFiles(tls.CertificateFile.FullPath, tls.KeyFile.FullPath, tls.CaFile.FullPath)
             : null;
         if (identity is not null)
         {

@@ -1,27 +1,81 @@
-using System.Net;
 using System.Net.Sockets;
-using Sojourn.DataPath.Netlink;
+using Sojourn.DataPath.Interception;
+using Sojourn.DataPath.Native;
+using Sojourn.DataPath.PacketPath;
 using Sojourn.Engine;
+using Sojourn.Engine.Ikev2;
 using Sojourn.Roles.Hosting;
+using Sojourn.Wire.Ikev2;
 
 namespace Sojourn.Roles.KeyExchange;
 
 /// <summary>
-/// The two UDP ports of an IKE engine on real sockets: one socket for each local address and port, opened when the address is
-/// added or first sent from. Each has a thread that reads. ESP that arrives on the NAT traversal port is left to whoever shares
-/// it; the engine drops what has no marker.
+/// The two UDP ports of an IKE engine, on all addresses of the node in whose namespace it is made. With a packet path the NAT
+/// traversal port is the packet path's, which opens ESP there and hands over the rest
+/// (<see cref="PacketPathOptions.UdpNotEsp"/>, which belongs to <see cref="Receive"/>); without one, ESP that arrives is dropped by the engine.
+///
+/// A flood of first requests ends here: while the engine's <see cref="CookieGate"/> is closed, the thread that receives them answers them by
+/// itself, many with one system call, and what shows a good cookie goes on to the engine past no queue of theirs.
 /// </summary>
-public sealed class IkePort(Action<EngineInput> deliver, Action<string, long> count, NetworkNamespace? space = null) : IEffectPort, IDisposable
+public sealed class IkePort : IEffectPort, IDisposable
 {
-    private const int LongestDatagram = 65_535;
+    private readonly Action<string, long> _count;
+    private readonly Action<EngineInput> _deliver;
+    private readonly UserPacketPath? _packetPath;
+    private readonly CookieGate? _cookies;
+    private readonly Dictionary<(int Port, AddressFamily Family), UdpPort> _ports = [];
 
-    private readonly Lock _gate = new();
-    private readonly Dictionary<IPEndPoint, Socket> _sockets = [];
-    private bool _disposed;
+    /// <param name="cookies">Of the engine that the datagrams are for; null = all of them go there.</param>
+    /// <exception cref="SystemCallException">A port is taken.</exception>
+    public IkePort(Action<EngineInput> deliver, Action<string, long> count, UserPacketPath? packetPath = null, CookieGate? cookies = null)
+    {
+        (_deliver, _count, _packetPath, _cookies) = (deliver, count, packetPath, cookies);
+        try
+        {
+            foreach (var family in NodeRouting.HasIPv6() ? new[] { AddressFamily.InterNetwork, AddressFamily.InterNetworkV6 } : [AddressFamily.InterNetwork])
+            {
+                foreach (var port in packetPath is null ? new ushort[] { Ikev2Limits.Port, Ikev2Limits.NatTraversalPort } : [Ikev2Limits.Port])
+                {
+                    _ports.Add((port, family), new UdpPort(
+                        new UdpPortOptions
+                        {
+                            Family = family,
+                            Port = port,
+                            Mark = packetPath is null ? 0 : new NodeRoutingOptions().Mark,
+                            Screen = cookies is null ? null : new CookieScreen(cookies, port, count),
+                        },
+                        deliver));
+                }
+            }
 
-    /// <summary>Listens on an address of this node.</summary>
-    /// <exception cref="SocketException">The address is not here, or the port is taken.</exception>
-    public void Listen(IPEndPoint local) => Open(local);
+            packetPath?.ListenUdp(Ikev2Limits.NatTraversalPort);
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Takes a datagram that came to the packet path's port and is not ESP.</summary>
+    public void Receive(DatagramReceived datagram)
+    {
+        if (_cookies is not { IsClosed: true } cookies)
+        {
+            _deliver(datagram);
+            return;
+        }
+
+        Span<byte> answer = stackalloc byte[IDatagramScreen.AnswerLength];
+        if (!new CookieScreen(cookies, (ushort)datagram.Destination.Port, _count).Stops(datagram.Payload.Span, datagram.Source.Address.GetAddressBytes(), (ushort)datagram.Source.Port, answer, out var length))
+        {
+            _deliver(datagram);
+        }
+        else if (length > 0)
+        {
+            TryCarryOut(new SendDatagram(datagram.Destination, datagram.Source, answer[..length].ToArray()));
+        }
+    }
 
     public bool TryCarryOut(Effect effect)
     {
@@ -30,13 +84,28 @@ public sealed class IkePort(Action<EngineInput> deliver, Action<string, long> co
             return false;
         }
 
-        try
+        if (_ports.TryGetValue((datagram.Source.Port, datagram.Source.AddressFamily), out var port))
         {
-            Open(datagram.Source).SendTo(datagram.Payload.Span, datagram.Destination);
+            try
+            {
+                port.Send(datagram);
+            }
+            catch (SystemCallException)
+            {
+                _count("ike.port.send_failed", 1);
+            }
+
+            return true;
         }
-        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+
+        if (_packetPath is null || datagram.Source.Port != Ikev2Limits.NatTraversalPort)
         {
-            count("ike.port.send_failed", 1);
+            return false;
+        }
+
+        if (!_packetPath.SendUdp(datagram))
+        {
+            _count("ike.port.send_failed", 1);
         }
 
         return true;
@@ -44,70 +113,26 @@ public sealed class IkePort(Action<EngineInput> deliver, Action<string, long> co
 
     public void Dispose()
     {
-        lock (_gate)
+        foreach (var port in _ports.Values)
         {
-            _disposed = true;
-            foreach (var socket in _sockets.Values)
-            {
-                socket.Dispose();
-            }
-
-            _sockets.Clear();
+            port.Dispose();
         }
+
+        _ports.Clear();
     }
 
-    private Socket Open(IPEndPoint local)
+    /// <summary>Counts as the engine would have.</summary>
+    private sealed class CookieScreen(CookieGate cookies, ushort port, Action<string, long> count) : IDatagramScreen
     {
-        lock (_gate)
+        public bool Stops(ReadOnlySpan<byte> datagram, ReadOnlySpan<byte> source, ushort sourcePort, Span<byte> answer, out int answerLength)
         {
-            ObjectDisposedException.ThrowIf(_disposed, this);
-            if (_sockets.TryGetValue(local, out var known))
+            var stops = cookies.Stops(datagram, port, source, sourcePort, answer, out answerLength);
+            if (stops)
             {
-                return known;
+                count(answerLength > 0 ? "ike.init.cookie_demanded" : "ike.init.malformed", 1);
             }
 
-            Socket Make()
-            {
-                var made = new Socket(local.AddressFamily, SocketType.Dgram, ProtocolType.Udp);
-                try
-                {
-                    made.Bind(local);
-                    return made;
-                }
-                catch
-                {
-                    made.Dispose();
-                    throw;
-                }
-            }
-
-            var socket = space is null ? Make() : space.Run(Make);
-            _sockets.Add(local, socket);
-            new Thread(() => Read(socket, local)) { IsBackground = true, Name = $"ike {local}" }.Start();
-            return socket;
-        }
-    }
-
-    private void Read(Socket socket, IPEndPoint local)
-    {
-        var buffer = new byte[LongestDatagram];
-        EndPoint from = new IPEndPoint(local.AddressFamily == AddressFamily.InterNetworkV6 ? IPAddress.IPv6Any : IPAddress.Any, 0);
-        while (true)
-        {
-            try
-            {
-                var length = socket.ReceiveFrom(buffer, ref from);
-                deliver(new DatagramReceived((IPEndPoint)from, local, buffer[..length]));
-            }
-            catch (SocketException e) when (e.SocketErrorCode is SocketError.ConnectionRefused or SocketError.HostUnreachable or SocketError.NetworkUnreachable)
-            {
-                // An ICMP error for something sent earlier; retransmission takes care of it.
-                count("ike.port.unreachable", 1);
-            }
-            catch (Exception e) when (e is SocketException or ObjectDisposedException)
-            {
-                return;
-            }
+            return stops;
         }
     }
 }

@@ -1,7 +1,9 @@
 using System.Net;
 using Sojourn.DataPath.Interception;
 using Sojourn.Engine;
+using Sojourn.Engine.CertificateAuthority;
 using Sojourn.Engine.Dhcpv6;
+using Sojourn.Roles.CertificateAuthority;
 using Sojourn.Roles.Configuration;
 using Sojourn.Roles.Hosting;
 using Sojourn.Storage;
@@ -16,18 +18,23 @@ public sealed class DelegatingRouterRole : Role
     private readonly Database _database;
     private readonly PrefixIdentityStore _identities;
     private readonly DelegatingRouter _router;
-    private readonly TimeProvider _time;
-    private readonly StaticAuthority _authority;
+    private readonly NodeServices _services;
+    private readonly StaticAuthority? _approved;
+    private readonly TlsCredentials? _identity;
+    private readonly AllocationEndSender? _ends;
 
     /// <exception cref="StorageException">The identity table cannot be opened.</exception>
+    /// <exception cref="System.Security.Cryptography.CryptographicException">A file of <c>tls</c> does not hold what it should.</exception>
     /// <param name="leases">Where the prefix control table is kept.</param>
-    public DelegatingRouterRole(NodeOptions node, TimeProvider time, IRandomSource random, PrefixLeaseStore leases)
+    public DelegatingRouterRole(NodeOptions node, NodeServices services, PrefixLeaseStore leases)
     {
-        _time = time;
+        _services = services;
         _section = node.DelegatingRouter!;
         _database = Database.Open(_section.Database.FullPath, create: false);
-        _identities = new PrefixIdentityStore(_database, time);
-        _authority = new StaticAuthority(_section.Approved);
+        _identities = new PrefixIdentityStore(_database, services.Time);
+        _approved = _section.Authorisation == AuthorisationSource.Static ? new StaticAuthority(_section.Approved) : null;
+        _identity = _section.Tls is { } tls ? TlsCredentials.FromPemFiles(tls.CertificateFile.FullPath, tls.KeyFile.FullPath, tls.CaFile.FullPath) : null;
+        _ends = _section.Queries is { } queries ? new AllocationEndSender(queries, _identity!, services) : null;
         _router = new DelegatingRouter(
             new DelegatingRouterOptions
             {
@@ -38,15 +45,16 @@ public sealed class DelegatingRouterRole : Role
                 PreferredLifetime = _section.PreferredLifetime,
                 ValidLifetime = _section.ValidLifetime,
                 OfferLifetime = _section.OfferLifetime,
+                PrefixInAdvertise = _section.PrefixInAdvertise,
                 Preference = (byte)_section.Preference,
                 DnsServers = _section.DnsServers,
                 Routes = _section.Routes,
-                Authority = _authority,
+                Authority = _approved,
 
                 // The list is this node's own: a reload says at once what it no longer allows.
-                PermissionPolling = TimeSpan.Zero,
+                PermissionPolling = _approved is null ? _section.Authority!.Polling : TimeSpan.Zero,
             },
-            _identities, leases, random);
+            _identities, leases, services.Random);
     }
 
     /// <summary>Told on the engine's thread that an allocation has ended (event Q3 towards home agents).</summary>
@@ -55,7 +63,7 @@ public sealed class DelegatingRouterRole : Role
     public override IEngine Engine => _router;
 
     /// <summary>Query Q2; on the engine's thread (<see cref="EngineHost.Query{T}"/>).</summary>
-    public PrefixAllocation FindAllocation(IPAddress address, string identifier) => _router.FindAllocation(address, identifier, _time.GetUtcNow());
+    public PrefixAllocation FindAllocation(IPAddress address, string identifier) => _router.FindAllocation(address, identifier, _services.Time.GetUtcNow());
 
     public override IReadOnlyList<LeaseRow> Leases() => [.. _router.Leases.OrderBy(lease => lease.Identifier, StringComparer.Ordinal).Select(LeaseRow.Of)];
 
@@ -66,9 +74,22 @@ public sealed class DelegatingRouterRole : Role
 
     public override IEnumerable<IEffectPort> OpenPorts(Action<EngineInput> deliver, NodeServices services)
     {
-        yield return new Dhcpv6Port(
-            new Udp6PortOptions { Port = Dhcpv6Limits.ServerPort, Group = DelegatingRouter.AllRelayAgentsAndServers, Interfaces = _section.Interfaces }, deliver, services.Count);
-        yield return new AllocationEvents(allocation => Ended?.Invoke(allocation));
+        yield return new DatagramPort(Dhcpv6Ports.Server(_section.Interfaces), deliver, services.Count);
+        yield return new AllocationEvents(allocation =>
+        {
+            Ended?.Invoke(allocation);
+            _ends?.Tell(allocation);
+        });
+        if (_section.Authority is { } authority)
+        {
+            yield return new AuthorityPort(new PermissionClient(new Uri(authority.Url), _identity!), deliver);
+        }
+
+        if (_section.Queries is { } queries)
+        {
+            yield return new DelegationQueries(queries, _identity!, _section.Authority?.CertificateName, _identities, deliver, services);
+        }
+
         if (_section.Routes != DelegatedRoutes.None)
         {
             yield return new DelegatedRoutePort(services.Report);
@@ -78,10 +99,15 @@ public sealed class DelegatingRouterRole : Role
     /// <summary>The approved identifiers; those that are gone from the list lose their prefixes.</summary>
     public override void Reconfigure(NodeOptions options, DateTimeOffset now, EffectSink effects)
     {
-        _authority.Replace(options.DelegatingRouter!.Approved);
+        if (_approved is null)
+        {
+            return;
+        }
+
+        _approved.Replace(options.DelegatingRouter!.Approved);
         foreach (var identifier in _router.Leases.Where(lease => lease.State != LeaseState.Expired).Select(lease => lease.Identifier).Distinct().ToList())
         {
-            if (!_authority.Ask(identifier, PermissionPurpose.Renew).Allowed)
+            if (!_approved.Ask(identifier, PermissionPurpose.Renew).Allowed)
             {
                 _router.Handle(new WithdrawPermission(identifier, PermissionReason.FlagClear), now, effects);
             }
@@ -90,6 +116,8 @@ public sealed class DelegatingRouterRole : Role
 
     public override void Dispose()
     {
+        _ends?.Dispose();
+        _identity?.Dispose();
         _database.Dispose();
         base.Dispose();
     }

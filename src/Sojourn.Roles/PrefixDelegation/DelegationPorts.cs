@@ -1,39 +1,25 @@
 using System.Net;
+using System.Net.Sockets;
 using Sojourn.DataPath.Interception;
-using Sojourn.DataPath.Native;
 using Sojourn.DataPath.Netlink;
 using Sojourn.Engine;
 using Sojourn.Engine.Dhcpv6;
 using Sojourn.Roles.Hosting;
+using Sojourn.Wire.Dhcpv6;
 
 namespace Sojourn.Roles.PrefixDelegation;
 
-/// <summary>A DHCPv6 port: <see cref="SendDatagram"/> out, <see cref="DatagramReceived"/> in.</summary>
-internal sealed class Dhcpv6Port(Udp6PortOptions options, Action<EngineInput> deliver, Action<string, long> count) : IEffectPort, IDisposable
+/// <summary>Options of the DHCPv6 ports.</summary>
+internal static class Dhcpv6Ports
 {
-    private readonly Udp6Port _port = new(options, deliver);
-
-    public bool TryCarryOut(Effect effect)
+    /// <summary>The port of servers and relay agents, in their group on these links (RFC 8415 7.1).</summary>
+    public static UdpPortOptions Server(IReadOnlyCollection<string> links) => new()
     {
-        if (effect is not SendDatagram datagram || datagram.Source.Port != options.Port)
-        {
-            return false;
-        }
-
-        try
-        {
-            _port.Send(datagram);
-        }
-        catch (SystemCallException)
-        {
-            // The network, not the node: no route, neighbour or buffer. The protocol retransmits.
-            count("udp.send_failed", 1);
-        }
-
-        return true;
-    }
-
-    public void Dispose() => _port.Dispose();
+        Family = AddressFamily.InterNetworkV6,
+        Port = Dhcpv6Limits.ServerPort,
+        Group = DelegatingRouter.AllRelayAgentsAndServers,
+        GroupInterfaces = links,
+    };
 }
 
 /// <summary>Tells whoever listens that an allocation has ended (event Q3).</summary>

@@ -29,8 +29,6 @@ public sealed class RelayAgentRole : Role
 
     public override IEnumerable<IEffectPort> OpenPorts(Action<EngineInput> deliver, NodeServices services) =>
     [
-        new Dhcpv6Port(
-            new Udp6PortOptions { Port = Dhcpv6Limits.ServerPort, Group = DelegatingRouter.AllRelayAgentsAndServers, Interfaces = [.. _section.Links.Select(link => link.Interface)] },
-            deliver, services.Count),
+        new DatagramPort(Dhcpv6Ports.Server([.. _section.Links.Select(link => link.Interface)]), deliver, services.Count),
     ];
 }

@@ -1,3 +1,4 @@
+using Sojourn.Engine.CertificateAuthority;
 using Sojourn.Engine.Dhcpv6;
 
 namespace Sojourn.Roles.PrefixDelegation;
@@ -6,12 +7,12 @@ namespace Sojourn.Roles.PrefixDelegation;
 /// Answers query Q1 from the configuration, in place of a certification authority: identifiers by name, or all names below a
 /// domain written <c>*.home.example</c>. On the engine's thread.
 /// </summary>
-internal sealed class StaticAuthority(IEnumerable<string> approved) : ILocalAuthority
+public sealed class StaticAuthority(IEnumerable<string> approved) : ILocalAuthority
 {
     private HashSet<string> _approved = SetOf(approved);
 
-    public PrefixPermission Ask(string identifier, PermissionPurpose purpose) =>
-        Allows(identifier) ? new PrefixPermission(true, PermissionReason.Ok) : PrefixPermission.Refused(PermissionReason.FlagClear);
+    public PermissionDecision Ask(string identifier, PermissionPurpose purpose) =>
+        Allows(identifier) ? new PermissionDecision(true, PermissionReason.Ok) : PermissionDecision.Refused(PermissionReason.FlagClear);
 
     /// <summary>Takes over another list.</summary>
     public void Replace(IEnumerable<string> approved) => _approved = SetOf(approved);
@@ -35,5 +36,16 @@ internal sealed class StaticAuthority(IEnumerable<string> approved) : ILocalAuth
         return false;
     }
 
-    private static HashSet<string> SetOf(IEnumerable<string> approved) => [.. approved.Select(PrefixIdentity.Canonical)];
+    /// <summary>Canonical form of an entry of the list, an identifier or <c>*.DOMAIN</c>; null with the reason when it is neither.</summary>
+    public static string? TryEntry(string text, out string reason)
+    {
+        const string below = "*.";
+        var isDomain = text.StartsWith(below, StringComparison.Ordinal);
+
+        // A domain alone may have one label, a host name may not: one more stands for the terminal's.
+        var canonical = TerminalIdentifier.TryCanonical(isDomain ? string.Concat("x.", text.AsSpan(below.Length)) : text, out reason);
+        return isDomain && canonical is not null ? string.Concat("*", canonical.AsSpan(1)) : canonical;
+    }
+
+    private static HashSet<string> SetOf(IEnumerable<string> approved) => [.. approved.Select(entry => TryEntry(entry, out _)).OfType<string>()];
 }

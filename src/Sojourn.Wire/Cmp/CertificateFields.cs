@@ -21,12 +21,22 @@ public sealed record CertificateFields
 
     public IReadOnlyList<CertificateExtension> Extensions { get; init; } = [];
 
+    /// <summary>What the issuer signed it with.</summary>
+    public required AlgorithmIdentifier SignatureAlgorithm { get; init; }
+
+    /// <summary>What the signature covers: tbsCertificate, DER.</summary>
+    public required ReadOnlyMemory<byte> Signed { get; init; }
+
+    public required ReadOnlyMemory<byte> Signature { get; init; }
+
     public static bool TryParse(ReadOnlyMemory<byte> octets, out CertificateFields certificate, out WireError error)
     {
         var fault = new DerFault();
         var all = new DerReader(octets, fault, "RFC 5280 4.1");
         var outer = all.Sequence("Certificate");
         all.End("Certificate");
+        var same = outer;
+        var signed = same.Element("tbsCertificate");
         var r = outer.Sequence("tbsCertificate");
         if (r.NextContext(0))
         {
@@ -52,8 +62,8 @@ public sealed record CertificateFields
 
         IReadOnlyList<CertificateExtension> extensions = r.NextContext(3) ? CertificateExtension.ReadAll(r.Explicit(3, "extensions").Sequence("extensions")) : [];
         r.End("tbsCertificate");
-        _ = outer.Algorithm("signatureAlgorithm");
-        _ = outer.BitString("signatureValue");
+        var algorithm = outer.Algorithm("signatureAlgorithm");
+        var signature = outer.BitString("signatureValue");
         outer.End("Certificate");
         certificate = new CertificateFields
         {
@@ -64,6 +74,9 @@ public sealed record CertificateFields
             NotAfter = to,
             PublicKey = key,
             Extensions = extensions,
+            SignatureAlgorithm = algorithm,
+            Signed = signed,
+            Signature = signature,
         };
         error = fault.Error ?? default;
         return fault.Error is null;

@@ -30,4 +30,10 @@ public static class CmpLimits
 
     /// <summary>Octets of a serial number (RFC 5280 4.1.2.2).</summary>
     public const int SerialNumber = 20;
+
+    /// <summary>Octets of a CRL: some 100,000 certificates.</summary>
+    public const int RevocationList = 4 * 1024 * 1024;
+
+    /// <summary>Certificates on a CRL.</summary>
+    public const int RevokedCertificates = 200_000;
 }

@@ -50,7 +50,11 @@ public static class CmpOids
     public const string OcspAccess = "1.3.6.1.5.5.7.48.1";
     public const string OcspBasic = "1.3.6.1.5.5.7.48.1.1";
     public const string OcspNonce = "1.3.6.1.5.5.7.48.1.2";
+    public const string OcspNoCheck = "1.3.6.1.5.5.7.48.1.5";
+    public const string OcspSigning = "1.3.6.1.5.5.7.3.9";
     public const string IpsecIke = "1.3.6.1.5.5.7.3.17";
+    public const string CmpAuthority = "1.3.6.1.5.5.7.3.27";
+    public const string CmpRegistrationAuthority = "1.3.6.1.5.5.7.3.28";
     public const string ServerAuthentication = "1.3.6.1.5.5.7.3.1";
     public const string ClientAuthentication = "1.3.6.1.5.5.7.3.2";
 }

@@ -6,6 +6,14 @@ namespace Sojourn.Wire.Cmp;
 /// <param name="SerialNumber">Two's complement.</param>
 public sealed record OcspCertificateId(AlgorithmIdentifier HashAlgorithm, ReadOnlyMemory<byte> IssuerNameHash, ReadOnlyMemory<byte> IssuerKeyHash, ReadOnlyMemory<byte> SerialNumber)
 {
+    internal static OcspCertificateId Read(ref DerReader reader)
+    {
+        var id = reader.Sequence("CertID");
+        var read = new OcspCertificateId(id.Algorithm("hashAlgorithm"), id.OctetString("issuerNameHash"), id.OctetString("issuerKeyHash"), id.Integer("serialNumber"));
+        id.End("CertID");
+        return read;
+    }
+
     public void Write(AsnWriter writer)
     {
         using (writer.PushSequence())
@@ -56,9 +64,7 @@ public sealed record OcspRequest(IReadOnlyList<OcspCertificateId> Certificates, 
             }
 
             var item = list.Sequence("Request");
-            var id = item.Sequence("reqCert");
-            certificates.Add(new OcspCertificateId(id.Algorithm("hashAlgorithm"), id.OctetString("issuerNameHash"), id.OctetString("issuerKeyHash"), id.Integer("serialNumber")));
-            id.End("reqCert");
+            certificates.Add(OcspCertificateId.Read(ref item));
             if (item.NextContext(0))
             {
                 _ = item.Element("singleRequestExtensions");

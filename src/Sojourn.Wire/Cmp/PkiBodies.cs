@@ -44,6 +44,18 @@ public sealed record CertStatus(ReadOnlyMemory<byte> CertificateHash, int Reques
         return fault.Error is null;
     }
 
+    /// <summary>Writes CertConfirmContent.</summary>
+    public static void WriteAll(AsnWriter writer, IReadOnlyList<CertStatus> statuses)
+    {
+        using (writer.PushSequence())
+        {
+            foreach (var status in statuses)
+            {
+                status.Write(writer);
+            }
+        }
+    }
+
     public void Write(AsnWriter writer)
     {
         using (writer.PushSequence())
@@ -200,6 +212,18 @@ public sealed record RevocationDetails(CertTemplate Certificate, int? Reason)
         return fault.Error is null;
     }
 
+    /// <summary>Writes RevReqContent.</summary>
+    public static void WriteAll(AsnWriter writer, IReadOnlyList<RevocationDetails> details)
+    {
+        using (writer.PushSequence())
+        {
+            foreach (var detail in details)
+            {
+                detail.Write(writer);
+            }
+        }
+    }
+
     public void Write(AsnWriter writer)
     {
         using (writer.PushSequence())
@@ -216,7 +240,32 @@ public sealed record RevocationDetails(CertTemplate Certificate, int? Reason)
     }
 }
 
-/// <summary>Bodies that are lists of plain values: genm and genp, rp, error, pkiConf.</summary>
+/// <summary>PollRepContent (RFC 9810 5.3.22) for one request.</summary>
+/// <param name="RequestId">certReqId.</param>
+/// <param name="CheckAfter">Seconds after which the requester may ask again.</param>
+public readonly record struct PollResponse(int RequestId, int CheckAfter)
+{
+    public static bool TryParse(ReadOnlyMemory<byte> octets, out PollResponse response, out WireError error)
+    {
+        var fault = new DerFault();
+        var all = new DerReader(octets, fault, "RFC 9810 5.3.22");
+        var list = all.Sequence("PollRepContent");
+        all.End("PollRepContent");
+        var r = list.Sequence("PollRepContent");
+        list.End("PollRepContent");
+        response = new PollResponse(r.SmallInteger("certReqId"), r.SmallInteger("checkAfter"));
+        if (r.More)
+        {
+            _ = PkiStatusInfo.ReadFreeText(ref r, "reason");
+        }
+
+        r.End("PollRepContent");
+        error = fault.Error ?? default;
+        return fault.Error is null;
+    }
+}
+
+/// <summary>Bodies that are lists of plain values: genm and genp, rp, error, pkiConf, pollReq.</summary>
 public static class PkiBodies
 {
     public static bool TryParseGeneralMessage(ReadOnlyMemory<byte> octets, out IReadOnlyList<InfoTypeAndValue> items, out WireError error)
@@ -255,6 +304,66 @@ public static class PkiBodies
         using (writer.PushSequence())
         {
             status.Write(writer);
+        }
+    }
+
+    /// <summary>The statuses of RevRepContent (RFC 9810 5.3.10), one for each request.</summary>
+    public static bool TryParseRevocationResponse(ReadOnlyMemory<byte> octets, out IReadOnlyList<PkiStatusInfo> statuses, out WireError error)
+    {
+        var fault = new DerFault();
+        var all = new DerReader(octets, fault, "RFC 9810 5.3.10");
+        var r = all.Sequence("RevRepContent");
+        all.End("RevRepContent");
+        var list = r.Sequence("status");
+        var found = new List<PkiStatusInfo>();
+        while (list.More)
+        {
+            if (found.Count == CmpLimits.Items)
+            {
+                list.Fail("status", "too many");
+                break;
+            }
+
+            found.Add(PkiStatusInfo.Read(ref list));
+        }
+
+        // What follows names the certificates and CRLs again; the transaction already says which they are.
+        statuses = found;
+        error = fault.Error ?? default;
+        return fault.Error is null;
+    }
+
+    /// <summary>The value of caCerts in genp (RFC 9810 5.3.19.14): certificates in DER.</summary>
+    public static bool TryParseCertificates(ReadOnlyMemory<byte> octets, out IReadOnlyList<ReadOnlyMemory<byte>> certificates, out WireError error)
+    {
+        var fault = new DerFault();
+        var all = new DerReader(octets, fault, "RFC 9810 5.3.19.14");
+        var list = all.Sequence("caCerts");
+        all.End("caCerts");
+        var found = new List<ReadOnlyMemory<byte>>();
+        while (list.More)
+        {
+            if (found.Count == CmpLimits.ExtraCertificates)
+            {
+                list.Fail("caCerts", "too many");
+                break;
+            }
+
+            found.Add(list.Element("caCerts"));
+        }
+
+        certificates = found;
+        error = fault.Error ?? default;
+        return fault.Error is null;
+    }
+
+    /// <summary>PollReqContent (RFC 9810 5.3.22) for one request.</summary>
+    public static void WritePollRequest(AsnWriter writer, int requestId)
+    {
+        using (writer.PushSequence())
+        using (writer.PushSequence())
+        {
+            writer.WriteInteger(requestId);
         }
     }
 

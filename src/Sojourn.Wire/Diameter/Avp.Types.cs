@@ -110,7 +110,27 @@ public sealed partial class Avp
 
     /// <summary>Members of a Grouped AVP, one level; their data is a slice of this one's.</summary>
     public bool TryReadGroup(DiameterLimits limits, [NotNullWhen(true)] out AvpList? members, out WireError error) =>
-        AvpList.TryParse(Data, limits, HeaderLength, out members, out error, out _);
+        TryReadGroup(limits, out members, out error, out _);
+
+    /// <summary>Judging a message and acting on it read the same groups, so the members are kept.</summary>
+    internal bool TryReadGroup(DiameterLimits limits, [NotNullWhen(true)] out AvpList? members, out WireError error, out Avp? broken)
+    {
+        members = _members;
+        if (members is not null && members.Count <= limits.MaximumAvps)
+        {
+            error = default;
+            broken = null;
+            return true;
+        }
+
+        if (!AvpList.TryParse(Data, limits, HeaderLength, out members, out error, out broken))
+        {
+            return false;
+        }
+
+        _members = members;
+        return true;
+    }
 
     public static Avp OctetString(AvpKey key, ReadOnlySpan<byte> value, AvpFlags flags = AvpFlags.Mandatory) => new(key, flags, value.ToArray());
 
@@ -135,10 +155,10 @@ public sealed partial class Avp
 
     public static Avp Address(AvpKey key, IPAddress value, AvpFlags flags = AvpFlags.Mandatory)
     {
-        var octets = value.GetAddressBytes();
-        var data = new byte[2 + octets.Length];
-        data[1] = value.AddressFamily == AddressFamily.InterNetwork ? (byte)1 : (byte)2;
-        octets.CopyTo(data, 2);
+        var isIPv4 = value.AddressFamily == AddressFamily.InterNetwork;
+        var data = new byte[isIPv4 ? 6 : 18];
+        data[1] = isIPv4 ? (byte)1 : (byte)2;
+        value.TryWriteBytes(data.AsSpan(2), out _);
         return new Avp(key, flags, data);
     }
 
@@ -161,7 +181,7 @@ public sealed partial class Avp
         return new Avp(key, flags, data);
     }
 
-    public static Avp Group(AvpKey key, IEnumerable<Avp> members, AvpFlags flags = AvpFlags.Mandatory) => new(key, flags, new AvpList(members).ToArray());
+    public static Avp Group(AvpKey key, IEnumerable<Avp> members, AvpFlags flags = AvpFlags.Mandatory) => new(key, flags, (members as AvpList ?? new AvpList(members)).ToArray());
 
     /// <summary>Letters, digits, hyphens, dots and underscores, at most 255: what can be a name in DNS (RFC 6733 section 4.3.1).</summary>
     internal static bool IsIdentity(ReadOnlySpan<byte> name)

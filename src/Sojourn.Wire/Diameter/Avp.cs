@@ -46,6 +46,8 @@ public sealed partial class Avp
         Data = data;
     }
 
+    private AvpList? _members;
+
     private Avp(AvpKey key, byte rawFlags, ReadOnlyMemory<byte> data)
     {
         Key = key;

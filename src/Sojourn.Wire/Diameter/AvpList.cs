@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Collections;
 using System.Diagnostics.CodeAnalysis;
 using System.Net;
@@ -12,10 +13,8 @@ public sealed class AvpList : IReadOnlyList<Avp>
 {
     public static readonly AvpList Empty = new([]);
 
-    /// <summary>Most messages and groups have no more.</summary>
-    private const int UsualCount = 16;
-
     private readonly Avp[] _avps;
+    private int _length;
 
     public AvpList(IEnumerable<Avp> avps)
         : this([.. avps])
@@ -31,13 +30,12 @@ public sealed class AvpList : IReadOnlyList<Avp>
     {
         get
         {
-            var length = 0;
-            foreach (var avp in _avps)
+            if (_length == 0)
             {
-                length += avp.PaddedLength;
+                _length = LengthOf(_avps);
             }
 
-            return length;
+            return _length;
         }
     }
 
@@ -53,11 +51,12 @@ public sealed class AvpList : IReadOnlyList<Avp>
         list = null;
         error = default;
         broken = null;
-        var avps = new List<Avp>(UsualCount);
+        var avps = new Avp[Math.Min(CountIn(source.Span), limits.MaximumAvps)];
+        var count = 0;
         var at = 0;
         while (at < source.Length)
         {
-            if (avps.Count >= limits.MaximumAvps)
+            if (count >= limits.MaximumAvps)
             {
                 error = new WireError("AVPs", offset + at, "more than this receiver takes", "receiver limit");
                 return false;
@@ -70,12 +69,42 @@ public sealed class AvpList : IReadOnlyList<Avp>
                 return false;
             }
 
-            avps.Add(avp!);
+            avps[count++] = avp!;
             at += consumed;
         }
 
-        list = new AvpList(avps.ToArray());
+        list = new AvpList(avps);
         return true;
+    }
+
+    /// <summary>AVPs up to the end or to the first that cannot be read.</summary>
+    private static int CountIn(ReadOnlySpan<byte> source)
+    {
+        var count = 0;
+        while (source.Length >= 8)
+        {
+            var length = (int)(BinaryPrimitives.ReadUInt32BigEndian(source[4..]) & 0x00FF_FFFF);
+            if (length < 8 || length > source.Length)
+            {
+                break;
+            }
+
+            count++;
+            source = source[Math.Min((length + 3) & ~3, source.Length)..];
+        }
+
+        return count;
+    }
+
+    internal static int LengthOf(ReadOnlySpan<Avp> avps)
+    {
+        var length = 0;
+        foreach (var avp in avps)
+        {
+            length += avp.PaddedLength;
+        }
+
+        return length;
     }
 
     public bool TryGet(AvpKey key, [NotNullWhen(true)] out Avp? avp)

@@ -11,12 +11,14 @@ public sealed class DiameterDictionary
     private readonly Dictionary<AvpKey, AvpDefinition> _avps;
     private readonly Dictionary<string, AvpDefinition> _avpsByName;
     private readonly Dictionary<DiameterCommand, CommandDefinition> _commands;
+    private readonly HashSet<uint> _applications;
 
     internal DiameterDictionary(IEnumerable<AvpDefinition> avps, IEnumerable<CommandDefinition> commands, AvpGrammar answerMessage, uint? enterpriseNumber)
     {
         _avps = avps.ToDictionary(a => a.Key);
         _avpsByName = _avps.Values.ToDictionary(a => a.Name, StringComparer.Ordinal);
         _commands = commands.ToDictionary(c => c.Command);
+        _applications = [.. _commands.Keys.Select(c => c.ApplicationId)];
         AnswerMessage = answerMessage;
         EnterpriseNumber = enterpriseNumber;
     }
@@ -59,7 +61,7 @@ public sealed class DiameterDictionary
                 || (command.Code == DiameterCommands.Accounting.Code && _commands.TryGetValue(DiameterCommands.Accounting, out definition)));
     }
 
-    public bool KnowsApplication(uint applicationId) => _commands.Keys.Any(c => c.ApplicationId == applicationId);
+    public bool KnowsApplication(uint applicationId) => _applications.Contains(applicationId);
 
     /// <summary>The name of an attribute, or its number when nobody knows it.</summary>
     public string NameOf(AvpKey key) => TryGet(key, out AvpDefinition? definition) ? definition.Name : key.ToString();
@@ -94,7 +96,7 @@ public sealed class DiameterDictionary
         {
             HopByHopId = request.HopByHopId,
             EndToEndId = request.EndToEndId,
-            Tail = [.. request.Avps.All(AvpKeys.ProxyInfo)],
+            Tail = request.Avps.Contains(AvpKeys.ProxyInfo) ? [.. request.Avps.All(AvpKeys.ProxyInfo)] : [],
         };
         if (request.Avps.TryGet(AvpKeys.SessionId, out var session))
         {

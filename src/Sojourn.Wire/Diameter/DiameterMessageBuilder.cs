@@ -1,4 +1,5 @@
 using System.Net;
+using System.Runtime.InteropServices;
 
 namespace Sojourn.Wire.Diameter;
 
@@ -84,10 +85,23 @@ public class AvpListBuilder(DiameterDictionary dictionary)
         var definition = Definition(key, AvpType.Grouped);
         var inner = new AvpListBuilder(Dictionary);
         members(inner);
-        return Add(Avp.Group(key, inner._avps, definition.Flags));
+        return Add(new Avp(key, definition.Flags, inner.ToOctets()));
     }
 
     public AvpList ToList() => new(_avps);
+
+    private byte[] ToOctets()
+    {
+        var avps = CollectionsMarshal.AsSpan(_avps);
+        var octets = new byte[AvpList.LengthOf(avps)];
+        var at = 0;
+        foreach (var avp in avps)
+        {
+            at += avp.Write(octets.AsSpan(at));
+        }
+
+        return octets;
+    }
 
     private AvpDefinition Definition(AvpKey key, AvpType? type = null)
     {

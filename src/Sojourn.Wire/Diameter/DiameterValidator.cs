@@ -166,7 +166,7 @@ public sealed class DiameterValidator(DiameterDictionary dictionary, DiameterLim
             return Fault(DiameterResult.ResourcesExceeded, null, definition.Name, "groups nest deeper than this receiver takes", "receiver limit");
         }
 
-        if (!AvpList.TryParse(avp.Data, limits, 0, out var members, out var error, out var broken))
+        if (!avp.TryReadGroup(limits, out var members, out var error, out var broken))
         {
             var result = error.Field == "AVPs" ? DiameterResult.ResourcesExceeded : DiameterResult.InvalidAvpLength;
             return new DiameterFault(result, Inside(avp, broken ?? definition.Example()), error);

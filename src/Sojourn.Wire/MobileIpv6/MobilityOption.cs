@@ -42,6 +42,7 @@ public static class MobilityOptionType
     public const byte BindingAuthorizationData = 5;
     public const byte MobileNetworkPrefix = 6;
     public const byte MobileNodeIdentifier = 8;
+    public const byte DnsUpdate = 17;
     public const byte Experimental = 18;
     public const byte VendorSpecific = 19;
 }
@@ -147,6 +148,41 @@ public sealed record MobileNodeIdentifierOption(byte Subtype, OctetString Identi
     {
         data[0] = Subtype;
         Identifier.Span.CopyTo(data[1..]);
+    }
+}
+
+/// <summary>How a name was registered with the name service (RFC 5026 8.1); below 128 it was.</summary>
+public enum DnsUpdateStatus : byte
+{
+    Performed = 0,
+    Unspecified = 128,
+    Prohibited = 129,
+    Failed = 130,
+}
+
+/// <summary>
+/// DNS-UPDATE-TYPE (RFC 5026 8.1): a mobile node has its name registered for its home address, or with <paramref name="Remove"/>
+/// taken out; the acknowledgement has the result.
+/// <code>
+/// |   Type = 17   |    Length     |    Status     |R|  Reserved   |  MN identity (FQDN) ...
+/// </code>
+/// </summary>
+/// <param name="Identity">The RFC says no more than that it is a host name: octets as they came, ours as text without trailing dot.</param>
+public sealed record DnsUpdateOption(DnsUpdateStatus Status, bool Remove, OctetString Identity) : MobilityOption
+{
+    private const byte RemoveFlag = 0x80;
+
+    public override byte Type => MobilityOptionType.DnsUpdate;
+
+    public override int DataLength => 2 + Identity.Length;
+
+    internal static DnsUpdateOption Read(ReadOnlySpan<byte> data) => new((DnsUpdateStatus)data[0], (data[1] & RemoveFlag) != 0, data[2..]);
+
+    protected override void WriteData(Span<byte> data)
+    {
+        data[0] = (byte)Status;
+        data[1] = Remove ? RemoveFlag : (byte)0;
+        Identity.Span.CopyTo(data[2..]);
     }
 }
 

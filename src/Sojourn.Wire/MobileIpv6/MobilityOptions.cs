@@ -162,7 +162,7 @@ public sealed class MobilityOptions : IReadOnlyList<MobilityOption>, IEquatable<
             MobilityOptionType.MobileNetworkPrefix => 18,
             _ => null,
         };
-        if ((length is { } exact && data.Length != exact) || (type == MobilityOptionType.MobileNodeIdentifier && data.Length < 2))
+        if ((length is { } exact && data.Length != exact) || (type is (MobilityOptionType.MobileNodeIdentifier or MobilityOptionType.DnsUpdate) && data.Length < 2))
         {
             error = new WireError("Option Length", offset + 1, "is not that of the option's type", "RFC 6275 6.2");
             return false;
@@ -193,6 +193,9 @@ public sealed class MobilityOptions : IReadOnlyList<MobilityOption>, IEquatable<
                 return true;
             case MobilityOptionType.MobileNodeIdentifier:
                 option = new MobileNodeIdentifierOption(data[0], data[1..]);
+                return true;
+            case MobilityOptionType.DnsUpdate:
+                option = DnsUpdateOption.Read(data);
                 return true;
             default:
                 option = new UnknownMobilityOption(type, data);

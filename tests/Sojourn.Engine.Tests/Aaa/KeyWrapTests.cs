@@ -53,6 +53,30 @@ public class KeyWrapTests
     }
 
     [Theory]
+    [InlineData(16)]
+    [InlineData(24)]
+    [InlineData(32)]
+    public void Blocks_by_the_processor_s_instructions_are_those_of_the_platform(int keyLength)
+    {
+        var key = new KeyMaterial(RandomNumberGenerator.GetBytes(keyLength));
+        using var platform = new AesBlocks.PlatformBlocks(key);
+        using var preferred = AesBlocks.Under(key);
+        Assert.Equal(System.Runtime.Intrinsics.X86.Aes.IsSupported, preferred is AesBlocks.ProcessorBlocks);
+        for (var i = 0; i < 100; i++)
+        {
+            var plain = RandomNumberGenerator.GetBytes(AesBlocks.BlockLength);
+            byte[] one = [.. plain], other = [.. plain];
+            platform.Encrypt(one);
+            preferred.Encrypt(other);
+            Assert.Equal(one, other);
+            platform.Decrypt(one);
+            preferred.Decrypt(other);
+            Assert.Equal(plain, one);
+            Assert.Equal(plain, other);
+        }
+    }
+
+    [Theory]
     [InlineData(7)]
     [InlineData(32)]
     [InlineData(73)]

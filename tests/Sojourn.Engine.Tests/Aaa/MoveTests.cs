@@ -277,6 +277,22 @@ public class MoveTests
 
     [Fact]
     [Trait("Row", "NV9.7")]
+    public void A_move_given_up_after_the_visited_server_forgot_it_ends_nothing_of_a_session_served_elsewhere()
+    {
+        _f.Directory.Vpns.Add(_f.Static());
+        var session = Session(_f.Register("fa1"));
+        var givenUp = _f.Amr("fa2", _f.Request("fa2"), previous: Fa1);
+        _f.Exchange("fa2", givenUp);
+        _f.Net.Input("aaaf", new ClearVisitedCache());
+
+        Assert.Equal(DiameterResult.Success, _f.Exchange("fa2", _f.Str("fa2", givenUp.SessionId!, TerminationCause.BadAnswer, session)).ResultCode);
+        Assert.Contains("aaaf > aaah STR", _f.Net.Arrows);
+        Assert.DoesNotContain("aaah > ha ASR", _f.Net.Arrows);
+        Assert.Single(_f.Home.Sessions);
+    }
+
+    [Fact]
+    [Trait("Row", "NV9.7")]
     public void A_move_given_up_after_a_later_one_of_the_same_agent_ends_nothing()
     {
         _f.Directory.Vpns.Add(_f.Static());

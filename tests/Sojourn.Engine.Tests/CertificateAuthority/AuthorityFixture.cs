@@ -48,6 +48,14 @@ internal sealed class AuthorityFixture : IDisposable
 
     public void Dispose() => _signer.Dispose();
 
+    /// <summary>Whatever one wants the authority to have said.</summary>
+    public byte[] Signed(PkiHeader header, PkiBodyType type, Action<AsnWriter> body)
+    {
+        Assert.True(CertificateFields.TryParse(_signer.Certificate, out var own, out _));
+        var sender = CertificateEncoder.DirectoryName(own.Subject.Span);
+        return PkiMessage.Encode(header with { Sender = sender, ProtectionAlgorithm = _signer.Algorithm }, type, body, part => _signer.Sign(part.Span), [_signer.Certificate]);
+    }
+
     /// <summary>Has a message answered and its changes applied.</summary>
     public Answer Ask(byte[] message, bool apply = true)
     {

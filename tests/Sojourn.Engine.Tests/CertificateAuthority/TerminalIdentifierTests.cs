@@ -18,6 +18,7 @@ public sealed class TerminalIdentifierTests
     [InlineData("mn1.home.example\0.evil.example", null)]
     [InlineData("", null)]
     [InlineData("FOO=", null)]
+    [Trait("Row", "TA-G35")]
     public void One_spelling_stands_for_all(string text, string? canonical)
     {
         Assert.Equal(canonical, TerminalIdentifier.TryCanonical(text, out var reason));

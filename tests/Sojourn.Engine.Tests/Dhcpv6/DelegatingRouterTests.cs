@@ -1,4 +1,5 @@
 using System.Net;
+using Sojourn.Engine.CertificateAuthority;
 using Sojourn.Engine.Dhcpv6;
 using Sojourn.Wire.Dhcpv6;
 using Xunit;
@@ -22,6 +23,15 @@ public sealed class DelegatingRouterTests
     [Trait("Row", "TA0.8")]
     [Trait("Row", "TA-C21")]
     [Trait("Row", "TA-M28")]
+    [Trait("Row", "TA-R60")]
+    [Trait("Row", "TA-R61")]
+    [Trait("Row", "TA-R62")]
+    [Trait("Row", "TA-R63")]
+    [Trait("Row", "TA-R64")]
+    [Trait("Row", "TA-R65")]
+    [Trait("Row", "TA-R66")]
+    [Trait("Row", "TA-D2")]
+    [Trait("Row", "TA-P8")]
     public void An_approved_client_is_given_a_prefix_of_its_own()
     {
         var net = new DelegationHarness { AuthorityAnswers = false };
@@ -57,6 +67,10 @@ public sealed class DelegatingRouterTests
     [Trait("Row", "TA1.111x")]
     [Trait("Row", "TA1.112x")]
     [Trait("Row", "TA-C3")]
+    [Trait("Row", "TA-I1")]
+    [Trait("Row", "TA-R63")]
+    [Trait("Row", "TA-R67")]
+    [Trait("Row", "TA-G18")]
     public void A_client_the_authority_does_not_approve_gets_NoPrefixAvail_and_no_entry()
     {
         var net = new DelegationHarness();
@@ -73,6 +87,10 @@ public sealed class DelegatingRouterTests
 
     [Fact]
     [Trait("Row", "TA-N7")]
+    [Trait("Row", "TA-R61")]
+    [Trait("Row", "TA-R62")]
+    [Trait("Row", "TA-R67")]
+    [Trait("Row", "TA-G15")]
     public void A_client_nobody_knows_or_an_empty_pool_gets_NoPrefixAvail_without_a_query()
     {
         var net = new DelegationHarness(options => options with { Pools = [new PrefixPoolOptions(IPNetwork.Parse("2001:db8:8000::/64"), 64)] });
@@ -90,6 +108,8 @@ public sealed class DelegatingRouterTests
     [Trait("Row", "TA-N8")]
     [Trait("Row", "TA-M25")]
     [Trait("Row", "TA1.114x")]
+    [Trait("Row", "TA-R68")]
+    [Trait("Row", "TA-I1")]
     public void A_flag_cleared_between_Advertise_and_Request_counts()
     {
         var net = new DelegationHarness();
@@ -106,6 +126,8 @@ public sealed class DelegatingRouterTests
 
     [Fact]
     [Trait("Row", "TA-N9")]
+    [Trait("Row", "TA-R66")]
+    [Trait("Row", "TA-R68")]
     public void A_Request_without_a_Solicit_gets_NoPrefixAvail()
     {
         var net = new DelegationHarness();
@@ -116,6 +138,8 @@ public sealed class DelegatingRouterTests
 
     [Fact]
     [Trait("Row", "TA-N10")]
+    [Trait("Row", "TA-R65")]
+    [Trait("Row", "TA-G17")]
     public void A_Request_that_names_the_prefix_of_another_is_given_its_own()
     {
         var net = new DelegationHarness();
@@ -131,6 +155,8 @@ public sealed class DelegatingRouterTests
 
     [Fact]
     [Trait("Row", "TA-N11")]
+    [Trait("Row", "TA-R62")]
+    [Trait("Row", "TA-G18")]
     public void A_silent_authority_is_asked_twice_and_then_nothing_new_is_given()
     {
         var net = new DelegationHarness();
@@ -144,7 +170,7 @@ public sealed class DelegatingRouterTests
 
         Assert.True(Answer(effects)!.NoPrefix);
         Assert.Equal(2, net.Queries.Count);
-        Assert.Contains(effects.OfType<Report>(), report => report.Event.Kind == "prefix.authority_unreachable" && report.Event.Rule == "L5" && report.Event.Text.Contains("authority unreachable"));
+        Assert.Contains(effects.OfType<Report>(), report => report.Event.Kind == "prefix.authority_unreachable" && report.Event.Rule == "TA-L5" && report.Event.Text.Contains("authority unreachable"));
 
         // A Renew is not answered, and what runs goes on.
         Assert.Null(Answer(net.Send(Dhcpv6MessageType.Renew, Mn2, named: running.Prefix)));
@@ -244,6 +270,7 @@ public sealed class DelegatingRouterTests
     }
 
     [Fact]
+    [Trait("Row", "TA-L1")]
     public void A_lease_ends_before_the_certificate_that_permits_it()
     {
         var net = new DelegationHarness();
@@ -256,6 +283,9 @@ public sealed class DelegatingRouterTests
 
     [Fact]
     [Trait("Row", "TA1.127")]
+    [Trait("Row", "TA-D2")]
+    [Trait("Row", "TA-G35")]
+    [Trait("Row", "TA-Q2")]
     public void An_allocation_query_tells_whether_the_address_is_allocated_and_whose_it_is()
     {
         var net = new DelegationHarness();
@@ -272,6 +302,7 @@ public sealed class DelegatingRouterTests
     }
 
     [Fact]
+    [Trait("Row", "TA-Q3")]
     public void A_withdrawal_ends_the_leases_of_the_identifier_at_once()
     {
         var net = new DelegationHarness();
@@ -286,6 +317,7 @@ public sealed class DelegatingRouterTests
 
     [Fact]
     [Trait("Row", "TA-H22")]
+    [Trait("Row", "TA-Q3")]
     public void A_withdrawal_that_is_lost_counts_within_a_minute()
     {
         var net = new DelegationHarness(options => options with { PermissionPolling = TimeSpan.FromSeconds(60) });
@@ -348,6 +380,8 @@ public sealed class DelegatingRouterTests
     }
 
     [Fact]
+    [Trait("Row", "TA-R64")]
+    [Trait("Row", "TA-G16")]
     public void A_repeated_Solicit_gets_the_same_offer_and_an_offer_runs_out()
     {
         var net = new DelegationHarness();
@@ -361,6 +395,8 @@ public sealed class DelegatingRouterTests
 
     [Fact]
     [Trait("Row", "TA2.143a")]
+    [Trait("Row", "TA-D3")]
+    [Trait("Row", "TA-G5")]
     public void Associations_of_one_client_are_told_apart_by_their_IAID()
     {
         var net = new DelegationHarness();

@@ -1,4 +1,5 @@
 using System.Net;
+using Sojourn.Engine.CertificateAuthority;
 using Sojourn.Engine.Dhcpv6;
 using Sojourn.Wire.Dhcpv6;
 using Xunit;
@@ -116,8 +117,8 @@ internal sealed class DelegationHarness : IPrefixIdentities, IPrefixLeases
             var query = Open[0];
             Open.RemoveAt(0);
             effects.AddRange(Tell(new PermissionAnswered(query.Number, Approved.Contains(query.Identifier)
-                ? new PrefixPermission(true, PermissionReason.Ok, "01ab", NotAfter)
-                : PrefixPermission.Refused(PermissionReason.FlagClear))));
+                ? new PermissionDecision(true, PermissionReason.Ok, "01ab", NotAfter)
+                : PermissionDecision.Refused(PermissionReason.FlagClear))));
         }
 
         return effects;

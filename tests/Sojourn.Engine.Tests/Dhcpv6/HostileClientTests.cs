@@ -44,6 +44,7 @@ public sealed class HostileClientTests
     }
 
     [Fact]
+    [Trait("Row", "TA-D3")]
     public void A_client_bound_to_a_relay_agent_is_served_there_and_nowhere_else()
     {
         var net = new DelegationHarness();
@@ -76,6 +77,7 @@ public sealed class HostileClientTests
 
     [Fact]
     [Trait("Row", "TA-H11")]
+    [Trait("Row", "TA-L6")]
     public void A_refused_client_that_does_not_stop_costs_one_query_in_five_seconds()
     {
         var net = new DelegationHarness(options => options with { MessagesPerClient = 1_000_000 });
@@ -92,6 +94,7 @@ public sealed class HostileClientTests
     }
 
     [Fact]
+    [Trait("Row", "TA-L6")]
     public void Messages_of_one_client_are_limited()
     {
         var net = new DelegationHarness();
@@ -103,6 +106,7 @@ public sealed class HostileClientTests
     }
 
     [Fact]
+    [Trait("Row", "TA-L6")]
     public void One_query_is_under_way_for_a_client_and_a_repetition_waits_with_it()
     {
         var net = new DelegationHarness { AuthorityAnswers = false };

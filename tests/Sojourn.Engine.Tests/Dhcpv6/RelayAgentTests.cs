@@ -23,6 +23,8 @@ public sealed class RelayAgentTests
 
     [Fact]
     [Trait("Row", "TA-M22")]
+    [Trait("Row", "TA-G14")]
+    [Trait("Row", "TA-M27")]
     public void A_client_behind_the_relay_agent_is_delegated_a_prefix()
     {
         var net = new DelegationHarness();

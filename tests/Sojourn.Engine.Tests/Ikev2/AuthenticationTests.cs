@@ -51,6 +51,29 @@ public class AuthenticationTests
         Assert.Null(network.B.Engine.NextDeadline);
     }
 
+    [Fact]
+    [Trait("Row", "TA-N28")]
+    public void A_key_whose_store_is_taken_away_fails_the_next_run_and_leaves_the_present_one()
+    {
+        var present = true;
+        var genuine = TestAuthority.Home.Issue(IkePair.TerminalName);
+        var removable = genuine with { PrivateKey = SigningKey.FromPkcs8(genuine.PrivateKey.Ecdsa!.ExportPkcs8PrivateKey(), () => present) };
+        var agent = IkePair.AgentPeer.WithCertificate(TestAuthority.Home.Issue(IkePair.AgentName));
+        var network = new IkeNetwork(IkePair.Options(IkePair.TerminalPeer.WithCertificate(removable)), IkePair.Options(agent)).Connect();
+        network.AssertAgree(1, 1);
+        present = false;
+        network.Run(100);
+        network.AssertAgree(1, 1);
+        network.Connect();
+        var down = Assert.Single(network.A.Of<IkeSaDown>());
+        Assert.Equal((IkeEnd.Refused, "the private key has been taken out of its store"), (down.End, down.Reason));
+        network.Run(60);
+        network.AssertAgree(1, 1);
+        present = true;
+        network.Connect();
+        Assert.Single(network.A.Of<IkeSaDown>());
+    }
+
     // The agent's proof is wrong: the terminal says so, and the agent's side goes too.
     [Theory]
     [InlineData("other authority")]

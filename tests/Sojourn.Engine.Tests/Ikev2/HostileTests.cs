@@ -1,7 +1,9 @@
 using System.Net;
 using Sojourn.Engine.Ikev2;
 using Sojourn.Wire.Ikev2;
+using Sojourn.Wire.Ip;
 using Sojourn.Wire.MobileIpv4;
+using Sojourn.Wire.Udp;
 using Xunit;
 
 namespace Sojourn.Engine.Tests.Ikev2;
@@ -60,7 +62,7 @@ public class HostileTests
     [Trait("Row", "TA-H17")]
     public void One_source_and_all_together_have_limits()
     {
-        var network = IkePair.Network(options: o => o with { CookieThreshold = 1000, MaximumHalfOpenPerSource = 10, MaximumHalfOpen = 25 });
+        var network = IkePair.Network(options: o => o with { CookieThreshold = 1000, CookieThresholdPerSource = 1000, MaximumHalfOpenPerSource = 10, MaximumHalfOpen = 25 });
         for (var i = 0; i < 100; i++)
         {
             network.Inject(Hostile.InitRequest(network, IkeProposals.Ike, IkeGroup.Curve25519, [9, .. new byte[31]], (ulong)i + 1, Hostile.At(new IPAddress(new byte[] { 203, 0, 113, (byte)(i % 2) }), 1000 + i)));
@@ -78,6 +80,179 @@ public class HostileTests
         Assert.Equal(95, network.B.Counter("ike.init.half_open_limit"));
         network.Run(40);
         Assert.Equal(0, network.B.Engine.HalfOpenCount);
+    }
+
+    // attacker ──► IKE_SA_INIT ×n in the terminal's name        terminal ──► IKE_SA_INIT   ◄── COOKIE   ──► IKE_SA_INIT with it   ◄── …
+    [Fact]
+    [Trait("Row", "TA-H17")]
+    public void Requests_in_a_terminals_name_do_not_use_up_what_it_may_have()
+    {
+        var network = IkePair.Network(agent: p => p with { Address = IkeNetwork.Terminal });
+        for (var i = 0; i < 500; i++)
+        {
+            network.Inject(Hostile.InitRequest(network, IkeProposals.Ike, IkeGroup.Curve25519, [9, .. new byte[31]], (ulong)i + 1, Hostile.At(IkeNetwork.Terminal, 1000 + i)));
+            network.Inject(Hostile.InitRequest(network, IkeProposals.Ike, IkeGroup.Curve25519, [9, .. new byte[31]], (ulong)i + 1, Hostile.At(Hostile.Attacker, 1000 + i)));
+        }
+
+        network.Run(0.1);
+        Assert.Equal(10, network.B.Engine.HalfOpenCount);
+        Assert.Equal(490, network.B.Counter("ike.init.cookie_demanded"));
+        Assert.Equal(500, network.B.Counter("ike.init.no_peer"));
+        Assert.DoesNotContain(network.Sent, d => d.Destination.Address.Equals(Hostile.Attacker));
+        network.Connect();
+        network.AssertAgree(1, 1);
+    }
+
+    // While the gate is closed nothing of a flood comes to the engine. It answers with what the engine itself would say, and lets through what shows a good cookie.
+    [Theory]
+    [InlineData(500)]
+    [InlineData(4500)]
+    [Trait("Row", "TA-H17")]
+    public void The_gate_answers_first_requests_in_the_engines_place(int port)
+    {
+        var network = IkePair.Network(options: o => o with { CookieThreshold = 3 });
+        var gate = network.B.Engine.Cookies;
+        Span<byte> answer = stackalloc byte[CookieGate.AnswerLength];
+        byte[] Request(int number, params IkePayload[] more)
+        {
+            var message = Hostile.InitRequest(network, IkeProposals.Ike, IkeGroup.Curve25519, [9, .. new byte[31]], (ulong)number, more: more).Payload.ToArray();
+            return port == 4500 ? [0, 0, 0, 0, .. message] : message;
+        }
+
+        Assert.False(gate.Stops(Request(1), (ushort)port, [203, 0, 113, 66], 500, answer, out _));
+        for (var i = 0; i < 3; i++)
+        {
+            network.Inject(Hostile.InitRequest(network, IkeProposals.Ike, IkeGroup.Curve25519, [9, .. new byte[31]], (ulong)i + 1, Hostile.At(new IPAddress(new byte[] { 203, 0, 113, (byte)i }))));
+        }
+
+        network.Run(0.1);
+        Assert.True(gate.IsClosed);
+        Assert.True(gate.Stops(Request(7), (ushort)port, [203, 0, 113, 66], 500, answer, out var length));
+        var demand = answer[..length].ToArray();
+        Assert.True(IkeMessage.TryParse(port == 4500 ? demand.AsSpan(4) : demand, out var message, out _));
+        Assert.Equal((7UL, 0UL, IkeExchange.IkeSaInit, IkeFlags.Response, 0U), (message.Header.InitiatorSpi, message.Header.ResponderSpi, message.Header.Exchange, message.Header.Flags, message.Header.MessageId));
+        var cookie = message.Notify(IkeNotifyType.Cookie)!;
+
+        // Another SPI, another port, another address: the cookie is nobody else's.
+        Assert.True(gate.Stops(Request(8, cookie), (ushort)port, [203, 0, 113, 66], 500, answer, out length) && length > 0);
+        Assert.True(gate.Stops(Request(7, cookie), (ushort)port, [203, 0, 113, 66], 501, answer, out length) && length > 0);
+        Assert.True(gate.Stops(Request(7, cookie), (ushort)port, [203, 0, 113, 67], 500, answer, out length) && length > 0);
+        Assert.False(gate.Stops(Request(7, cookie), (ushort)port, [203, 0, 113, 66], 500, answer, out _));
+        network.Inject(Hostile.InitRequest(network, IkeProposals.Ike, IkeGroup.Curve25519, [9, .. new byte[31]], 7, Hostile.At(Hostile.Attacker), cookie));
+        network.Run(0.1);
+        Assert.Equal(4, network.B.Engine.HalfOpenCount);
+
+        // What is no first request is the engine's; what can never be one is nobody's.
+        Assert.False(gate.Stops(new byte[] { 0xFF }, (ushort)port, [203, 0, 113, 66], 500, answer, out _));
+        var broken = Request(7);
+        broken[^1] ^= 1;
+        broken[port == 4500 ? 4 + 8 : 8] = 1;
+        Assert.True(gate.Stops(broken, (ushort)port, [203, 0, 113, 66], 500, answer, out length) && length == 0);
+
+        // The secret turns though no request comes to the engine, and the gate opens when the half-open SAs have gone.
+        network.Run(40);
+        Assert.False(gate.IsClosed);
+        Assert.Null(network.B.Engine.NextDeadline);
+    }
+
+    [Fact]
+    [Trait("Row", "TA-H17")]
+    public void The_gate_answers_with_whole_packets_where_a_node_has_a_stack_of_its_own()
+    {
+        var network = IkePair.Network(options: o => o with { CookieThreshold = 1 });
+        network.Inject(Hostile.InitRequest(network, IkeProposals.Ike, IkeGroup.Curve25519, [9, .. new byte[31]]));
+        network.Run(0.1);
+        var gate = network.B.Engine.Cookies;
+        var (own, terminal) = (IPAddress.Parse("2001:db8:a::1"), IPAddress.Parse("2001:db8:b::1"));
+        byte[] Packet(IPAddress to, params IkePayload[] more)
+        {
+            var octets = Hostile.InitRequest(network, IkeProposals.Ike, IkeGroup.Curve25519, [9, .. new byte[31]], 7, more: more).Payload.ToArray();
+            var packet = new byte[IPv6Header.Length + UdpHeader.HeaderLength + octets.Length];
+            octets.CopyTo(packet, IPv6Header.Length + UdpHeader.HeaderLength);
+            UdpHeader.Write(packet.AsSpan(IPv6Header.Length), 1500, 500);
+            UdpHeader.WriteChecksum(packet.AsSpan(IPv6Header.Length), terminal.GetAddressBytes(), to.GetAddressBytes());
+            IPv6Header.Write(packet, 0, 0, packet.Length - IPv6Header.Length, IpProtocol.Udp, 64, terminal.GetAddressBytes(), to.GetAddressBytes());
+            return packet;
+        }
+
+        var answer = new byte[CookieGate.AnswerPacketLength];
+        Assert.False(gate.StopsPacket(Packet(IPAddress.Parse("2001:db8:a::2")), own.GetAddressBytes(), answer, out _));
+        Assert.True(gate.StopsPacket(Packet(own), own.GetAddressBytes(), answer, out var length));
+        Assert.True(IPv6Header.TryParse(answer.AsSpan(0, length), out var ip, out _));
+        Assert.True(UdpHeader.TryParse(ip.Payload, out var udp, out _));
+        Assert.Equal((own, terminal, length), (ip.SourceAddress, ip.DestinationAddress, ip.Packet.Length));
+        Assert.Equal(((ushort)500, (ushort)1500), (udp.SourcePort, udp.DestinationPort));
+        Assert.True(udp.Checksum != 0 && udp.ChecksumIsRight(ip.Source, ip.Destination));
+        Assert.True(IkeMessage.TryParse(udp.Payload, out var demand, out _));
+        Assert.False(gate.StopsPacket(Packet(own, demand.Notify(IkeNotifyType.Cookie)!), own.GetAddressBytes(), answer, out _));
+
+        // A checksum that is wrong is left to the engine, whose stack drops it.
+        var broken = Packet(own);
+        broken[^1] ^= 1;
+        Assert.False(gate.StopsPacket(broken, own.GetAddressBytes(), answer, out _));
+    }
+
+    [Fact]
+    [Trait("Row", "TA-H17")]
+    public void Under_a_flood_the_secret_turns_by_itself()
+    {
+        var network = IkePair.Network(options: o => o with { CookieThreshold = 1, HalfOpenLifetime = TimeSpan.FromMinutes(10) });
+        network.Inject(Hostile.InitRequest(network, IkeProposals.Ike, IkeGroup.Curve25519, [9, .. new byte[31]]));
+        network.Run(0.1);
+        var gate = network.B.Engine.Cookies;
+        Span<byte> answer = stackalloc byte[CookieGate.AnswerLength];
+        var request = Hostile.InitRequest(network, IkeProposals.Ike, IkeGroup.Curve25519, [9, .. new byte[31]], 7);
+        Assert.True(gate.Stops(request.Payload.Span, 500, [203, 0, 113, 66], 500, answer, out var length));
+        Assert.True(IkeMessage.TryParse(answer[..length], out var message, out _));
+        var shown = Hostile.InitRequest(network, IkeProposals.Ike, IkeGroup.Curve25519, [9, .. new byte[31]], 7, more: message.Notify(IkeNotifyType.Cookie)!);
+        network.Run(61);
+        Assert.False(gate.Stops(shown.Payload.Span, 500, [203, 0, 113, 66], 500, answer, out _));
+        network.Run(61);
+        Assert.True(gate.Stops(shown.Payload.Span, 500, [203, 0, 113, 66], 500, answer, out _));
+    }
+
+    // terminal ──► IKE_SA_INIT   ◄─✗ answer lost   (flood begins)   ──► the same   ◄── COOKIE   ──► with it   ◄── …
+    [Fact]
+    [Trait("Row", "TA-H17")]
+    public void A_peer_whose_answer_was_lost_before_the_flood_may_begin_anew_with_a_cookie()
+    {
+        var network = IkePair.Network(options: o => o with { CookieThreshold = 3 });
+        var gate = network.B.Engine.Cookies;
+        var first = true;
+        network.Fate = d =>
+        {
+            if (d.Is(IkeExchange.IkeSaInit, response: true) && d.Destination.Address.Equals(network.A.Address) && first)
+            {
+                first = false;
+                return [];
+            }
+
+            return [IkeNetwork.Delay];
+        };
+        network.Tell(network.A, new InitiateIke("agent", network.A.Address));
+        network.Run(0.1);
+        Assert.Equal(1, network.B.Engine.HalfOpenCount);
+        for (var i = 0; i < 3; i++)
+        {
+            network.Inject(Hostile.InitRequest(network, IkeProposals.Ike, IkeGroup.Curve25519, [9, .. new byte[31]], (ulong)i + 1, Hostile.At(new IPAddress(new byte[] { 203, 0, 113, (byte)i }))));
+        }
+
+        // As a port does: what the gate stops does not come to the engine.
+        network.Run(0.1);
+        network.Fate = d =>
+        {
+            Span<byte> answer = stackalloc byte[CookieGate.AnswerLength];
+            if (!d.Destination.Address.Equals(network.B.Address) || !gate.Stops(d.Payload.Span, (ushort)d.Destination.Port, d.Source.Address.GetAddressBytes(), (ushort)d.Source.Port, answer, out var length))
+            {
+                return [IkeNetwork.Delay];
+            }
+
+            network.Inject(new Datagram(d.Destination, d.Source, answer[..length].ToArray()));
+            return [];
+        };
+        network.Run(5);
+        network.AssertAgree(1, 1);
+        Assert.Equal(2, network.B.Engine.HalfOpenCount);
     }
 
     [Fact]

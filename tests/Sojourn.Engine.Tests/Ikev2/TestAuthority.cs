@@ -30,21 +30,21 @@ internal sealed class TestAuthority
     public IkeCredential Issue(string name, string kind = "p256", int fromDays = -1, int days = 30, X509KeyUsageFlags usage = X509KeyUsageFlags.DigitalSignature, Uri? url = null)
     {
         CertificateRequest request;
-        IkePrivateKey key;
+        SigningKey key;
         var subject = new X500DistinguishedName($"CN={name}");
         switch (kind)
         {
             case "rsa":
                 var rsa = RSA.Create(2048);
-                (key, request) = (IkePrivateKey.From(rsa), new CertificateRequest(subject, rsa, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1));
+                (key, request) = (SigningKey.From(rsa), new CertificateRequest(subject, rsa, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1));
                 break;
             case "ed25519":
-                key = IkePrivateKey.FromEd25519(new KeyMaterial(RandomNumberGenerator.GetBytes(32)));
+                key = SigningKey.FromEd25519(new KeyMaterial(RandomNumberGenerator.GetBytes(32)));
                 request = new CertificateRequest(subject, new PublicKey(new Oid("1.3.101.112"), null, new AsnEncodedData(key.Ed25519PublicKey!)), HashAlgorithmName.SHA256);
                 break;
             default:
                 var ecdsa = ECDsa.Create(kind == "p384" ? ECCurve.NamedCurves.nistP384 : ECCurve.NamedCurves.nistP256);
-                (key, request) = (IkePrivateKey.From(ecdsa), new CertificateRequest(subject, ecdsa, HashAlgorithmName.SHA256));
+                (key, request) = (SigningKey.From(ecdsa), new CertificateRequest(subject, ecdsa, HashAlgorithmName.SHA256));
                 break;
         }
 

@@ -59,7 +59,7 @@ public class EspInIpTests
         bench.Install(IpsecBench.Path());
         var esp = bench.SendOne(bench.A, bench.FromHost());
         var transport = Packet(IpsecBench.Host(17, false), IpsecBench.Correspondent(false), IpProtocol.Esp, esp.AsSpan(20));
-        Assert.Equal(DropReason.SelectorMismatch, bench.Receive(bench.B, Around(transport)).Result.Reason);
+        Assert.Equal(DropReason.Unprotected, bench.Receive(bench.B, Around(transport)).Result.Reason);
     }
 
     [Fact]

@@ -189,7 +189,7 @@ public class TunnelTests
         var plain = new IpsecBench();
         plain.Install(IpsecBench.Path(type: SecurityType.EncapsulationOnly));
         var outer = plain.SendOne(plain.A, plain.FromHost());
-        Assert.Equal(DropReason.SelectorMismatch, secured.Receive(secured.B, outer).Result.Reason);
+        Assert.Equal(DropReason.Unprotected, secured.Receive(secured.B, outer).Result.Reason);
     }
 
     [Fact]

@@ -124,6 +124,20 @@ public class HomeAgentTests
         Unchanged(world, world.TellAgent(new Ipv6PacketReceived(packet, null, null, association)), "malformed");
     }
 
+    /// <summary>A key exchange that the node gave up may end here after the one it went on with: the node does not know what came of it.</summary>
+    [Fact]
+    [Trait("Row", "TA-R76")]
+    public void An_acknowledgement_goes_under_what_its_update_came_under_though_there_is_a_later_association()
+    {
+        var (world, association) = Make();
+        var later = world.Associate(HomeAddress, s_careOf);
+
+        var (_, _, under) = Acknowledged(world.Update(7, association))!.Value;
+
+        Assert.NotEqual(later, association);
+        Assert.Equal(association, under);
+    }
+
     [Fact]
     [Trait("Row", "TA-R76")]
     public void Without_an_association_to_send_under_nothing_is_sent()
@@ -137,7 +151,7 @@ public class HomeAgentTests
         Assert.NotNull(world.Binding);
         Assert.Null(Acknowledged(world.AgentEffects));
         Assert.Equal(1, world.AgentCount("mip6.ha.unsent.no_association"));
-        Assert.Contains(world.AgentEffects, e => e is Report { Event: { Kind: "binding.unanswered", Rule: "R76" } });
+        Assert.Contains(world.AgentEffects, e => e is Report { Event: { Kind: "binding.unanswered", Rule: "TA-R76" } });
     }
 
     [Theory]
@@ -363,6 +377,7 @@ public class HomeAgentTests
 
     [Fact]
     [Trait("Row", "TA-M68")]
+    [Trait("Row", "TA-G25")]
     public void Discovery_works_inside_every_prefix_that_is_delegated_from_the_home_agents()
     {
         var world = new HomeLinkWorld(o => o with { Prefixes = [new HomePrefix(IPNetwork.Parse("2001:db8:a::/48"), DateTimeOffset.MaxValue, DateTimeOffset.MaxValue, false)] });
@@ -374,6 +389,7 @@ public class HomeAgentTests
     [Trait("Row", "TA-M68")]
     [Trait("Row", "TA0.3")]
     [Trait("Row", "TM0.5")]
+    [Trait("Row", "TA-G25")]
     public void On_a_shared_home_link_the_address_is_tested_then_announced_then_answered_for()
     {
         var (world, association) = Make(onLink: true);

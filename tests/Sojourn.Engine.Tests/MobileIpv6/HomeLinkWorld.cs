@@ -86,6 +86,12 @@ internal sealed class HomeLinkWorld
 
     public bool AssociationsMove { get; set; } = true;
 
+    /// <summary>The node takes the home address of a new prefix; its home address is a preset one.</summary>
+    public bool FollowsPrefix { get; init; }
+
+    /// <summary>Plays whoever answers what the home agent asks beside packets: certification authority, name service.</summary>
+    public Action<Effect>? Answers { get; set; }
+
     public List<Effect> AgentEffects { get; } = [];
 
     public List<Effect> NodeEffects { get; } = [];
@@ -120,6 +126,11 @@ internal sealed class HomeLinkWorld
             Carry(sent, up: false);
         }
 
+        foreach (var effect in effects)
+        {
+            Answers?.Invoke(effect);
+        }
+
         return effects;
     }
 
@@ -135,6 +146,9 @@ internal sealed class HomeLinkWorld
             {
                 case SendIpv6Packet sent:
                     Carry(sent, up: true);
+                    break;
+                case HomePrefixChanged changed when FollowsPrefix:
+                    At(TimeSpan.Zero, () => TellNode(changed.Next));
                     break;
                 case RequestAssociation request when KeyManagement:
                     At(Delay * 4, () => Associate(request.HomeAddress, request.CareOfAddress));

@@ -319,6 +319,36 @@ public class MobileNodeTests
     }
 
     [Fact]
+    public void A_home_prefix_that_lasts_longer_does_not_end_the_pause_after_a_refusal_nor_what_comes_after_it()
+    {
+        var world = Away();
+        world.KeyManagement = false;
+        world.Attach(Visited);
+        world.Run(TimeSpan.FromSeconds(1));
+        world.TellNode(new AssociationRefused(HomeAddress, Agent));
+        world.KeyManagement = true;
+        world.Run(TimeSpan.FromSeconds(30));
+        world.TellNode(new SetHomeAddress(HomeAddress, HomeNetwork, world.Now + TimeSpan.FromDays(2)));
+        world.Run(TimeSpan.FromSeconds(25));
+        Assert.Empty(world.Messages<BindingUpdate>());
+        world.Run(TimeSpan.FromSeconds(10));
+        Assert.Equal(BindingUpdateState.Registered, world.Entry?.State);
+    }
+
+    [Fact]
+    public void Who_has_left_comes_back_from_the_same_place_when_told()
+    {
+        var world = Registered();
+        world.TellNode(new LeaveHomeAgent());
+        world.Run(TimeSpan.FromSeconds(20));
+        Assert.Null(world.Binding);
+        world.TellNode(new SetHomeAddress(HomeAddress, HomeNetwork, world.Now + TimeSpan.FromDays(1)));
+        world.Run(TimeSpan.FromSeconds(2));
+        Assert.Equal(BindingUpdateState.Registered, world.Entry?.State);
+        Assert.Equal(world.Node.CareOfAddress, world.Binding?.CareOfAddress);
+    }
+
+    [Fact]
     public void Leaving_takes_the_binding_back_and_the_node_stays_silent()
     {
         var world = Registered();

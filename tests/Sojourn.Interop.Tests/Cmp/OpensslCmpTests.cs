@@ -17,6 +17,10 @@ public sealed class OpensslCmpTests
     [Trait("Row", "TA1.106")]
     [Trait("Row", "TA1.107")]
     [Trait("Row", "TA-C8")]
+    [Trait("Row", "TA-S1")]
+    [Trait("Row", "TA-D4")]
+    [Trait("Row", "TA-P9")]
+    [Trait("Row", "TA-G12")]
     public async Task A_terminal_enrols_with_its_secret_and_gets_the_authoritys_certificate_with_it()
     {
         await using var ca = await AuthorityNode.StartAsync();
@@ -39,6 +43,7 @@ public sealed class OpensslCmpTests
     [Trait("Row", "TA-A3")]
     [Trait("Row", "TA-M31")]
     [Trait("Row", "TA-M32")]
+    [Trait("Row", "TA-G12")]
     public async Task Confirmation_is_explicit_or_implicit_as_the_client_asks()
     {
         await using var ca = await AuthorityNode.StartAsync();
@@ -57,6 +62,7 @@ public sealed class OpensslCmpTests
     [OpensslFact]
     [Trait("Row", "TA-M32")]
     [Trait("Row", "TA-N4")]
+    [Trait("Row", "TA-G12")]
     public async Task A_client_that_does_not_confirm_loses_certificate_and_flag()
     {
         await using var ca = await AuthorityNode.StartAsync("  confirmation-wait: 1s");
@@ -92,6 +98,7 @@ public sealed class OpensslCmpTests
     [Trait("Row", "TA-M30")]
     [Trait("Row", "TA-M36")]
     [Trait("Row", "TA-M39")]
+    [Trait("Row", "TA-G13")]
     public async Task Every_kind_of_request_works_by_signature()
     {
         await using var ca = await AuthorityNode.StartAsync();
@@ -149,6 +156,10 @@ public sealed class OpensslCmpTests
     [Trait("Row", "TA-M33")]
     [Trait("Row", "TA-M34")]
     [Trait("Row", "TA-M35")]
+    [Trait("Row", "TA-S1")]
+    [Trait("Row", "TA-D5")]
+    [Trait("Row", "TA-G13")]
+    [Trait("Row", "TA-G18")]
     public async Task Refusals_end_the_client_with_status_1_and_the_reason_and_leave_no_row()
     {
         await using var ca = await AuthorityNode.StartAsync();
@@ -212,6 +223,7 @@ public sealed class OpensslCmpTests
     [OpensslFact]
     [Trait("Row", "TA-M32")]
     [Trait("Row", "TA-R82")]
+    [Trait("Row", "TA-G18")]
     public async Task An_authority_killed_in_the_middle_comes_back_with_all_of_every_enrolment_or_nothing()
     {
         const int Terminals = 12;

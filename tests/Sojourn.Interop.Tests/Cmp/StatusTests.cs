@@ -1,11 +1,11 @@
-using Sojourn.Engine.CertificateAuthority;
-using Sojourn.Roles.CertificateAuthority;
-using Sojourn.Roles.Diameter;
 using System.Net;
 using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Authentication;
 using System.Text;
+using Sojourn.Engine.CertificateAuthority;
+using Sojourn.Roles.CertificateAuthority;
+using Sojourn.Roles.Hosting;
 using Xunit;
 
 namespace Sojourn.Interop.Tests.Cmp;
@@ -18,6 +18,7 @@ public sealed class StatusTests
     [OpensslFact]
     [Trait("Row", "TA-N15")]
     [Trait("Row", "TA-M37")]
+    [Trait("Row", "TA-D5")]
     public async Task Openssl_sees_a_withdrawal_by_crl_and_by_ocsp()
     {
         await using var ca = await AuthorityNode.StartAsync();
@@ -67,6 +68,11 @@ public sealed class StatusTests
     [Trait("Row", "TA1.111x")]
     [Trait("Row", "TA-H21")]
     [Trait("Row", "TA-C13")]
+    [Trait("Row", "TA-Q1")]
+    [Trait("Row", "TA-P9")]
+    [Trait("Row", "TA-D4")]
+    [Trait("Row", "TA-G30")]
+    [Trait("Row", "TA-G35")]
     public async Task A_delegating_router_asks_over_mutual_tls_and_nobody_else_does()
     {
         await using var ca = await StartWithQueries(out var port);
@@ -115,6 +121,7 @@ public sealed class StatusTests
 
     [OpensslFact]
     [Trait("Row", "TA-M37")]
+    [Trait("Row", "TA-Q3")]
     public async Task A_withdrawal_is_told_until_it_is_acknowledged()
     {
         await using var ca = await StartWithQueries(out _, withReceiver: true);
@@ -158,7 +165,7 @@ public sealed class StatusTests
         return AuthorityNode.StartWithQueriesAsync(port, withReceiver);
     }
 
-    private static DiameterTlsIdentity Identity(AuthorityNode ca, string name) => DiameterTlsIdentity.FromPemFiles(ca.At(name + ".crt"), ca.At(name + ".key"), ca.At("ca.pem"));
+    private static TlsCredentials Identity(AuthorityNode ca, string name) => TlsCredentials.FromPemFiles(ca.At(name + ".crt"), ca.At(name + ".key"), ca.At("ca.pem"));
 
     private static PermissionClient Client(AuthorityNode ca, string name, int port) => new(new Uri($"https://127.0.0.1:{port}"), Identity(ca, name));
 }

@@ -4,6 +4,7 @@ using System.Net;
 using System.Net.Sockets;
 using Sojourn.Engine.Diameter;
 using Sojourn.Roles.Diameter;
+using Sojourn.Roles.Hosting;
 using Sojourn.Wire.Diameter;
 using Xunit;
 
@@ -38,10 +39,10 @@ internal sealed class Credentials : IDisposable
     public string Authority => Path.Combine(Folder, "ca.crt");
 
     /// <summary>Certificate files named after the first label of the identity.</summary>
-    public DiameterTlsIdentity Issue(string identity, string? named = null)
+    public TlsCredentials Issue(string identity, string? named = null)
     {
         var (certificate, key) = _authority.Write(Folder, identity.Split('.')[0], named ?? identity);
-        return DiameterTlsIdentity.FromPemFiles(certificate, key, Authority);
+        return TlsCredentials.FromPemFiles(certificate, key, Authority);
     }
 
     public void Dispose()
@@ -128,7 +129,7 @@ internal static class Rig
         ReconnectMinimum = TimeSpan.FromMilliseconds(200),
     };
 
-    public static DiameterTransportOptions Transport(DiameterTlsIdentity identity, int port = 0) => new()
+    public static DiameterTransportOptions Transport(TlsCredentials identity, int port = 0) => new()
     {
         Tls = identity,
         Listeners = [new DiameterListener(new IPEndPoint(IPAddress.Loopback, port))],

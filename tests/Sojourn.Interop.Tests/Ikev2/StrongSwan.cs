@@ -22,14 +22,14 @@ namespace Sojourn.Interop.Tests.Ikev2;
 [AttributeUsage(AttributeTargets.Method)]
 internal sealed class StrongSwanTheoryAttribute : TheoryAttribute
 {
-    public StrongSwanTheoryAttribute() => Skip = StrongSwan.Missing;
+    public StrongSwanTheoryAttribute() => Skip = Charon.Missing;
 }
 
 /// <inheritdoc cref="StrongSwanTheoryAttribute"/>
 [AttributeUsage(AttributeTargets.Method)]
 internal sealed class StrongSwanFactAttribute : FactAttribute
 {
-    public StrongSwanFactAttribute() => Skip = StrongSwan.Missing;
+    public StrongSwanFactAttribute() => Skip = Charon.Missing;
 }
 
 /// <summary>
@@ -38,8 +38,6 @@ internal sealed class StrongSwanFactAttribute : FactAttribute
 /// </summary>
 internal sealed class StrongSwan : IAsyncDisposable
 {
-    private const string Daemon = "/usr/sbin/charon-systemd", Control = "/usr/sbin/swanctl", Plugins = "/usr/lib/ipsec/plugins/";
-
     public static readonly IPAddress Own = IPAddress.Parse("10.9.0.1"), OwnSecond = IPAddress.Parse("10.9.0.3"), Peer = IPAddress.Parse("10.9.0.2");
     public static readonly IPNetwork OwnNetwork = IPNetwork.Parse("10.1.0.0/24"), PeerNetwork = IPNetwork.Parse("10.2.0.0/24");
     public const string OwnName = "own.home.example", PeerName = "peer.home.example", Secret = "a secret of both ends";
@@ -57,34 +55,19 @@ internal sealed class StrongSwan : IAsyncDisposable
 
     private static int s_number;
     private readonly LabNetwork _network;
-    private readonly Process _charon;
+    private readonly Charon _charon;
     private readonly IkePort _port;
     private readonly EngineHost _host;
     private readonly Lock _gate = new();
     private readonly List<Effect> _effects = [];
 
-    private StrongSwan(LabNetwork network, Process charon, string folder, IkeOptions options)
+    private StrongSwan(LabNetwork network, Charon charon, string folder, IkeOptions options)
     {
         (_network, _charon, Folder) = (network, charon, folder);
         Engine = new IkeEngine(options, SystemRandomSource.Instance);
         _host = new EngineHost(Engine, new EngineHostOptions { Node = "own", Report = e => Keep(new Report(e)) });
-        _port = new IkePort(_host.Post, (_, _) => { }, network.Namespace("own"));
+        _port = network.Namespace("own").Run(() => new IkePort(_host.Post, (_, _) => { }));
         _host.Start([_port, new Recorder(this)]);
-        foreach (var port in new[] { Ikev2Limits.Port, Ikev2Limits.NatTraversalPort })
-        {
-            _port.Listen(new IPEndPoint(Own, port));
-        }
-    }
-
-    public static string? Missing
-    {
-        get
-        {
-            string[] files = [Daemon, Control, Plugins + "libstrongswan-kernel-libipsec.so", Plugins + "libstrongswan-openssl.so", Plugins + "libstrongswan-gcm.so", Plugins + "libstrongswan-curve25519.so", Plugins + "libstrongswan-chapoly.so"];
-            return Array.Find(files, f => !File.Exists(f)) is { } missing
-                ? $"{missing} is not there: install charon-systemd strongswan-swanctl libstrongswan-standard-plugins libstrongswan-extra-plugins libcharon-extra-plugins"
-                : null;
-        }
     }
 
     public IkeEngine Engine { get; }
@@ -99,14 +82,8 @@ internal sealed class StrongSwan : IAsyncDisposable
     public static async Task<StrongSwan> StartAsync(IkeAuthenticationKind kind, string proposals = "default", string espProposals = "default", string more = "", string daemon = "", Func<IkePeer, IkePeer>? change = null, Func<IkeOptions, IkeOptions>? options = null)
     {
         var folder = Directory.CreateTempSubdirectory("sojourn-ike-").FullName;
-        var swanctl = Path.Combine(folder, "swanctl");
-        foreach (var name in new[] { "x509", "x509ca", "private", "conf.d" })
-        {
-            Directory.CreateDirectory(Path.Combine(swanctl, name));
-        }
-
         var authority = new Authority();
-        await File.WriteAllTextAsync(Path.Combine(swanctl, "x509ca", "ca.pem"), authority.Root.ExportCertificatePem());
+        await File.WriteAllTextAsync(Path.Combine(Charon.FolderOf(folder, "x509ca"), "ca.pem"), authority.Root.ExportCertificatePem());
         var auth = "auth = psk";
         var peer = new IkePeer
         {
@@ -123,42 +100,15 @@ internal sealed class StrongSwan : IAsyncDisposable
         else
         {
             var theirs = authority.Issue(PeerName, kind);
-            await File.WriteAllTextAsync(Path.Combine(swanctl, "x509", "peer.pem"), theirs.Certificate.ExportCertificatePem());
-            await File.WriteAllTextAsync(Path.Combine(swanctl, "private", "peer.pem"), theirs.KeyPem);
+            await File.WriteAllTextAsync(Path.Combine(Charon.FolderOf(folder, "x509"), "peer.pem"), theirs.Certificate.ExportCertificatePem());
+            await File.WriteAllTextAsync(Path.Combine(Charon.FolderOf(folder, "private"), "peer.pem"), theirs.KeyPem);
             var ours = authority.Issue(OwnName, kind);
-            peer = peer with { Credential = new IkeCredential(ours.Certificate, [], IkePrivateKey.FromPem(ours.KeyPem)), Trust = new TrustAnchors([authority.Root]) };
+            peer = peer with { Credential = new IkeCredential(ours.Certificate, [], SigningKey.FromPem(ours.KeyPem)), Trust = new TrustAnchors([authority.Root]) };
             auth = "auth = pubkey";
         }
 
         peer = change?.Invoke(peer) ?? peer;
-        await File.WriteAllTextAsync(Path.Combine(folder, "strongswan.conf"),
-            $$"""
-            charon-systemd {
-              load = random nonce openssl x509 pem pkcs1 pkcs8 pubkey constraints kdf hmac sha1 sha2 aes gcm curve25519 chapoly mgf1 kernel-libipsec kernel-netlink socket-default vici
-              plugins {
-                vici {
-                  socket = unix://{{folder}}/vici
-                }
-                kernel-libipsec {
-                  allow_peer_ts = yes
-                }
-              }
-              filelog {
-                log {
-                  path = {{folder}}/charon.log
-                  default = 1
-                  ike = 2
-                  flush_line = yes
-                }
-              }
-              journal {
-                default = -1
-              }
-              retransmit_timeout = 1.0
-              {{daemon}}
-            }
-            """);
-        await File.WriteAllTextAsync(Path.Combine(swanctl, "swanctl.conf"),
+        var connections =
             $$"""
             connections {
               own {
@@ -193,7 +143,7 @@ internal sealed class StrongSwan : IAsyncDisposable
                 secret = "{{Secret}}"
               }
             }
-            """);
+            """;
         var network = new LabNetwork(
             ScenarioDefinition.Read("strongswan", Tree.Parse(Topology, "strongswan"), new ScenarioOptions()).Topology,
             string.Create(CultureInfo.InvariantCulture, $"sjike-{Environment.ProcessId}-{Interlocked.Increment(ref s_number)}"), captures: null);
@@ -212,17 +162,9 @@ internal sealed class StrongSwan : IAsyncDisposable
                 route.AddAddress("lo", IPAddress.Parse("10.2.0.1"), 32);
             });
 
-            // A mount namespace too: charon writes into /run.
-            var charon = LabCommand.Start(
-                LabCommand.Inside(network.Namespace("charon").Name, ["unshare", "--mount", Daemon]), redirect: true,
-                new Dictionary<string, string> { ["STRONGSWAN_CONF"] = Path.Combine(folder, "strongswan.conf") });
-            charon.BeginOutputReadLine();
-            charon.BeginErrorReadLine();
+            var charon = await Charon.StartAsync(network.Namespace("charon").Name, folder, connections, daemon);
             var defaults = new IkeOptions { Peers = [peer], ExportKeys = true };
-            var both = new StrongSwan(network, charon, folder, options?.Invoke(defaults) ?? defaults);
-            await UntilAsync(() => File.Exists(Path.Combine(folder, "vici")), "charon does not start", both);
-            await both.ControlAsync("--load-all", "--noprompt");
-            return both;
+            return new StrongSwan(network, charon, folder, options?.Invoke(defaults) ?? defaults);
         }
         catch
         {
@@ -248,13 +190,8 @@ internal sealed class StrongSwan : IAsyncDisposable
 
     public Task<IReadOnlyList<ChildSa>> ChildSasAsync() => _host.Query<IReadOnlyList<ChildSa>>(() => [.. Engine.ChildSas]);
 
-    /// <summary>Runs swanctl and returns what it printed.</summary>
-    public async Task<string> ControlAsync(params string[] arguments)
-    {
-        var result = await LabCommand.RunAsync(
-            ["env", $"STRONGSWAN_CONF={Folder}/strongswan.conf", $"SWANCTL_DIR={Folder}/swanctl", Control, .. arguments, "--uri", $"unix://{Folder}/vici"], CancellationToken.None, TimeSpan.FromSeconds(30));
-        return result.Output + result.Errors;
-    }
+    /// <inheritdoc cref="Charon.ControlAsync"/>
+    public Task<string> ControlAsync(params string[] arguments) => _charon.ControlAsync(arguments);
 
     /// <summary>Waits until charon lists exactly the IKE SA and the child that we have, by their SPIs.</summary>
     public async Task AgreeAsync(Func<IkeSaView, ChildSa, bool>? also = null)
@@ -292,19 +229,13 @@ internal sealed class StrongSwan : IAsyncDisposable
         Assert.Fail($"something is left:\n{listed}\n{Reports()}\n{Log()}");
     }
 
-    public string Log() => File.Exists(Path.Combine(Folder, "charon.log")) ? string.Join('\n', File.ReadLines(Path.Combine(Folder, "charon.log")).TakeLast(60)) : "";
+    public string Log() => _charon.Log();
 
     public async ValueTask DisposeAsync()
     {
         _host.Dispose();
         _port.Dispose();
-        if (!_charon.HasExited)
-        {
-            _charon.Kill(entireProcessTree: true);
-            await _charon.WaitForExitAsync();
-        }
-
-        _charon.Dispose();
+        await _charon.DisposeAsync();
         _network.Dispose();
         Directory.Delete(Folder, recursive: true);
     }
@@ -319,14 +250,6 @@ internal sealed class StrongSwan : IAsyncDisposable
 
     private string Reports() => string.Join('\n', Effects.OfType<Report>().Select(r => r.Event.Text));
 
-    private static async Task UntilAsync(Func<bool> condition, string otherwise, StrongSwan both)
-    {
-        for (var end = DateTime.UtcNow + TimeSpan.FromSeconds(20); !condition(); await Task.Delay(50))
-        {
-            Assert.True(DateTime.UtcNow < end && !both._charon.HasExited, otherwise + "\n" + both.Log());
-        }
-    }
-
     /// <summary>Keeps what the engine says beside its datagrams.</summary>
     private sealed class Recorder(StrongSwan both) : IEffectPort
     {
@@ -338,7 +261,7 @@ internal sealed class StrongSwan : IAsyncDisposable
     }
 
     /// <summary>An authority and certificates of either kind of key.</summary>
-    private sealed class Authority
+    internal sealed class Authority
     {
         private readonly ECDsa _key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
 
@@ -352,7 +275,7 @@ internal sealed class StrongSwan : IAsyncDisposable
 
         public X509Certificate2 Root { get; }
 
-        public (X509Certificate2 Certificate, string KeyPem) Issue(string name, IkeAuthenticationKind kind)
+        public (X509Certificate2 Certificate, string KeyPem) Issue(string name, IkeAuthenticationKind kind, DateTimeOffset? from = null, DateTimeOffset? until = null)
         {
             var subject = new X500DistinguishedName($"CN={name}");
             CertificateRequest request;
@@ -365,7 +288,7 @@ internal sealed class StrongSwan : IAsyncDisposable
             else if (kind == IkeAuthenticationKind.Ed25519)
             {
                 var seed = RandomNumberGenerator.GetBytes(32);
-                using var key = IkePrivateKey.FromEd25519(new KeyMaterial(seed));
+                using var key = SigningKey.FromEd25519(new KeyMaterial(seed));
                 request = new CertificateRequest(subject, new PublicKey(new Oid("1.3.101.112"), null, new AsnEncodedData(key.Ed25519PublicKey!)), HashAlgorithmName.SHA256);
                 pem = PemEncoding.WriteString("PRIVATE KEY", [.. Convert.FromHexString("302e020100300506032b657004220420"), .. seed]);
             }
@@ -378,7 +301,7 @@ internal sealed class StrongSwan : IAsyncDisposable
             var names = new SubjectAlternativeNameBuilder();
             names.AddDnsName(name);
             request.CertificateExtensions.Add(names.Build());
-            return (request.Create(Root.SubjectName, X509SignatureGenerator.CreateForECDsa(_key), DateTimeOffset.UtcNow.AddHours(-1), DateTimeOffset.UtcNow.AddDays(1), RandomNumberGenerator.GetBytes(8)), pem);
+            return (request.Create(Root.SubjectName, X509SignatureGenerator.CreateForECDsa(_key), from ?? DateTimeOffset.UtcNow.AddHours(-1), until ?? DateTimeOffset.UtcNow.AddDays(1), RandomNumberGenerator.GetBytes(8)), pem);
         }
     }
 }

@@ -16,7 +16,7 @@ internal sealed class Trace(bool enabled, DateTimeOffset start)
     /// <summary>"from > to MESSAGE" of every signalling message that was delivered or lost, for tests that compare orders.</summary>
     public List<string> Arrows { get; } = [];
 
-    public void Message(DateTimeOffset now, VirtualNode from, VirtualNode to, string what, string fate = "")
+    public void Message(DateTimeOffset now, EngineNode from, EngineNode to, string what, string fate = "")
     {
         if (enabled)
         {
@@ -33,7 +33,7 @@ internal sealed class Trace(bool enabled, DateTimeOffset start)
         }
     }
 
-    public void Event(DateTimeOffset now, VirtualNode node, EngineEvent what)
+    public void Event(DateTimeOffset now, EngineNode node, EngineEvent what)
     {
         if (enabled)
         {

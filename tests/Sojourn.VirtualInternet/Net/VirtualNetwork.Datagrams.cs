@@ -22,36 +22,6 @@ internal sealed partial class VirtualNetwork
         public DateTimeOffset LastArrival { get; set; }
     }
 
-    /// <summary>A few milliseconds, the same for two nodes all the time, and jitter; much more on a whim when reordering.</summary>
-    private TimeSpan Delay(VirtualNode from, VirtualNode to)
-    {
-        var nominal = 1 + ((from.Name.Length * 7 + to.Name.Length * 5 + from.Name[^1] + to.Name[^1]) % 9);
-        var jitter = Faults.JitterMilliseconds > 0 ? Simulation.Random.NextDouble() * Faults.JitterMilliseconds : 0;
-        return TimeSpan.FromMilliseconds(nominal + jitter + (Simulation.Chance(Faults.Reordering) ? Simulation.Random.Next(400) : 0));
-    }
-
-    /// <summary>Carries one datagram: lost, once or twice.</summary>
-    private void Carry(VirtualNode from, VirtualNode to, string? what, Action arrive)
-    {
-        var fate = ArePartitioned(from, to) ? " — unreachable" : !to.IsUp ? " — receiver is down"
-            : Simulation.Chance(Faults.Loss) || (what is not null && Lose?.Invoke(from, to, what) == true) ? " — lost" : "";
-        if (what is not null)
-        {
-            Trace.Message(Simulation.Now, from, to, what, fate);
-        }
-
-        if (fate.Length > 0)
-        {
-            return;
-        }
-
-        Simulation.After(Delay(from, to), arrive);
-        if (Simulation.Chance(Faults.Duplication))
-        {
-            Simulation.After(Delay(from, to) + TimeSpan.FromMilliseconds(3), arrive);
-        }
-    }
-
     private void Send(VirtualNode node, SendDatagram send)
     {
         var what = NamesMatter ? Trace.Name(send.Payload.Span) : null;
@@ -74,7 +44,7 @@ internal sealed partial class VirtualNetwork
 
         var address = send.Destination.Address;
         var target = _byAddress.GetValueOrDefault(address)
-            ?? (send.Destination.Port == MobileIpv4Limits.Port ? _nodes.Values.FirstOrDefault(n => n.Intercepts && n.Behind.Any(p => p.Contains(address))) : null);
+            ?? (send.Destination.Port == MobileIpv4Limits.Port ? Nodes.FirstOrDefault(n => n.Intercepts && n.Behind.Any(p => p.Contains(address))) : null);
         if (target is not null)
         {
             Carry(node, target, what, () => Input(target, new DatagramReceived(send.Source, send.Destination, payload)));
@@ -103,7 +73,7 @@ internal sealed partial class VirtualNetwork
             return node.AttachedTo is { } agent ? [(agent, agent.AccessInterface!)] : [];
         }
 
-        return [.. _nodes.Values.Where(n => n.AttachedTo == node && (link is not { } wanted || n.LinkAddress == wanted)).Select(n => (n, n.RoamingInterface!))];
+        return [.. Nodes.Where(n => n.AttachedTo == node && (link is not { } wanted || n.LinkAddress == wanted)).Select(n => (n, n.RoamingInterface!))];
     }
 
     private static bool AreOnOneLink(VirtualNode one, VirtualNode other) => one.AttachedTo == other || other.AttachedTo == one;

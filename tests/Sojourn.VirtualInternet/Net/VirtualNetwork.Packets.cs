@@ -106,7 +106,7 @@ internal sealed partial class VirtualNetwork
 
     private void FromCorrespondent(IPAddress correspondent, byte[] packet)
     {
-        if (_nodes.Values.FirstOrDefault(n => n.Behind.Any(p => p.Contains(correspondent))) is not { } gateway)
+        if (Nodes.FirstOrDefault(n => n.Behind.Any(p => p.Contains(correspondent))) is not { } gateway)
         {
             Route(null, packet);
             return;
@@ -204,8 +204,8 @@ internal sealed partial class VirtualNetwork
         }
 
         var target = _byAddress.GetValueOrDefault(destination)
-            ?? (HomeNetwork.Contains(destination) ? _nodes.Values.FirstOrDefault(n => n.Attracted.Contains(destination)) : null)
-            ?? _nodes.Values.FirstOrDefault(n => n.Behind.Any(p => p.Contains(destination)));
+            ?? (HomeNetwork.Contains(destination) ? Nodes.FirstOrDefault(n => n.Attracted.Contains(destination)) : null)
+            ?? Nodes.FirstOrDefault(n => n.Behind.Any(p => p.Contains(destination)));
         if (target is null || target == from)
         {
             ping?.Note("no route");
@@ -281,7 +281,7 @@ internal sealed partial class VirtualNetwork
         var destination = parsed.DestinationAddress;
         if (node.Visitors.TryGetValue(destination, out var link))
         {
-            if (_nodes.Values.FirstOrDefault(n => n.AttachedTo == node && n.LinkAddress == link) is { } mobile)
+            if (Nodes.FirstOrDefault(n => n.AttachedTo == node && n.LinkAddress == link) is { } mobile)
             {
                 CarryPacket(node, mobile, packet, PingOf(packet), () => AtMobile(mobile, packet));
             }
@@ -339,7 +339,7 @@ internal sealed partial class VirtualNetwork
 
 /// <summary>A test packet and its answer.</summary>
 /// <param name="IsProtected">A profile with ESP or AH selects it: never in clear on the core.</param>
-internal sealed record Ping(int Id, VirtualNode Mobile, IPAddress Correspondent, bool IsProtected, string Direction, DateTimeOffset SentAt)
+internal sealed record Ping(int Id, EngineNode Mobile, IPAddress Correspondent, bool IsProtected, string Direction, DateTimeOffset SentAt)
 {
     private readonly List<string> _legs = [];
 

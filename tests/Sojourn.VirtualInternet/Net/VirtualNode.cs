@@ -5,18 +5,14 @@ namespace Sojourn.VirtualInternet.Net;
 
 /// <summary>
 /// A machine: an engine, its packet path and its disk. A restart takes engine, paths, visitors and attracted addresses
-/// away; <see cref="State"/> and the reserved sequence numbers stay, as the role host keeps them.
+/// away; <see cref="EngineNode.State"/> and the reserved sequence numbers stay, as the role host keeps them.
 /// </summary>
-internal sealed class VirtualNode(string name, string? identity, IReadOnlyList<IPAddress> addresses, Func<IRandomSource, IEngine> build)
+internal sealed class VirtualNode(string name, string? identity, IReadOnlyList<IPAddress> addresses, Func<IRandomSource, IEngine> build) : EngineNode(name)
 {
-    public string Name => name;
-
     /// <summary>Name in its certificate; null for what speaks no Diameter.</summary>
     public string? Identity => identity;
 
     public IReadOnlyList<IPAddress> Addresses => addresses;
-
-    public Func<IRandomSource, IEngine> Build => build;
 
     /// <summary>Correspondents behind it: their packets come here, and UDP 434 towards them is taken when <see cref="Intercepts"/>.</summary>
     public IReadOnlyList<IPNetwork> Behind { get; init; } = [];
@@ -36,20 +32,7 @@ internal sealed class VirtualNode(string name, string? identity, IReadOnlyList<I
 
     public VirtualNode? AttachedTo { get; set; }
 
-    public IEngine? Engine { get; set; }
-
     public PathTable? Paths { get; set; }
-
-    public int Life { get; set; }
-
-    public bool IsUp => Engine is not null;
-
-    /// <summary>When the next <see cref="DeadlineReached"/> is in the queue for.</summary>
-    public DateTimeOffset? Wake { get; set; }
-
-    public int IdleWakes { get; set; }
-
-    public Dictionary<StateKey, byte[]> State { get; } = [];
 
     public SequenceDisk Sequences { get; } = new();
 
@@ -63,7 +46,7 @@ internal sealed class VirtualNode(string name, string? identity, IReadOnlyList<I
     /// <summary>Mobile node: the address its interface has now, and the router it uses.</summary>
     public IPAddress? HomeAddress { get; set; }
 
-    public override string ToString() => name;
+    public override IEngine Build(IRandomSource random) => build(random);
 }
 
 /// <summary>Reserved sequence numbers of a machine.</summary>

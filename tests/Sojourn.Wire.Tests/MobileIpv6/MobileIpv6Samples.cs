@@ -53,6 +53,8 @@ internal static class MobileIpv6Samples
             Lifetime = 400,
             Options = MobilityOptions.Of(new BindingRefreshAdviceOption(200)),
         },
+        ["update with a name"] = new BindingUpdate { SequenceNumber = 3, Flags = BindingUpdateFlags.Acknowledge | BindingUpdateFlags.HomeRegistration, Lifetime = 30, Options = MobilityOptions.Of(new DnsUpdateOption(DnsUpdateStatus.Performed, Remove: true, "mn1.home.example"u8.ToArray())) },
+        ["acknowledgement with a name"] = new BindingAcknowledgement { Status = BindingStatus.Accepted, SequenceNumber = 3, Lifetime = 30, Options = MobilityOptions.Of(new DnsUpdateOption(DnsUpdateStatus.Prohibited, Remove: false, "mn1.home.example"u8.ToArray())) },
         ["acknowledgement refused"] = new BindingAcknowledgement { Status = BindingStatus.SequenceNumberOutOfWindow, Flags = BindingAcknowledgementFlags.MobileRouter, SequenceNumber = 41, Lifetime = 0 },
         ["acknowledgement experimental"] = new BindingAcknowledgement { Status = BindingStatus.Accepted, SequenceNumber = 2, Lifetime = 30, Options = MobilityOptions.Of(new UnknownMobilityOption(MobilityOptionType.Experimental, new byte[] { 1, 2 })) },
         ["error"] = new BindingError(BindingErrorStatus.UnknownBinding, Home),

@@ -34,6 +34,16 @@ public class TsharkTests
         Assert.Equal(["1", "1", "65534", "400", "200"], rows[1][6..11]);
     }
 
+    [MobileIpv4.TsharkTests.TsharkFact]
+    public void Tshark_reads_what_is_asked_about_a_name_and_answered()
+    {
+        var rows = Dissect([MobileIpv6Samples.Packet("update with a name").ToArray(), MobileIpv6Samples.Packet("acknowledgement with a name").ToArray()], "mip6.dnsu.status", "mip6.dnsu.flag.r", "mip6.dnsu.mn_id");
+        Assert.Equal([("0", "1"), ("129", "0")], rows.Select(r => (r[0], r[1])));
+
+        // tshark 4.0 takes type and length off the length once more and shows two octets too few.
+        Assert.All(rows, r => Assert.Equal(Convert.ToHexStringLower("mn1.home.examp"u8), r[2]));
+    }
+
     private static List<string[]> Dissect(IReadOnlyList<byte[]> packets, params string[] fields)
     {
         var path = Path.Combine(Path.GetTempPath(), $"sojourn-mip6-{Guid.NewGuid():N}.pcap");

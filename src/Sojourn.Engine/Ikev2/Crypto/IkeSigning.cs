@@ -28,8 +28,13 @@ internal static class IkeSigning
 
     /// <summary>Null when the peer takes no hash that the key can be used with.</summary>
     /// <param name="peerHashes">Null when the peer did not send SIGNATURE_HASH_ALGORITHMS.</param>
-    public static AuthenticationPayload? Sign(IkePrivateKey key, IReadOnlyCollection<ushort>? peerHashes, ReadOnlySpan<byte> data)
+    public static AuthenticationPayload? Sign(SigningKey key, IReadOnlyCollection<ushort>? peerHashes, ReadOnlySpan<byte> data)
     {
+        if (!key.IsPresent())
+        {
+            return null;
+        }
+
         if (peerHashes is null)
         {
             return key.Ecdsa is null ? null : key.Ecdsa.KeySize switch
@@ -160,93 +165,5 @@ internal static class IkeSigning
         }
 
         return writer.Encode();
-    }
-}
-
-/// <summary>A private key that signs AUTH payloads: ECDSA, RSA or Ed25519.</summary>
-public sealed class IkePrivateKey : IDisposable
-{
-    private IkePrivateKey(ECDsa? ecdsa, RSA? rsa, KeyMaterial? ed25519) => (Ecdsa, Rsa, Ed25519) = (ecdsa, rsa, ed25519);
-
-    internal ECDsa? Ecdsa { get; }
-
-    internal RSA? Rsa { get; }
-
-    internal KeyMaterial? Ed25519 { get; }
-
-    /// <summary>32 octets; null for another kind of key.</summary>
-    public byte[]? Ed25519PublicKey => Ed25519 is { } seed ? Libcrypto.PublicOf(Libcrypto.Ed25519, seed.Octets) : null;
-
-    public static IkePrivateKey From(ECDsa key) => new(key, null, null);
-
-    public static IkePrivateKey From(RSA key) => new(null, key, null);
-
-    /// <param name="seed">32 octets (RFC 8032 5.1.5).</param>
-    public static IkePrivateKey FromEd25519(KeyMaterial seed) => new(null, null, seed);
-
-    /// <summary>Reads a private key in PKCS #8, SEC 1 or PKCS #1 form.</summary>
-    /// <exception cref="CryptographicException">There is no such key in the text.</exception>
-    public static IkePrivateKey FromPem(ReadOnlySpan<char> pem)
-    {
-        if (!PemEncoding.TryFind(pem, out var fields))
-        {
-            throw new CryptographicException("no PEM block in the private key");
-        }
-
-        switch (pem[fields.Label])
-        {
-            case "EC PRIVATE KEY":
-                return FromEcdsaPem(pem);
-            case "RSA PRIVATE KEY":
-                return FromRsaPem(pem);
-            case "PRIVATE KEY":
-                break;
-            default:
-                throw new CryptographicException("the PEM block is no private key");
-        }
-
-        var der = Convert.FromBase64String(pem[fields.Base64Data].ToString());
-        try
-        {
-            var info = new AsnReader(der, AsnEncodingRules.BER).ReadSequence();
-            info.ReadInteger();
-            var oid = info.ReadSequence().ReadObjectIdentifier();
-            return oid switch
-            {
-                IkeSigning.Ed25519Oid => FromEd25519(new KeyMaterial(new AsnReader(info.ReadOctetString(), AsnEncodingRules.DER).ReadOctetString())),
-                "1.2.840.10045.2.1" => FromEcdsaPem(pem),
-                "1.2.840.113549.1.1.1" or "1.2.840.113549.1.1.10" => FromRsaPem(pem),
-                _ => throw new CryptographicException("keys of algorithm " + oid + " are not taken"),
-            };
-        }
-        catch (AsnContentException e)
-        {
-            throw new CryptographicException("the private key cannot be read", e);
-        }
-        finally
-        {
-            CryptographicOperations.ZeroMemory(der);
-        }
-    }
-
-    public void Dispose()
-    {
-        Ecdsa?.Dispose();
-        Rsa?.Dispose();
-        Ed25519?.Wipe();
-    }
-
-    private static IkePrivateKey FromEcdsaPem(ReadOnlySpan<char> pem)
-    {
-        var key = ECDsa.Create();
-        key.ImportFromPem(pem);
-        return From(key);
-    }
-
-    private static IkePrivateKey FromRsaPem(ReadOnlySpan<char> pem)
-    {
-        var key = RSA.Create();
-        key.ImportFromPem(pem);
-        return From(key);
     }
 }

@@ -23,7 +23,7 @@ public interface IKeyExchangeProvider
 {
     bool Supports(ushort group);
 
-    /// <exception cref="NotSupportedException"><see cref="Supports"/> says no.</exception>
+    /// <exception cref="ArgumentOutOfRangeException"><see cref="Supports"/> says no.</exception>
     IPendingKeyExchange Begin(ushort group, IRandomSource random);
 
     /// <summary>False when the peer's value is not one of the group's, or gives no secret.</summary>
@@ -52,7 +52,7 @@ public sealed class PlatformKeyExchanges : IKeyExchangeProvider
         IkeGroup.P256 or IkeGroup.P384 or IkeGroup.P521 => new EllipticExchange(group),
         IkeGroup.Modp2048 or IkeGroup.Modp3072 or IkeGroup.Modp4096 => new ModpExchange(group, random),
         IkeGroup.MlKem768 when MLKem.IsSupported => new MlKemExchange(),
-        _ => throw new NotSupportedException($"key exchange method {group}"),
+        _ => throw new ArgumentOutOfRangeException(nameof(group), group, $"no key exchange method that {nameof(Supports)} allows"),
     };
 
     public bool TryAnswer(ushort group, ReadOnlySpan<byte> peerValue, IRandomSource random, out byte[] ownValue, [NotNullWhen(true)] out KeyMaterial? shared)
@@ -70,12 +70,15 @@ public sealed class PlatformKeyExchanges : IKeyExchangeProvider
     private sealed class X25519Exchange : IPendingKeyExchange
     {
         private const int Size = 32;
-        private readonly byte[] _private;
+        private readonly Libcrypto.RawKey _key;
 
         public X25519Exchange(IRandomSource random)
         {
-            _private = random.NextBytes(Size);
-            PublicValue = Libcrypto.PublicOf(Libcrypto.X25519, _private);
+            Span<byte> secret = stackalloc byte[Size];
+            random.Fill(secret);
+            _key = new Libcrypto.RawKey(Libcrypto.X25519, secret);
+            secret.Clear();
+            PublicValue = _key.PublicValue();
         }
 
         public ushort Group => IkeGroup.Curve25519;
@@ -85,13 +88,13 @@ public sealed class PlatformKeyExchanges : IKeyExchangeProvider
         public bool TryComplete(ReadOnlySpan<byte> peerValue, [NotNullWhen(true)] out KeyMaterial? shared)
         {
             // libcrypto refuses a result of all zeros (RFC 8031 5).
-            var secret = peerValue.Length == Size ? Libcrypto.Agree(Libcrypto.X25519, _private, peerValue) : null;
+            var secret = peerValue.Length == Size ? _key.Agree(peerValue) : null;
             shared = secret is null ? null : new KeyMaterial(secret);
             CryptographicOperations.ZeroMemory(secret);
             return shared is not null;
         }
 
-        public void Dispose() => CryptographicOperations.ZeroMemory(_private);
+        public void Dispose() => _key.Dispose();
     }
 
     private sealed class EllipticExchange : IPendingKeyExchange

@@ -19,27 +19,51 @@ internal static partial class Libcrypto
 
     public static byte[] PublicOf(int type, ReadOnlySpan<byte> privateKey)
     {
-        var key = EVP_PKEY_new_raw_private_key(type, 0, privateKey, (nuint)privateKey.Length);
-        var value = new byte[KeyLength];
-        var length = (nuint)KeyLength;
-        var ok = key != 0 && EVP_PKEY_get_raw_public_key(key, value, ref length) == 1;
-        EVP_PKEY_free(key);
-        return ok ? value : throw new System.Security.Cryptography.CryptographicException("libcrypto refuses the private key");
+        using var key = new RawKey(type, privateKey);
+        return key.PublicValue();
     }
 
-    /// <summary>Null when the peer's value gives no secret.</summary>
-    public static byte[]? Agree(int type, ReadOnlySpan<byte> privateKey, ReadOnlySpan<byte> peerValue)
+    /// <summary>A private key of 32 octets inside libcrypto, which wipes it when it is freed.</summary>
+    public sealed class RawKey : SafeHandle
     {
-        var own = EVP_PKEY_new_raw_private_key(type, 0, privateKey, (nuint)privateKey.Length);
-        var peer = EVP_PKEY_new_raw_public_key(type, 0, peerValue, (nuint)peerValue.Length);
-        var context = own == 0 ? 0 : EVP_PKEY_CTX_new(own, 0);
-        var secret = new byte[KeyLength];
-        var length = (nuint)KeyLength;
-        var ok = context != 0 && peer != 0 && EVP_PKEY_derive_init(context) == 1 && EVP_PKEY_derive_set_peer(context, peer) == 1 && EVP_PKEY_derive(context, secret, ref length) == 1;
-        EVP_PKEY_CTX_free(context);
-        EVP_PKEY_free(peer);
-        EVP_PKEY_free(own);
-        return ok ? secret : null;
+        private readonly int _type;
+
+        public RawKey(int type, ReadOnlySpan<byte> privateKey)
+            : base(0, ownsHandle: true)
+        {
+            _type = type;
+            SetHandle(EVP_PKEY_new_raw_private_key(type, 0, privateKey, (nuint)privateKey.Length));
+        }
+
+        public override bool IsInvalid => handle == 0;
+
+        public byte[] PublicValue()
+        {
+            var value = new byte[KeyLength];
+            var length = (nuint)KeyLength;
+            return handle != 0 && EVP_PKEY_get_raw_public_key(handle, value, ref length) == 1
+                ? value
+                : throw new System.Security.Cryptography.CryptographicException("libcrypto refuses the private key");
+        }
+
+        /// <summary>Null when the peer's value gives no secret.</summary>
+        public byte[]? Agree(ReadOnlySpan<byte> peerValue)
+        {
+            var peer = EVP_PKEY_new_raw_public_key(_type, 0, peerValue, (nuint)peerValue.Length);
+            var context = handle == 0 ? 0 : EVP_PKEY_CTX_new(handle, 0);
+            var secret = new byte[KeyLength];
+            var length = (nuint)KeyLength;
+            var ok = context != 0 && peer != 0 && EVP_PKEY_derive_init(context) == 1 && EVP_PKEY_derive_set_peer(context, peer) == 1 && EVP_PKEY_derive(context, secret, ref length) == 1;
+            EVP_PKEY_CTX_free(context);
+            EVP_PKEY_free(peer);
+            return ok ? secret : null;
+        }
+
+        protected override bool ReleaseHandle()
+        {
+            EVP_PKEY_free(handle);
+            return true;
+        }
     }
 
     /// <summary>Ed25519 signature, 64 octets (RFC 8032).</summary>

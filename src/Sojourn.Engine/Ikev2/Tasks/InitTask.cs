@@ -118,7 +118,7 @@ internal sealed class InitTask(IkeSa sa) : IkeTask(sa)
         }
         else
         {
-            Sa.Enqueue(new AuthTask(Sa));
+            Sa.Enqueue(Sa.NewAuthTask());
         }
     }
 

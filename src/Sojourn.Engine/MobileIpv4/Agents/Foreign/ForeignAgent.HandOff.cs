@@ -7,6 +7,7 @@
 //   such a key need an association between the agents; without one there is no hand-off, only loss.
 // - What an update has not asked for yet is held, never sent plainly: a user's profiles arrive one by one (NV2.14).
 using System.Net;
+using Sojourn.Wire.Diameter;
 using Sojourn.Wire.MobileIpv4;
 
 namespace Sojourn.Engine.MobileIpv4.Agents;

@@ -5,6 +5,7 @@
 // - A node that another agent has asked for is not a visitor any more; what is sent after it goes on for its time (NV2.14).
 // - 4.1: told is the node by an advertisement of its own that counts from 0, and by that alone; it may register here again.
 using System.Net;
+using Sojourn.Wire.Diameter;
 using Sojourn.Wire.MobileIpv4;
 
 namespace Sojourn.Engine.MobileIpv4.Agents;

@@ -345,20 +345,6 @@ public sealed partial class ForeignAgent : DiameterApplication
     };
 }
 
-/// <summary>Termination-Cause (RFC 6733 8.15).</summary>
-public enum TerminationCause : byte
-{
-    Logout = 1,
-
-    /// <summary>What the answer granted came to nothing: an AAAF that answered from its cache goes back to what it had.</summary>
-    BadAnswer = 3,
-
-    /// <summary>Who had service is disconnected.</summary>
-    Administrative = 4,
-    UserMoved = 7,
-    SessionTimeout = 8,
-}
-
 /// <summary>Operator's command: end the sessions that match; null matches all.</summary>
 public sealed record ClearSession(string? Session = null, string? Nai = null, IPAddress? HomeAddress = null) : EngineCommand
 {

@@ -1,0 +1,117 @@
+using System.Net;
+using Sojourn.DataPath.Netlink;
+using Sojourn.DataPath.PacketPath;
+
+namespace Sojourn.DataPath.Interception;
+
+/// <summary>
+/// The TUN device that the applications of a terminal see (spec terminal 2.1): it has the home address, and the default route
+/// leads into it; or in its place the virtual IPv4 address that stands for it, and the IPv4 default route. It also has the care-of address, which no application gets without asking for it by name: only what is
+/// sent from it goes by the routing table that knows it. Lives in the namespace of the thread that made it; packets are handed over
+/// by a thread of its own. Address and routes go with the device.
+/// </summary>
+public sealed class HostDevice : IDisposable
+{
+    private const uint CareOfTable = 4260, CareOfPriority = 1260;
+
+    private static readonly IPNetwork s_everywhere = new(IPAddress.IPv6Any, 0), s_everywhere4 = new(IPAddress.Any, 0);
+
+    private readonly Rtnetlink _route = new();
+    private readonly TunDevice _tun;
+    private readonly TunReader _reader;
+    private IPAddress? _home;
+    private IPAddress? _virtual;
+    private IPAddress? _careOf;
+
+    /// <param name="mtu">Octets; what the tunnel leaves of the access link's.</param>
+    /// <param name="sent">Gets every packet that an application sends.</param>
+    /// <exception cref="IOException">The device cannot be made.</exception>
+    public HostDevice(string name, int mtu, Action<ReadOnlyMemory<byte>> sent)
+    {
+        try
+        {
+            _tun = TunDevice.Create(name, mtu, _route);
+            _route.AddRoute(new Route { Destination = s_everywhere, Interface = name, Table = CareOfTable });
+        }
+        catch
+        {
+            _tun?.Dispose();
+            _route.Dispose();
+            throw;
+        }
+
+        _reader = new TunReader(_tun, packet => sent(packet.ToArray()));
+    }
+
+    public string Name => _tun.Name;
+
+    /// <summary>False when the kernel does not take it.</summary>
+    public bool Deliver(ReadOnlySpan<byte> packet) => _tun.Write(packet);
+
+    /// <summary>Sets the addresses; null = there is none.</summary>
+    /// <exception cref="IOException">The system refuses.</exception>
+    public void Configure(IPAddress? home, IPAddress? careOf, IPAddress? virtualAddress = null)
+    {
+        Change(ref _home, home, s_everywhere, 128);
+        Change(ref _virtual, virtualAddress, s_everywhere4, 32);
+
+        if (!Equals(careOf, _careOf))
+        {
+            if (_careOf is { } former)
+            {
+                _route.RemoveRule(RuleOf(former));
+                _route.RemoveAddress(Name, former, 128);
+                _careOf = null;
+            }
+
+            if (careOf is not null)
+            {
+                _route.AddAddress(Name, careOf, 128, detectDuplicates: false);
+                _route.AddRule(RuleOf(careOf));
+                _careOf = careOf;
+            }
+        }
+    }
+
+    /// <summary>An address that applications get, with the default route of its IP version.</summary>
+    private void Change(ref IPAddress? present, IPAddress? wanted, IPNetwork everywhere, int length)
+    {
+        if (Equals(wanted, present))
+        {
+            return;
+        }
+
+        if (present is { } former)
+        {
+            // The route first: without its address it would let others be chosen as source.
+            _route.RemoveRoute(new Route { Destination = everywhere, Interface = Name });
+            _route.RemoveAddress(Name, former, length);
+            present = null;
+        }
+
+        if (wanted is not null)
+        {
+            _route.AddAddress(Name, wanted, length, detectDuplicates: false);
+            _route.ReplaceRoute(new Route { Destination = everywhere, Interface = Name, PreferredSource = wanted });
+            present = wanted;
+        }
+    }
+
+    public void Dispose()
+    {
+        _reader.Dispose();
+        try
+        {
+            Configure(null, null);
+        }
+        catch (IOException)
+        {
+            // What is left goes with the device.
+        }
+
+        _tun.Dispose();
+        _route.Dispose();
+    }
+
+    private static PolicyRule RuleOf(IPAddress careOf) => new() { Priority = CareOfPriority, Source = new IPNetwork(careOf, 128), Table = CareOfTable, IPv6 = true };
+}

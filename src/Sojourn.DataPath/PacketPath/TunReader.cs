@@ -1,0 +1,65 @@
+using Sojourn.DataPath.Native;
+
+namespace Sojourn.DataPath.PacketPath;
+
+/// <summary>Gets a packet; the octets are good until it returns.</summary>
+public delegate void PacketHandler(ReadOnlySpan<byte> packet);
+
+/// <summary>Hands over what comes out of a TUN interface, on a thread of its own, until it is disposed of or the interface goes.</summary>
+internal sealed unsafe class TunReader : IDisposable
+{
+    private const int LongestPacket = 65_575, Batch = 64;
+
+    private readonly TunDevice _tun;
+    private readonly PacketHandler _handler;
+    private readonly WakeEvent _stop = new();
+    private readonly Thread _thread;
+
+    public TunReader(TunDevice tun, PacketHandler handler)
+    {
+        (_tun, _handler) = (tun, handler);
+        _thread = new Thread(Run) { IsBackground = true, Name = $"device {tun.Name}" };
+        _thread.Start();
+    }
+
+    /// <summary>No packet is handed over any more when this returns.</summary>
+    public void Dispose()
+    {
+        _stop.Set();
+        _thread.Join();
+        _stop.Dispose();
+    }
+
+    private void Run()
+    {
+        var buffer = GC.AllocateUninitializedArray<byte>(LongestPacket, pinned: true);
+        var fds = stackalloc Libc.PollFd[2];
+        fds[0] = new Libc.PollFd { Fd = _tun.Fd, Events = Libc.POLLIN };
+        fds[1] = new Libc.PollFd { Fd = _stop.Fd, Events = Libc.POLLIN };
+        while (true)
+        {
+            if (Libc.Poll(fds, 2, -1) < 0)
+            {
+                // Interrupted: what happened is not known.
+                continue;
+            }
+
+            if ((fds[1].Revents & Libc.POLLIN) != 0)
+            {
+                return;
+            }
+
+            if ((fds[0].Revents & Libc.POLLERR) != 0)
+            {
+                // Somebody deleted the interface; the error would wake this thread for ever.
+                fds[0].Fd = -1;
+                continue;
+            }
+
+            for (var i = 0; i < Batch && _tun.Read(buffer) is > 0 and var length; i++)
+            {
+                _handler(buffer.AsSpan(0, length));
+            }
+        }
+    }
+}

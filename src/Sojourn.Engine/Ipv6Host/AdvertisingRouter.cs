@@ -1,0 +1,136 @@
+// Readings:
+// - Between two advertisements lies a random time from a third of the interval to all of it (RFC 4861 6.2.1); short intervals are for
+//   links that terminals come to while they move (RFC 6275 7.5).
+// - A solicitation is answered to all, within half a second, and not when an advertisement is due before that or left a moment ago
+//   (RFC 4861 6.2.6, with the bound of RFC 6275 7.5).
+// - At a stop the router lifetime goes to 0, the anchor point stays what it was, so that nobody waits for a router that is gone (RFC 4861 6.2.5).
+using System.Net;
+using Sojourn.Wire.Icmpv6;
+
+namespace Sojourn.Engine.Ipv6Host;
+
+/// <summary>One link that a router advertises itself on.</summary>
+public sealed record AdvertisedLink
+{
+    public required string Interface { get; init; }
+
+    /// <summary>On-link prefixes that hosts form addresses from, unless <see cref="Managed"/>.</summary>
+    public required IReadOnlyList<IPNetwork> Prefixes { get; init; }
+
+    /// <summary>M flag: addresses come from a DHCPv6 server.</summary>
+    public bool Managed { get; init; }
+
+    public TimeSpan ValidLifetime { get; init; } = TimeSpan.FromHours(24);
+
+    public TimeSpan PreferredLifetime { get; init; } = TimeSpan.FromHours(4);
+
+    public TimeSpan RouterLifetime { get; init; } = TimeSpan.FromMinutes(30);
+
+    /// <summary>Longest time between two unsolicited advertisements.</summary>
+    public TimeSpan Interval { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>Anchor points of the domain (RFC 5380 4), the nearest first.</summary>
+    public IReadOnlyList<MobilityAnchorPointOption> Anchors { get; init; } = [];
+}
+
+/// <summary>Sends a router advertisement to all nodes of a link, from the link-local address; the checksum is whoever sends it's.</summary>
+public sealed record AdvertiseRouter(string Interface, ReadOnlyMemory<byte> Message) : Effect;
+
+/// <summary>Somebody on a link asks for an advertisement.</summary>
+public sealed record RouterSolicited(string Interface) : EngineInput;
+
+/// <summary>Router advertisements (RFC 4861 6.2) of an access router, with the MAP option where there is an anchor point (RFC 5380 4, spec TA3.161).</summary>
+public sealed class AdvertisingRouter : IEngine
+{
+    private const byte HopLimit = 64;
+    private const int InitialAdvertisements = 3;
+
+    private static readonly TimeSpan s_initialInterval = TimeSpan.FromSeconds(16), s_longestDelay = TimeSpan.FromMilliseconds(500), s_leastDistance = TimeSpan.FromMilliseconds(30);
+
+    private readonly Dictionary<string, Advertising> _links;
+    private readonly IRandomSource _random;
+
+    public AdvertisingRouter(IEnumerable<AdvertisedLink> links, IRandomSource random)
+    {
+        _links = links.ToDictionary(link => link.Interface, link => new Advertising(link));
+        _random = random;
+    }
+
+    private sealed class Advertising(AdvertisedLink link)
+    {
+        public AdvertisedLink Link { get; } = link;
+
+        public int Sent { get; set; }
+
+        public DateTimeOffset? LastAt { get; set; }
+
+        public DateTimeOffset? NextAt { get; set; }
+    }
+
+    public DateTimeOffset? NextDeadline => _links.Values.Min(link => link.NextAt);
+
+    public void Handle(EngineInput input, DateTimeOffset now, EffectSink effects)
+    {
+        switch (input)
+        {
+            case EngineStarted:
+                foreach (var link in _links.Values)
+                {
+                    link.NextAt = now + Random(TimeSpan.Zero, s_longestDelay < link.Link.Interval ? s_longestDelay : link.Link.Interval);
+                }
+
+                break;
+            case RouterSolicited solicited when _links.TryGetValue(solicited.Interface, out var link) && link.NextAt is { } due:
+                effects.Count("router.solicited");
+                var at = now + Random(TimeSpan.Zero, s_longestDelay);
+                at = link.LastAt is { } last && last + s_leastDistance > at ? last + s_leastDistance : at;
+                link.NextAt = at < due ? at : due;
+                break;
+            case DeadlineReached:
+                foreach (var link in _links.Values.Where(l => l.NextAt <= now))
+                {
+                    Send(link, now, effects);
+                    var longest = link.Sent <= InitialAdvertisements && link.Link.Interval > s_initialInterval ? s_initialInterval : link.Link.Interval;
+                    link.NextAt = now + Random(longest / 3, longest);
+                }
+
+                break;
+            case EngineStopping:
+                foreach (var link in _links.Values)
+                {
+                    link.NextAt = null;
+                    effects.Emit(new AdvertiseRouter(link.Link.Interface, Message(link.Link, leaving: true)));
+                }
+
+                break;
+        }
+    }
+
+    private void Send(Advertising link, DateTimeOffset now, EffectSink effects)
+    {
+        (link.LastAt, link.Sent) = (now, link.Sent + 1);
+        effects.Count("router.advertised");
+        effects.Emit(new AdvertiseRouter(link.Link.Interface, Message(link.Link, leaving: false)));
+    }
+
+    private static byte[] Message(AdvertisedLink link, bool leaving)
+    {
+        var flags = PrefixInformationFlags.OnLink | (link.Managed ? PrefixInformationFlags.None : PrefixInformationFlags.Autonomous);
+        return new RouterAdvertisement
+        {
+            CurrentHopLimit = HopLimit,
+            Flags = link.Managed ? RouterAdvertisementFlags.Managed : RouterAdvertisementFlags.None,
+            RouterLifetime = leaving ? (ushort)0 : (ushort)link.RouterLifetime.TotalSeconds,
+            Options = NeighborDiscoveryOptions.Of(
+            [
+                .. link.Prefixes.Select(prefix => new PrefixInformationOption(prefix.BaseAddress, (byte)prefix.PrefixLength, flags, Seconds(link.ValidLifetime), Seconds(link.PreferredLifetime))),
+                new AdvertisementIntervalOption((uint)link.Interval.TotalMilliseconds),
+                .. link.Anchors,
+            ]),
+        }.ToArray(IPAddress.IPv6None, IPAddress.IPv6None);
+    }
+
+    private static uint Seconds(TimeSpan time) => (uint)time.TotalSeconds;
+
+    private TimeSpan Random(TimeSpan least, TimeSpan most) => least + ((most - least) * (_random.NextUInt32() / (double)uint.MaxValue));
+}

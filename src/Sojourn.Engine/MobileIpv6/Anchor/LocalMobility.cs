@@ -1,0 +1,354 @@
+// Readings:
+// - One anchor point at a time: the one in use as long as the link still advertises it, else the highest preference above zero,
+//   then the nearest (RFC 5380 7.1).
+// - The first local update goes in clear, because there is no association yet and the gateway takes it for a trigger (spec
+//   TA3.163, G27); it is repeated under the association as soon as there is one.
+// - A refusal in clear proves nothing: it is told, and the updates go on. Everything else counts only under the association.
+// - A link that has gone, or whose router has not spoken yet, says nothing about the anchor point: regional address and binding stay
+//   until a router speaks that advertises another or none.
+// - While there is an anchor, nothing is registered at home with the on-link address: the gateway would not let it pass.
+using System.Net;
+using Sojourn.Engine.Ipv6Host;
+using Sojourn.Wire.Icmpv6;
+using Sojourn.Wire.Ip;
+using Sojourn.Wire.MobileIpv6;
+
+namespace Sojourn.Engine.MobileIpv6;
+
+/// <summary>Settings of a terminal's local mobility.</summary>
+public sealed record LocalMobilityOptions
+{
+    public required string Interface { get; init; }
+
+    public TimeSpan Lifetime { get; init; } = TimeSpan.FromMinutes(10);
+
+    /// <summary>Part of the granted lifetime after which the local binding is renewed.</summary>
+    public double RefreshAt { get; init; } = 0.8;
+
+    /// <summary>Takes acknowledgements without an association; a laboratory's setting (spec G27).</summary>
+    public bool Unprotected { get; init; }
+}
+
+/// <summary>
+/// The link as the mobile node shall see it (<see cref="LinkReported"/>): behind an anchor point its only address is the
+/// regional one, once that is bound and for as long as it is.
+/// </summary>
+public sealed record RegionalLink(LinkConfigured Link) : Effect;
+
+/// <summary>
+/// The terminal's side of Hierarchical Mobile IPv6 (RFC 5380 6.1, 7.1), between its host and its <see cref="MobileNode"/>: binds
+/// the on-link address at the anchor point and shows the mobile node the regional address as the place where it is. Moves inside
+/// the domain reach nobody but the anchor point. Inputs: <see cref="LinkReported"/>, associations, <see cref="Ipv6PacketReceived"/>.
+/// </summary>
+public sealed class LocalMobility(LocalMobilityOptions options, IRandomSource random) : IEngine
+{
+    private readonly Dictionary<IPAddress, SignallingAssociation> _associations = [];
+    private LinkConfigured? _link;
+    private MobilityAnchorPointOption? _anchor;
+    private IPAddress? _onLink;
+    private ushort _sequence = (ushort)random.NextUInt32();
+
+    /// <summary>The entry for the anchor point; null without one. Home address is the regional, care-of address the on-link one.</summary>
+    public BindingUpdateListEntry? Registration { get; private set; }
+
+    /// <summary>The anchor point in use; null without one.</summary>
+    public IPAddress? Anchor => _anchor?.Address;
+
+    /// <summary>What the anchor point is told, or was; null while the link has none.</summary>
+    public IPAddress? OnLinkAddress => _anchor is null ? null : _onLink;
+
+    /// <summary>Formed when an anchor point was found; bound or not.</summary>
+    public IPAddress? RegionalAddress { get; private set; }
+
+    public DateTimeOffset? NextDeadline
+    {
+        get
+        {
+            DateTimeOffset? next = Registration?.RetransmitAt;
+            foreach (var at in new[] { Registration?.RefreshAt, Registration?.Expires })
+            {
+                next = next is null || at < next ? at ?? next : next;
+            }
+
+            return next;
+        }
+    }
+
+    public void Handle(EngineInput input, DateTimeOffset now, EffectSink effects)
+    {
+        switch (input)
+        {
+            case LinkReported report when report.Link.Interface == options.Interface:
+                OnLink(report.Link, now, effects);
+                break;
+            case AssociationEstablished { Association: var association }:
+                _associations[association.HomeAddress] = association;
+                if (association.HomeAddress.Equals(RegionalAddress) && Registration is { State: BindingUpdateState.Temporary })
+                {
+                    SendUpdate(MobileNode.FirstTimeout, now, effects);
+                }
+
+                break;
+            case AssociationEnded ended:
+                foreach (var gone in _associations.Where(a => a.Value.Number == ended.Number).Select(a => a.Key).ToList())
+                {
+                    _associations.Remove(gone);
+                    if (ended.EndBinding && gone.Equals(RegionalAddress))
+                    {
+                        BeginAgain(now, effects);
+                    }
+                }
+
+                break;
+            case Ipv6PacketReceived packet:
+                OnPacket(packet, now, effects);
+                break;
+            case DeadlineReached:
+                OnDeadline(now, effects);
+                break;
+        }
+    }
+
+    /// <summary>A packet of the mobile node on its way: one from the regional address goes through the tunnel to the anchor point.</summary>
+    public SendIpv6Packet Through(SendIpv6Packet packet) =>
+        packet.TunnelTo is null && Registration is { GrantedCareOfAddress: { } onLink } entry
+            && MobileIpv6Packet.TryParse(packet.Packet.Span, out var read, out _) && read.Source.Equals(entry.HomeAddress)
+        ? packet with { TunnelFrom = onLink, TunnelTo = entry.Peer }
+        : packet;
+
+    private void OnLink(LinkConfigured link, DateTimeOffset now, EffectSink effects)
+    {
+        _link = link;
+        if (_anchor is not null && (!link.Up || link.Routers.Count == 0))
+        {
+            _onLink = null;
+            Show(effects);
+            return;
+        }
+
+        var anchor = link.Up ? Choose(link.Anchors) : null;
+        if (anchor is null)
+        {
+            if (_anchor is not null)
+            {
+                Drop(effects);
+            }
+
+            effects.Emit(new RegionalLink(link));
+            return;
+        }
+
+        if (_anchor is null || !_anchor.Address.Equals(anchor.Address))
+        {
+            Drop(effects);
+        }
+
+        _anchor = anchor;
+        var usable = link.Addresses.Where(a => a.Usable && a.ValidUntil > now && IPv6Octets.IsUnicastRoutable(a.Address)).ToList();
+        var onLink = usable.Find(a => a.Address.Equals(_onLink))?.Address ?? usable.MaxBy(a => a.PreferredUntil)?.Address;
+        if (onLink is null || link.Routers.Count == 0)
+        {
+            _onLink = null;
+            Show(effects);
+            return;
+        }
+
+        var moved = !onLink.Equals(_onLink);
+        _onLink = onLink;
+        if (RegionalAddress is null)
+        {
+            RegionalAddress = Regional(anchor.Prefix, onLink);
+            effects.Emit(new Report(new EngineEvent("anchor.found", EventSeverity.Information, $"{anchor.Address} is the anchor point; {RegionalAddress} at {onLink}") { CareOfAddress = onLink, Peer = anchor.Address.ToString(), Rule = "TA3.162" }));
+        }
+
+        if (moved)
+        {
+            SendUpdate(MobileNode.FirstTimeout, now, effects);
+        }
+
+        Show(effects);
+    }
+
+    private MobilityAnchorPointOption? Choose(IReadOnlyList<MobilityAnchorPointOption> anchors) =>
+        anchors.FirstOrDefault(a => a.ValidLifetime > 0 && a.Address.Equals(_anchor?.Address))
+        ?? anchors.Where(a => a.ValidLifetime > 0 && a.Preference > 0).OrderByDescending(a => a.Preference).ThenBy(a => a.Distance).FirstOrDefault();
+
+    private static IPAddress Regional(IPNetwork prefix, IPAddress onLink)
+    {
+        Span<byte> octets = stackalloc byte[16];
+        prefix.BaseAddress.TryWriteBytes(octets, out _);
+        onLink.GetAddressBytes().AsSpan(8).CopyTo(octets[8..]);
+        return new IPAddress(octets);
+    }
+
+    private void SendUpdate(TimeSpan timeout, DateTimeOffset now, EffectSink effects)
+    {
+        if (_anchor is not { } anchor || _onLink is not { } onLink || RegionalAddress is not { } regional)
+        {
+            // There is no place to tell; the next one will be told at once.
+            Registration = Registration is null ? null : Registration with { RetransmitAt = null, RefreshAt = null };
+            return;
+        }
+
+        const BindingUpdateFlags flags = BindingUpdateFlags.Acknowledge | BindingUpdateFlags.MobilityAnchorPoint;
+        var address = _link!.Addresses.FirstOrDefault(a => a.Address.Equals(onLink));
+        TimeSpan[] bounds = [options.Lifetime, TimeSpan.FromSeconds(anchor.ValidLifetime), (address?.ValidUntil ?? now) - now];
+        var lifetime = Math.Max((ushort)1, MobileIpv6Limits.ToUnits(bounds.Min()));
+        var association = _associations.GetValueOrDefault(regional);
+        Registration = (Registration ?? new BindingUpdateListEntry { Peer = anchor.Address, HomeAddress = regional, CareOfAddress = onLink, State = BindingUpdateState.Temporary, SequenceNumber = 0, Flags = flags, Lifetime = lifetime, SentAt = now }) with
+        {
+            CareOfAddress = onLink,
+            State = BindingUpdateState.Temporary,
+            SequenceNumber = ++_sequence,
+            Lifetime = lifetime,
+            SentAt = now,
+            RetransmitAt = now + timeout,
+            Timeout = timeout,
+            RefreshAt = null,
+        };
+        effects.Count("hmip6.mn.updates");
+        effects.Emit(new SendIpv6Packet(
+            new MobileIpv6Packet
+            {
+                Source = onLink,
+                Destination = anchor.Address,
+                HomeAddress = regional,
+                Protocol = IpProtocol.Mobility,
+                Payload = new BindingUpdate { SequenceNumber = _sequence, Flags = flags, Lifetime = lifetime }.ToArray(regional, anchor.Address),
+            }.ToArray(), association?.Number, options.Interface));
+        if (association is null && !options.Unprotected)
+        {
+            effects.Emit(new RequestAssociation(regional, anchor.Address, onLink));
+        }
+    }
+
+    private void OnPacket(Ipv6PacketReceived received, DateTimeOffset now, EffectSink effects)
+    {
+        // Without the routing header with the regional address it is not for us (RFC 5380 6.1).
+        if (Registration is not { RetransmitAt: not null } entry || !MobileIpv6Packet.TryParse(received.Packet.Span, out var packet, out _) || packet.Protocol != IpProtocol.Mobility
+            || !packet.Source.Equals(entry.Peer) || !entry.HomeAddress.Equals(packet.RoutingHomeAddress)
+            || !MobilityMessage.ChecksumIsRight(packet.Payload.Span, packet.EffectiveSource, packet.EffectiveDestination)
+            || !MobilityMessage.TryParse(packet.Payload.Span, out var message, out _) || message is not BindingAcknowledgement acknowledgement)
+        {
+            effects.Count("hmip6.mn.ignored");
+            return;
+        }
+
+        var isProtected = received.Under is { } number && _associations.TryGetValue(entry.HomeAddress, out var association) && association.Number == number;
+        if (!isProtected && !options.Unprotected)
+        {
+            effects.Count("hmip6.mn.ignored.unprotected");
+            if (!acknowledgement.Status.IsAccepted() && acknowledgement.SequenceNumber == entry.SequenceNumber)
+            {
+                Refused(entry, acknowledgement.Status, effects);
+            }
+
+            return;
+        }
+
+        if (acknowledgement.Status == BindingStatus.SequenceNumberOutOfWindow)
+        {
+            _sequence = acknowledgement.SequenceNumber;
+            SendUpdate(entry.Timeout, now, effects);
+            return;
+        }
+
+        if (acknowledgement.SequenceNumber != entry.SequenceNumber)
+        {
+            effects.Count("hmip6.mn.ignored.sequence");
+            return;
+        }
+
+        if (!acknowledgement.Status.IsAccepted() || acknowledgement.Lifetime == 0)
+        {
+            Refused(entry, acknowledgement.Status, effects);
+            RemoveTunnel(effects);
+            Registration = entry with { GrantedCareOfAddress = null, Expires = null, Timeout = MobileNode.LongestTimeout, RetransmitAt = now + MobileNode.LongestTimeout };
+            Show(effects);
+            return;
+        }
+
+        var lifetime = Math.Min(entry.Lifetime, acknowledgement.Lifetime) * MobileIpv6Limits.LifetimeUnit;
+        Registration = entry with
+        {
+            State = BindingUpdateState.Registered,
+            GrantedCareOfAddress = entry.CareOfAddress,
+            Expires = entry.SentAt + lifetime,
+            RetransmitAt = null,
+            RefreshAt = entry.SentAt + (lifetime * options.RefreshAt),
+        };
+        effects.Count("hmip6.mn.accepted");
+        effects.Emit(new ChangePaths([MobileTunnel.ToAnchor(entry.HomeAddress, entry.CareOfAddress, entry.Peer)], []));
+        effects.Emit(new Report(new EngineEvent(entry.GrantedCareOfAddress is null ? "binding.registered" : "binding.updated", EventSeverity.Information, $"{entry.HomeAddress} is anchored at {entry.Peer} with {entry.CareOfAddress} for {lifetime.TotalSeconds} s")
+        {
+            HomeAddress = entry.HomeAddress,
+            CareOfAddress = entry.CareOfAddress,
+            Peer = entry.Peer.ToString(),
+            Rule = "TA3.164",
+        }));
+        Show(effects);
+    }
+
+    private static void Refused(BindingUpdateListEntry entry, BindingStatus status, EffectSink effects)
+    {
+        effects.Count($"hmip6.mn.refused.{(byte)status}");
+        effects.Emit(new Report(new EngineEvent("binding.refused", EventSeverity.Warning, $"{entry.Peer} refuses {entry.HomeAddress}: {status}") { HomeAddress = entry.HomeAddress, Peer = entry.Peer.ToString(), Rule = "TA3.150x" }));
+    }
+
+    private void OnDeadline(DateTimeOffset now, EffectSink effects)
+    {
+        if (Registration is { Expires: { } end } over && end <= now)
+        {
+            RemoveTunnel(effects);
+            Registration = over with { Expires = null, GrantedCareOfAddress = null };
+            effects.Emit(new Report(new EngineEvent("binding.expired", EventSeverity.Warning, $"the local binding of {over.HomeAddress} is over") { HomeAddress = over.HomeAddress }));
+            Show(effects);
+        }
+
+        if (Registration is { RetransmitAt: { } again } entry && again <= now)
+        {
+            SendUpdate(entry.Timeout * 2 > MobileNode.LongestTimeout ? MobileNode.LongestTimeout : entry.Timeout * 2, now, effects);
+        }
+        else if (Registration is { RefreshAt: { } refresh } && refresh <= now)
+        {
+            SendUpdate(MobileNode.FirstTimeout, now, effects);
+        }
+    }
+
+    /// <summary>The regional address lasts as long as its binding, which bounds what is registered at home (RFC 5380 6.1).</summary>
+    private void Show(EffectSink effects)
+    {
+        if (_link is not { } link || _anchor is not { } anchor)
+        {
+            return;
+        }
+
+        HostAddress[] addresses = Registration is { GrantedCareOfAddress: not null, Expires: { } until, HomeAddress: var regional }
+            ? [new HostAddress(regional, anchor.Prefix, Usable: true, Optimistic: false, until, until)]
+            : [];
+        effects.Emit(new RegionalLink(link with { Addresses = addresses }));
+    }
+
+    /// <summary>The anchor point has ended the association, and with it access and binding: what is sent next is a trigger again.</summary>
+    private void BeginAgain(DateTimeOffset now, EffectSink effects)
+    {
+        RemoveTunnel(effects);
+        Registration = null;
+        Show(effects);
+        SendUpdate(MobileNode.FirstTimeout, now, effects);
+    }
+
+    private void Drop(EffectSink effects)
+    {
+        RemoveTunnel(effects);
+        (_anchor, Registration, RegionalAddress, _onLink) = (null, null, null, null);
+    }
+
+    private void RemoveTunnel(EffectSink effects)
+    {
+        if (Registration is { GrantedCareOfAddress: not null } entry)
+        {
+            effects.Emit(new ChangePaths([], [MobileTunnel.IdOf(entry.HomeAddress)]));
+        }
+    }
+}

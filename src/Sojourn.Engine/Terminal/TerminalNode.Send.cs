@@ -1,0 +1,223 @@
+// Readings:
+// - What applications send from the home address leaves through the tunnel, by the short way to a correspondent, or not at all; there is
+//   no way past it. It waits a moment where there is no binding, or where the binding is that of a care-of address which is no
+//   longer ours; step 112 comes when the moment is over.
+// - Mobility headers never take the short way (step 102, RFC 6275 11.3.1).
+// - The tunnel's own header has no encapsulation limit option (RFC 2473 5.1 allows that).
+// - A host has to be able to send 1280 octets. Where a tunnel leaves less, its entry cuts the outer packet (RFC 2473 7.1); where the
+//   short way leaves less, the packet goes by way of home.
+using System.Net;
+using Sojourn.Engine.Ipsec;
+using Sojourn.Engine.Ipv6Host;
+using Sojourn.Engine.MobileIpv6;
+using Sojourn.Engine.Terminal.Scenarios;
+using Sojourn.Wire.Icmp;
+using Sojourn.Wire.Ip;
+using Sojourn.Wire.MobileIpv6;
+
+namespace Sojourn.Engine.Terminal;
+
+/// <summary>Part 24 on send: routine 100 (spec terminal 4.4).</summary>
+public sealed partial class TerminalNode
+{
+    private const byte TunnelHopLimit = 64;
+
+    /// <summary>Association number of everything that the tunnel to the home agent carries under ESP.</summary>
+    private const long HomeTunnel = 0;
+
+    private static readonly TimeSpan s_optimiseAgain = TimeSpan.FromMinutes(1);
+
+    private readonly Queue<(DateTimeOffset At, ReadOnlyMemory<byte> Packet)> _held = new();
+    private readonly Dictionary<IPAddress, DateTimeOffset> _optimised = [];
+    private uint _fragments;
+
+    /// <summary>When the oldest packet that waits has waited long enough.</summary>
+    private DateTimeOffset? HeldUntil => _held.TryPeek(out var oldest) ? oldest.At + _options.HoldTime : null;
+
+    /// <summary>Routine 100 for a packet from the home address or a mobile network.</summary>
+    private void Route(ReadOnlyMemory<byte> packet)
+    {
+        if (!IPv6Header.TryParse(packet.Span, out var header, out _) || !IPv6ExtensionWalk.TryFindUpper(header, out var upper))
+        {
+            _out.Count("terminal.malformed");
+            return;
+        }
+
+        var (peer, protocol) = (header.DestinationAddress, upper.UpperProtocol);
+        var treatment = protocol == IpProtocol.Mobility && !header.SourceAddress.Equals(_home?.HomeAddress) ? null : _security.Find(peer, protocol);
+        if (treatment == DataTreatment.Discard)
+        {
+            // 105, 109
+            _out.Count(GuestCounters.PolicyDiscards);
+            return;
+        }
+
+        // 101
+        if (_mobile.AtHome)
+        {
+            SendOn(_active, packet);
+            return;
+        }
+
+        // 102
+        if (protocol != IpProtocol.Mobility && header.SourceAddress.Equals(_home?.HomeAddress) && _tables.Find(peer, _now) is { } entry && LinkWith(entry.CareOfAddress) is { } direct
+            && SendDirectly(entry, direct, packet, treatment == DataTreatment.Protect))
+        {
+            return;
+        }
+
+        if (_tables.TunnelOf(_home?.HomeAddress) is { } tunnel && LinkWith(tunnel.CareOfAddress) is { } link)
+        {
+            SendThrough(tunnel, link, packet, treatment == DataTreatment.Protect);
+            if (protocol != IpProtocol.Mobility)
+            {
+                Optimise(peer);
+            }
+        }
+        else
+        {
+            Hold(packet);
+        }
+    }
+
+    /// <summary>Steps 103 to 107 (L12, L14). False: the packet is too long for the short way and may go by way of home.</summary>
+    private bool SendDirectly(CorrespondentEntry entry, AccessLink link, ReadOnlyMemory<byte> packet, bool protect)
+    {
+        var wire = MobileHeaders.WithHomeAddress(packet.Span, entry.CareOfAddress);
+        if (protect)
+        {
+            // 106
+            if (!_routeAssociations.TryGetValue(entry.Peer, out var association) || _esp.TryProtect(association, wire, _now, out wire) != DropReason.None)
+            {
+                _out.Count(GuestCounters.NoAssociationOut);
+                return true;
+            }
+        }
+
+        var mtu = PathMtu(link, entry.CareOfAddress, entry.Peer);
+        if (wire.Length > mtu)
+        {
+            var longest = mtu - (wire.Length - packet.Length);
+            if (longest < IcmpMtu.Least)
+            {
+                return false;
+            }
+
+            TellTooBig(packet, entry.Peer, longest);
+            return true;
+        }
+
+        SendOn(link, wire);
+        return true;
+    }
+
+    /// <summary>Steps 110 (L8, L10) and 111 (L6), then 107.</summary>
+    private void SendThrough(TunnelInformation tunnel, AccessLink link, ReadOnlyMemory<byte> packet, bool protect)
+    {
+        var mtu = PathMtu(link, tunnel.CareOfAddress, tunnel.HomeAgent);
+        var fits = protect ? _tunnelEsp.LongestWithin(HomeTunnel, packet.Span, _options.KeepMobileHeader, mtu) : mtu - IPv6Header.Length;
+        if (fits is not { } longest)
+        {
+            _out.Count(GuestCounters.NoAssociationOut);
+            return;
+        }
+
+        if (packet.Length > Math.Max(longest, IcmpMtu.Least))
+        {
+            TellTooBig(packet, tunnel.HomeAgent, Math.Max(longest, IcmpMtu.Least));
+            return;
+        }
+
+        byte[] wire;
+        if (!protect)
+        {
+            wire = Ipv6Tunnel.Encapsulate(packet.Span, tunnel.CareOfAddress, tunnel.HomeAgent, TunnelHopLimit);
+        }
+        else if (_tunnelEsp.TryProtect(HomeTunnel, packet.Span, tunnel.CareOfAddress, tunnel.HomeAgent, _options.KeepMobileHeader, _now, out wire) is var drop and not DropReason.None)
+        {
+            _out.Count(GuestCounters.NoAssociationOut);
+            _out.Count($"terminal.esp.unsent.{drop}");
+            return;
+        }
+
+        if (wire.Length <= mtu)
+        {
+            SendOn(link, wire);
+            return;
+        }
+
+        var cut = new byte[wire.Length + 256];
+        var (written, _) = IPv6Fragmenter.Cut(wire, mtu, ++_fragments, cut);
+        for (ReadOnlyMemory<byte> rest = cut.AsMemory(0, written); rest.Length > 0;)
+        {
+            var length = IPv6Header.Length + System.Buffers.Binary.BinaryPrimitives.ReadUInt16BigEndian(rest.Span[4..]);
+            SendOn(link, rest[..length]);
+            rest = rest[length..];
+        }
+    }
+
+    /// <summary>Octets that a packet from this address to that one may have; what leaves from the regional address takes another header to the anchor point.</summary>
+    private int PathMtu(AccessLink link, IPAddress source, IPAddress destination) => AnchorTunnel(source) is { } outer
+        ? link.Host.MtuTo(outer.RemoteGateway, _now) - IPv6Header.Length
+        : link.Host.MtuTo(destination, _now);
+
+    /// <summary>R73 and RFC 8201: the sender on the host learns what fits.</summary>
+    private void TellTooBig(ReadOnlyMemory<byte> packet, IPAddress from, int mtu)
+    {
+        _out.Count("terminal.tunnel.too_big");
+        var offending = IpPacket.OfChecked(packet.Span);
+        if (IcmpError.MayAnswer(offending, packetTooBig: true))
+        {
+            var answer = new byte[IcmpError.MaximumIPv6];
+            ToHost(answer.AsMemory(0, IcmpError.WriteTooBig(offending, from.GetAddressBytes(), mtu, answer)));
+        }
+    }
+
+    private void Hold(ReadOnlyMemory<byte> packet)
+    {
+        if (_held.Count >= _options.HeldPackets)
+        {
+            _held.Dequeue();
+            _out.Count(GuestCounters.NoTunnel);
+        }
+
+        _held.Enqueue((_now, packet));
+    }
+
+    private void Release()
+    {
+        DropHeld();
+        for (var waiting = _held.Count; waiting > 0; waiting--)
+        {
+            Route(_held.Dequeue().Packet);
+        }
+    }
+
+    /// <summary>Step 112 for what has waited in vain.</summary>
+    private void DropHeld()
+    {
+        while (HeldUntil <= _now)
+        {
+            _held.Dequeue();
+            _out.Count(GuestCounters.NoTunnel);
+        }
+    }
+
+    /// <summary>Traffic with a peer that is to be spoken to by the short way has the mobile node ask for it (RFC 6275 11.6), at most once a minute.</summary>
+    private void Optimise(IPAddress peer)
+    {
+        if (!_options.RouteOptimisation.Any(p => p.Contains(peer)) || _mobile.IsOptimising(peer) || _scenarios.NumberFor(new ScenarioTrigger(ControlPeer.Correspondent)) is null
+            || (_optimised.TryGetValue(peer, out var last) && _now - last < s_optimiseAgain))
+        {
+            return;
+        }
+
+        if (_optimised.Count >= GuestTables.MaximumCorrespondents)
+        {
+            _optimised.Remove(_optimised.MinBy(o => o.Value).Key);
+        }
+
+        _optimised[peer] = _now;
+        Tell(_mobile, new OptimiseRoute(peer));
+    }
+}

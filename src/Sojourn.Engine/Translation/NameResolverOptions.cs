@@ -1,0 +1,70 @@
+using System.Net;
+using System.Net.Sockets;
+using Sojourn.Wire.Dns;
+
+namespace Sojourn.Engine.Translation;
+
+/// <summary>Settings of <see cref="NameResolver"/>.</summary>
+public sealed record NameResolverOptions
+{
+    /// <summary>
+    /// Octets of UDP payload that servers are told to keep to: what the narrowest tunnel of spec terminal 3.10 carries in one piece.
+    /// </summary>
+    public const int PayloadSize = 1118;
+
+    /// <summary>IPv6 addresses, asked in this order; none = every query fails.</summary>
+    public IReadOnlyList<IPAddress> Servers { get; init; } = [];
+
+    /// <summary>Questions of the host that may wait for a server; more are refused.</summary>
+    public int MaximumQueries { get; init; } = 256;
+
+    /// <summary>Until the next server is asked; doubles with every round over the servers.</summary>
+    public TimeSpan FirstTimeout { get; init; } = TimeSpan.FromSeconds(1);
+
+    public int Rounds { get; init; } = 3;
+
+    /// <summary>Addresses of a name that are shown to the host at most.</summary>
+    public int MaximumAddresses { get; init; } = 8;
+
+    /// <exception cref="ArgumentException">A setting with which no name is found.</exception>
+    public void Validate()
+    {
+        if (Servers.Any(s => s.AddressFamily != AddressFamily.InterNetworkV6) || MaximumQueries < 1 || FirstTimeout <= TimeSpan.Zero || Rounds < 1 || MaximumAddresses < 1)
+        {
+            throw new ArgumentException("a name server without an IPv6 address, or limits with which no name is found");
+        }
+    }
+}
+
+/// <summary>A packet that <see cref="IpTranslator"/> judged to be the resolver's: IPv4 from the host, or IPv6 from a server.</summary>
+public sealed record ResolverPacketReceived(ReadOnlyMemory<byte> Packet) : EngineInput;
+
+/// <summary>Asks other servers from now on; what is under way goes on.</summary>
+public sealed record SetNameServers(IReadOnlyList<IPAddress> Servers) : EngineCommand;
+
+/// <summary>An IPv6 packet from the home address to a name server: it takes the way of the host's own packets.</summary>
+public sealed record SendFromHomeAddress(ReadOnlyMemory<byte> Packet) : Effect;
+
+/// <summary>A question of the host that is being answered.</summary>
+internal sealed class NameQuery(IPEndPoint client, DnsMessage message)
+{
+    public IPEndPoint Client { get; } = client;
+
+    public DnsMessage Message { get; } = message;
+
+    public DnsQuestion Question => Message.Questions[0];
+
+    /// <summary>What the servers are asked in its place.</summary>
+    public required DnsQuestion Asked { get; set; }
+
+    /// <summary>Ours, new for every try.</summary>
+    public ushort Identifier { get; set; }
+
+    public ushort Port { get; set; }
+
+    public IPAddress Server { get; set; } = IPAddress.IPv6None;
+
+    public int Tries { get; set; }
+
+    public DateTimeOffset Due { get; set; }
+}

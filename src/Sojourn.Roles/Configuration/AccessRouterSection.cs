@@ -1,0 +1,51 @@
+using System.Net;
+
+namespace Sojourn.Roles.Configuration;
+
+public sealed class AccessRouterSection : OptionSection
+{
+    [Option("Links that this node advertises itself on as router.", Required = true, Unique = nameof(AdvertisedLinkSection.Interface))]
+    public List<AdvertisedLinkSection> Links { get; set; } = [];
+}
+
+public sealed class AdvertisedLinkSection : OptionSection
+{
+    [Option("Interface of the link; the kernel has an address of each prefix on it.", Required = true, Syntax = TextSyntax.Interface, Example = "acc0")]
+    public string Interface { get; set; } = "";
+
+    [Option("Prefixes of the link, of 64 bits, that hosts form addresses from.", Required = true, Family = AddressFamilies.IPv6, Example = "2001:db8:f1::/64")]
+    public List<IPNetwork> Prefixes { get; set; } = [];
+
+    [Option("M flag: addresses come from a DHCPv6 server and are not formed.")]
+    public bool Managed { get; set; }
+
+    [Option("Longest time between two advertisements; short where terminals come by while they move (RFC 6275 7.5).", Minimum = "70ms", Maximum = "30m")]
+    public TimeSpan Interval { get; set; } = TimeSpan.FromSeconds(10);
+
+    [Option("How long hosts use this router without hearing of it.", Minimum = "1s", Maximum = "9000s")]
+    public TimeSpan RouterLifetime { get; set; } = TimeSpan.FromMinutes(30);
+
+    [Option("How long addresses of the prefixes are valid.", Minimum = "1m", Maximum = "30d")]
+    public TimeSpan ValidLifetime { get; set; } = TimeSpan.FromHours(24);
+
+    [Option("How long they are preferred.", Minimum = "1m", Maximum = "30d")]
+    public TimeSpan PreferredLifetime { get; set; } = TimeSpan.FromHours(4);
+
+    [Option("Mobility anchor points of the domain (MAP option, RFC 5380 4), the nearest first.", Unique = nameof(AdvertisedAnchorSection.Address))]
+    public List<AdvertisedAnchorSection> Anchors { get; set; } = [];
+}
+
+public sealed class AdvertisedAnchorSection : OptionSection
+{
+    [Option("Address of the anchor point; terminals form regional addresses of its first 64 bits.", Required = true, Family = AddressFamilies.IPv6, Example = "2001:db8:b::1")]
+    public IPAddress Address { get; set; } = null!;
+
+    [Option("Routers to it, this one counted.", Minimum = "1", Maximum = "15")]
+    public int Distance { get; set; } = 1;
+
+    [Option("The higher the better; 0 = not for new terminals.", Minimum = "0", Maximum = "15")]
+    public int Preference { get; set; } = 10;
+
+    [Option("How long terminals may use it without hearing of it.", Minimum = "1s", Maximum = "30d")]
+    public TimeSpan Lifetime { get; set; } = TimeSpan.FromMinutes(30);
+}

@@ -1,0 +1,54 @@
+namespace Sojourn.Wire.Tests.Cmp;
+
+/// <summary>
+/// OpenSSL 3.0: an authority, certificates 4101 and C102 of it, its CRL that lists C102 (key compromise), and OCSP responses: of a responder
+/// certified for it about 4101, C102 and a number nobody knows, with nonce; of the authority itself about 4101, named by its key, without nonce.
+/// </summary>
+internal static class RevocationSamples
+{
+    public static byte[] Authority { get; } = Convert.FromBase64String(
+        "MIIBdTCCARygAwIBAgIUKJbJBQgy8WH2LZnSOGGrrbdkXzowCgYIKoZIzj0EAwIwITENMAsGA1UECgwESG9tZTEQMA4GA1UEAwwHVGVzdCBDQTAeFw0yNjExMjEyMTEwNTZaFw0zNjExMTgyMTEwNTZaMCExDTAL" +
+        "BgNVBAoMBEhvbWUxEDAOBgNVBAMMB1Rlc3QgQ0EwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAS56u7vImE6KihAbEQgjbeLmGeCfTeS3kDOaResEYB7JyZkiwoSe4EkAI8PEkEYaQ9ihUfFy3XorxLSjDVDramy" +
+        "ozIwMDAPBgNVHRMBAf8EBTADAQH/MB0GA1UdDgQWBBSRv+yit0FMzDglpdVWnOb8P1MdMzAKBggqhkjOPQQDAgNHADBEAiBhWKUFf2dLtmXeAx6B9tQVSZoKurae82vda/NOhRzyZwIgOoOgAh2LKNLdI2edzqAW" +
+        "lhn4pOJEsj7rT7br+NSPm3E=");
+
+    public static byte[] Certificate { get; } = Convert.FromBase64String(
+        "MIICUTCCAfigAwIBAgICQQEwCgYIKoZIzj0EAwIwITENMAsGA1UECgwESG9tZTEQMA4GA1UEAwwHVGVzdCBDQTAeFw0yNjExMjEyMTEwNTZaFw0zNjExMTgyMTEwNTZaMBsxGTAXBgNVBAMMEG1uMS5ob21lLmV4" +
+        "YW1wbGUwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAATm0bli0pnNiHip8EzYv3EhnodwyNP9DtLmMZlsGUHsAE+/SLyEk08zPnXopNWO+zX/2U6HKXTG0IDbF1y8HK2zo4IBJDCCASAwDgYDVR0PAQH/BAQDAgeA" +
+        "MBsGA1UdEQQUMBKCEG1uMS5ob21lLmV4YW1wbGUwYgYIKwYBBQUHAQEEVjBUMCcGCCsGAQUFBzABhhtodHRwOi8vY2EuaG9tZS5leGFtcGxlL29jc3AwKQYIKwYBBQUHMAKGHWh0dHA6Ly9jYS5ob21lLmV4YW1w" +
+        "bGUvY2EuY3J0ME0GA1UdHwRGMEQwI6AhoB+GHWh0dHA6Ly9jYS5ob21lLmV4YW1wbGUvY2EuY3JsMB2gG6AZhhdsZGFwOi8vY2EuaG9tZS5leGFtcGxlLzAdBgNVHQ4EFgQUhb3zgu8dg9XadIdrv7UcUbIGPRIw" +
+        "HwYDVR0jBBgwFoAUkb/sordBTMw4JaXVVpzm/D9THTMwCgYIKoZIzj0EAwIDRwAwRAIgb+WvU03Xf3344CfEmWUiKbBwwThM5/rWSv3f3gY61aYCICNpRlM8FVhrJQtRdeyDjiXAkCjdqiofOvev5n3ijzZk");
+
+    public static byte[] Withdrawn { get; } = Convert.FromBase64String(
+        "MIICUzCCAfmgAwIBAgIDAMECMAoGCCqGSM49BAMCMCExDTALBgNVBAoMBEhvbWUxEDAOBgNVBAMMB1Rlc3QgQ0EwHhcNMjYxMTIxMjExMDU2WhcNMzYxMTE4MjExMDU2WjAbMRkwFwYDVQQDDBBtbjIuaG9tZS5l" +
+        "eGFtcGxlMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEprO7p7fxZ0TKwOUbAEXdCCrN8qlJX3up1ErWNRJeicTeN9YOmd+BpiLQUC+tuDeP0ffQoU1pF8LaYEXOjJwIX6OCASQwggEgMA4GA1UdDwEB/wQEAwIH" +
+        "gDAbBgNVHREEFDASghBtbjEuaG9tZS5leGFtcGxlMGIGCCsGAQUFBwEBBFYwVDAnBggrBgEFBQcwAYYbaHR0cDovL2NhLmhvbWUuZXhhbXBsZS9vY3NwMCkGCCsGAQUFBzAChh1odHRwOi8vY2EuaG9tZS5leGFt" +
+        "cGxlL2NhLmNydDBNBgNVHR8ERjBEMCOgIaAfhh1odHRwOi8vY2EuaG9tZS5leGFtcGxlL2NhLmNybDAdoBugGYYXbGRhcDovL2NhLmhvbWUuZXhhbXBsZS8wHQYDVR0OBBYEFAUw4DaOt+2ytfX6rZZhGE1HoekL" +
+        "MB8GA1UdIwQYMBaAFJG/7KK3QUzMOCWl1Vac5vw/Ux0zMAoGCCqGSM49BAMCA0gAMEUCIEWCyef8+sazKhoLr0Z2HFVghCmpkiUkbdHUr2vOrx3NAiEA+2lrdYFN40jGYsTVIRv2Dp3lBPfGL2SMcEXuGfy1O88=");
+
+    public static byte[] List { get; } = Convert.FromBase64String(
+        "MIHfMIGGAgEBMAoGCCqGSM49BAMCMCExDTALBgNVBAoMBEhvbWUxEDAOBgNVBAMMB1Rlc3QgQ0EXDTI2MTEyMTIxMTA1NloXDTI2MTIyMTIxMTA1NlowJDAiAgMAwQIXDTI2MTEyMTEwMDAwMFowDDAKBgNVHRUE" +
+        "AwoBAaAOMAwwCgYDVR0UBAMCAQEwCgYIKoZIzj0EAwIDSAAwRQIhAM7a19VMV66yWV3fMRbTsoCRsbrn6sGdvYqqyJU8JX61AiBha8mX/K3Lxt72Nbf/md6EOnFrKOfQyk5sJOhn0hptFg==");
+
+    public static byte[] Delegated { get; } = Convert.FromBase64String(
+        "MIIDtAoBAKCCA60wggOpBgkrBgEFBQcwAQEEggOaMIIDljCCAZ2hHDAaMRgwFgYDVQQDDA9ycy5ob21lLmV4YW1wbGUYDzIwMjYxMTIxMjExMDU2WjCCAUUwYzA7MAkGBSsOAwIaBQAEFCBmhU/NOdaHO2FSyNqU" +
+        "YT9SOCqoBBSRv+yit0FMzDglpdVWnOb8P1MdMwICQQGAABgPMjAyNjExMjEyMTEwNTZaoBEYDzIwMjYxMjIxMjExMDU2WjB6MDwwCQYFKw4DAhoFAAQUIGaFT8051oc7YVLI2pRhP1I4KqgEFJG/7KK3QUzMOCWl" +
+        "1Vac5vw/Ux0zAgMAwQKhFhgPMjAyNjExMjExMDAwMDBaoAMKAQEYDzIwMjYxMTIxMjExMDU2WqARGA8yMDI2MTIyMTIxMTA1NlowYjA6MAkGBSsOAwIaBQAEFCBmhU/NOdaHO2FSyNqUYT9SOCqoBBSRv+yit0FM" +
+        "zDglpdVWnOb8P1MdMwIBTYIAGA8yMDI2MTEyMTIxMTA1NlqgERgPMjAyNjEyMjEyMTEwNTZaoSMwITAfBgkrBgEFBQcwAQIEEgQQk7Us8lhgCKIaq12zNXev1DAKBggqhkjOPQQDAgNIADBFAiApDa7tx4W7r6Gb" +
+        "DO0DLpSPV7F+xza7QdEUBw3PShN+WAIhAMJe/qTQ2YbttrEBcAvBZzeXF98gVvhZWnXT5kAdnP9BoIIBmzCCAZcwggGTMIIBOaADAgECAgJBAzAKBggqhkjOPQQDAjAhMQ0wCwYDVQQKDARIb21lMRAwDgYDVQQD" +
+        "DAdUZXN0IENBMB4XDTI2MTEyMTIxMTA1NloXDTM2MTExODIxMTA1NlowGjEYMBYGA1UEAwwPcnMuaG9tZS5leGFtcGxlMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE62oJlO4n5/wEkdJx+uZcSTeCVFIMBQ3C" +
+        "IYxTQEm+k5kICBOKKBdtLBDoEq2IUCcgOuAnShHecCwQJklx2sU1nKNoMGYwEwYDVR0lBAwwCgYIKwYBBQUHAwkwDwYJKwYBBQUHMAEFBAIFADAdBgNVHQ4EFgQU5sspj7lu3wiBk093Huw6RQSbvoowHwYDVR0j" +
+        "BBgwFoAUkb/sordBTMw4JaXVVpzm/D9THTMwCgYIKoZIzj0EAwIDSAAwRQIhALlevDtbwrojGT9jK/1+ljs8htNsvQ/pMCb/wD+Vsq+PAiB4qWItR7qfzR8JNb/MooyN1iYW/QmfG0IyGMyhfcEK+Q==");
+
+    public static byte[] Own { get; } = Convert.FromBase64String(
+        "MIHwCgEAoIHqMIHnBgkrBgEFBQcwAQEEgdkwgdYwfaIWBBSRv+yit0FMzDglpdVWnOb8P1MdMxgPMjAyNjExMjEyMTEwNTZaMFIwUDA7MAkGBSsOAwIaBQAEFCBmhU/NOdaHO2FSyNqUYT9SOCqoBBSRv+yit0FM" +
+        "zDglpdVWnOb8P1MdMwICQQGAABgPMjAyNjExMjEyMTEwNTZaMAoGCCqGSM49BAMCA0kAMEYCIQDmW/6CBukZ1IhCV2HaWl5rYGMQJ/gqFGYMWRjoHZfZ6wIhAKmSzlfwXbqVcbpaFA38OMqZa761u54GtyhKDpGO" +
+        "SS93");
+
+    /// <summary>tryLater.</summary>
+    public static byte[] Refusal { get; } = [0x30, 3, 0x0A, 1, 3];
+
+    public static byte[][] Responses => [Delegated, Own, Refusal];
+
+    public static byte[][] Lists => [List];
+}
