@@ -29,7 +29,7 @@ public sealed unsafe class IcmpPort : IDisposable
     public IcmpPort(IEnumerable<string> interfaces, Action<IcmpReceived> received)
     {
         _received = received;
-        _link = new LinkSocket(_interfaces, LinkSocket.IcmpOf(Advertisement, Solicitation));
+        _link = new LinkSocket(_interfaces, PacketFilter.IcmpOf(Advertisement, Solicitation));
         foreach (var name in interfaces)
         {
             _link.Join(name, AllHosts);
@@ -88,13 +88,13 @@ public sealed unsafe class IcmpPort : IDisposable
 
             for (var i = 0; i < 64; i++)
             {
-                var length = _link.Receive(buffer, out var index, out var source, out var delivery);
+                var length = _link.Receive(buffer, out var origin);
                 if (length < 0)
                 {
                     break;
                 }
 
-                if (delivery == LinkDelivery.Other || _interfaces.NameOf(index) is not { } name)
+                if (origin.Delivery == LinkDelivery.Other || _interfaces.NameOf(origin.Interface) is not { } name)
                 {
                     continue;
                 }
@@ -106,7 +106,7 @@ public sealed unsafe class IcmpPort : IDisposable
                     continue;
                 }
 
-                _received(new IcmpReceived(header.SourceAddress, header.DestinationAddress, message.Octets.ToArray(), name, source));
+                _received(new IcmpReceived(header.SourceAddress, header.DestinationAddress, message.Octets.ToArray(), name, origin.Source));
             }
         }
     }

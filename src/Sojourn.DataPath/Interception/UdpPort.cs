@@ -93,7 +93,7 @@ public sealed unsafe class UdpPort : IDisposable
             if (options.Family == AddressFamily.InterNetwork)
             {
                 // Sending to a link-layer address needs the packet socket even where nothing is received by it.
-                _link = new LinkSocket(_interfaces, options.LinkReception == LinkReception.None ? LinkSocket.Nothing : LinkSocket.UdpTo(options.Port));
+                _link = new LinkSocket(_interfaces, options.LinkReception == LinkReception.None ? PacketFilter.Nothing : PacketFilter.UdpTo(options.Port));
                 foreach (var name in options.LinkInterfaces)
                 {
                     foreach (var group in options.LinkGroups)
@@ -244,13 +244,13 @@ public sealed unsafe class UdpPort : IDisposable
     {
         for (var i = 0; i < Turn; i++)
         {
-            var length = link.Receive(buffer, out var index, out var source, out var delivery);
+            var length = link.Receive(buffer, out var origin);
             if (length < 0)
             {
                 return;
             }
 
-            if (_interfaces.NameOf(index) is not { } name || !UsesLink(name))
+            if (_interfaces.NameOf(origin.Interface) is not { } name || !UsesLink(name))
             {
                 continue;
             }
@@ -264,14 +264,14 @@ public sealed unsafe class UdpPort : IDisposable
             }
 
             var destination = header.DestinationAddress;
-            if (!IsForUs(destination, delivery))
+            if (!IsForUs(destination, origin.Delivery))
             {
                 Interlocked.Increment(ref _foreign);
                 continue;
             }
 
             _received(new DatagramReceived(
-                new IPEndPoint(header.SourceAddress, udp.SourcePort), new IPEndPoint(destination, udp.DestinationPort), udp.Payload.ToArray(), name, source));
+                new IPEndPoint(header.SourceAddress, udp.SourcePort), new IPEndPoint(destination, udp.DestinationPort), udp.Payload.ToArray(), name, origin.Source));
         }
     }
 

@@ -71,7 +71,10 @@ public enum PathRefusalReason : byte
 }
 
 /// <summary>Why a change was refused as a whole. <paramref name="Text"/> is for a person and holds no secret.</summary>
-public sealed record PathRefusal(PathId Path, PathRefusalReason Reason, string Text, string Rule);
+public sealed record PathRefusal(PathId Path, PathRefusalReason Reason, string Text, string Rule)
+{
+    public EngineEvent ToEvent() => new("path.refused", EventSeverity.Error, $"path {Path}: {Text}") { Session = Path.Owner, Rule = Rule };
+}
 
 /// <summary>Either everything asked for was done (<see cref="Refusal"/> null) or nothing.</summary>
 public sealed record PathChangeResult(PathRefusal? Refusal)

@@ -21,16 +21,15 @@ internal sealed class AccessGatewayPort : IEffectPort, IDisposable
     private readonly AccessPacketPath _path;
     private readonly byte[] _own;
     private readonly CookieGate _cookies;
-    private readonly EspKeyExport? _espKeys;
     private readonly Action<EngineInput> _deliver;
     private readonly NodeServices _services;
 
     /// <param name="own">The gateway's address.</param>
     /// <param name="cookies">Of its engine.</param>
     public AccessGatewayPort(
-        RoutedDevice home, AccessLinkDevice access, AccessPacketPath path, IPAddress own, CookieGate cookies, EspKeyExport? espKeys, Action<EngineInput> deliver, NodeServices services)
+        RoutedDevice home, AccessLinkDevice access, AccessPacketPath path, IPAddress own, CookieGate cookies, Action<EngineInput> deliver, NodeServices services)
     {
-        (_home, _access, _path, _espKeys, _deliver, _services) = (home, access, path, espKeys, deliver, services);
+        (_home, _access, _path, _deliver, _services) = (home, access, path, deliver, services);
         (_own, _cookies) = (own.GetAddressBytes(), cookies);
         var (fromHome, fromTerminals) = (new Side(FromTerminals: false), new Side(FromTerminals: true));
         home.Start(packet => Carry(packet, fromHome));
@@ -61,15 +60,9 @@ internal sealed class AccessGatewayPort : IEffectPort, IDisposable
             case ChangePaths change:
                 if (_path.Change(change, _services.Time.GetUtcNow()).Refusal is { } refusal)
                 {
-                    _services.Report(new EngineEvent("path.refused", EventSeverity.Error, $"path {refusal.Path}: {refusal.Text}") { Session = refusal.Path.Owner, Rule = refusal.Rule });
+                    _services.Report(refusal.ToEvent());
                 }
 
-                return true;
-            case ChildSaUp up:
-                Export(up.Sa);
-                return true;
-            case IkeKeysDerived:
-                // Not asked for where no port before this one has taken it.
                 return true;
             default:
                 return false;
@@ -80,18 +73,6 @@ internal sealed class AccessGatewayPort : IEffectPort, IDisposable
     {
         _access.Dispose();
         _home.Dispose();
-    }
-
-    private void Export(ChildSa child)
-    {
-        try
-        {
-            _espKeys?.WriteTransport(child);
-        }
-        catch (IOException)
-        {
-            _services.Count("keyexport.failed", 1);
-        }
     }
 
     private void Carry(ReadOnlySpan<byte> packet, Side side)

@@ -87,14 +87,11 @@ public sealed class AccessGatewayRole : Role
 
     public override IEnumerable<IEffectPort> OpenPorts(Action<EngineInput> deliver, NodeServices services)
     {
-        if (_keyExport?.Ike is { } ike)
-        {
-            yield return new IkeKeyExport(ike.FullPath, services.Report);
-        }
+        yield return new KeyExportPort(_keyExport, services);
 
         yield return new AccessGatewayPort(
             new RoutedDevice(_section.Tun, _section.Mtu, [new IPNetwork(_section.Address, 128), .. _section.Anchor is null ? Array.Empty<IPNetwork>() : [Regional(_section.Address)]]),
-            new AccessLinkDevice(_section.AccessTun, _section.Mtu, _section.AccessLinks), _path, _section.Address, _gateway.Cookies, _keyExport is { } export ? new EspKeyExport(export.Esp.FullPath) : null, deliver, services);
+            new AccessLinkDevice(_section.AccessTun, _section.Mtu, _section.AccessLinks), _path, _section.Address, _gateway.Cookies, deliver, services);
         yield return new RadiusPort([_radius], deliver, services.Count);
         yield return new DatagramPort(new UdpPortOptions { Family = AddressFamily.InterNetworkV6, Port = Dhcpv6Limits.ClientPort }, deliver, services.Count);
         if (_section.RelayTo.Count > 0)

@@ -137,7 +137,7 @@ internal sealed class PacketPathPort(UserPacketPath packetPath, Func<EspKeyExpor
 
             if (refusal is not null)
             {
-                report(new EngineEvent("path.refused", EventSeverity.Error, $"path {refusal.Path}: {refusal.Text}") { Session = refusal.Path.Owner, Rule = refusal.Rule });
+                report(refusal.ToEvent());
             }
         }
         catch (IOException e)

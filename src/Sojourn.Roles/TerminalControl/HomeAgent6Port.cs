@@ -19,16 +19,15 @@ internal sealed class HomeAgent6Port : IEffectPort, IDisposable
     private readonly HomeTunnel _tunnel;
     private readonly Action<EngineInput> _deliver;
     private readonly NodeServices _services;
-    private readonly EspKeyExport? _espKeys;
     private readonly CookieGate _cookies;
     private readonly byte[] _own, _answer = new byte[CookieGate.AnswerPacketLength];
     private byte[] _output = new byte[HomeTunnel.OutputFor(2048)], _ownOutput = new byte[HomeTunnel.OutputFor(2048)];
 
     /// <param name="own">The home agent's address.</param>
     /// <param name="cookies">Of its engine.</param>
-    public HomeAgent6Port(RoutedDevice device, HomeTunnel tunnel, IPAddress own, CookieGate cookies, EspKeyExport? espKeys, Action<EngineInput> deliver, NodeServices services)
+    public HomeAgent6Port(RoutedDevice device, HomeTunnel tunnel, IPAddress own, CookieGate cookies, Action<EngineInput> deliver, NodeServices services)
     {
-        (_device, _tunnel, _deliver, _services, _espKeys) = (device, tunnel, deliver, services, espKeys);
+        (_device, _tunnel, _deliver, _services) = (device, tunnel, deliver, services);
         (_own, _cookies) = (own.GetAddressBytes(), cookies);
         device.Start(OnPacket);
     }
@@ -43,15 +42,9 @@ internal sealed class HomeAgent6Port : IEffectPort, IDisposable
             case ChangePaths change:
                 if (_tunnel.Change(change, _services.Time.GetUtcNow()).Refusal is { } refusal)
                 {
-                    _services.Report(new EngineEvent("path.refused", EventSeverity.Error, $"path {refusal.Path}: {refusal.Text}") { Session = refusal.Path.Owner, Rule = refusal.Rule });
+                    _services.Report(refusal.ToEvent());
                 }
 
-                return true;
-            case ChildSaUp up:
-                Export(up.Sa);
-                return true;
-            case IkeKeysDerived:
-                // Not asked for where no port before this one has taken it.
                 return true;
             default:
                 return false;
@@ -59,18 +52,6 @@ internal sealed class HomeAgent6Port : IEffectPort, IDisposable
     }
 
     public void Dispose() => _device.Dispose();
-
-    private void Export(ChildSa child)
-    {
-        try
-        {
-            _espKeys?.WriteTransport(child);
-        }
-        catch (IOException)
-        {
-            _services.Count("keyexport.failed", 1);
-        }
-    }
 
     private void OnPacket(ReadOnlySpan<byte> received)
     {

@@ -125,13 +125,10 @@ public sealed class HomeAgent6Role : Role
 
     public override IEnumerable<IEffectPort> OpenPorts(Action<EngineInput> deliver, NodeServices services)
     {
-        if (_keyExport?.Ike is { } ike)
-        {
-            yield return new IkeKeyExport(ike.FullPath, services.Report);
-        }
+        yield return new KeyExportPort(_keyExport, services);
 
         var device = new RoutedDevice(_section.Tun, _section.OuterMtu, [new IPNetwork(_section.Address, 128), .. _section.HomePrefixes, .. _section.MobileRouters.SelectMany(r => r.Networks)]);
-        yield return new HomeAgent6Port(device, _tunnel, _section.Address, _device.Cookies, _keyExport is { } export ? new EspKeyExport(export.Esp.FullPath) : null, deliver, services);
+        yield return new HomeAgent6Port(device, _tunnel, _section.Address, _device.Cookies, deliver, services);
         yield return new HomeAgentCredentialPort(_credentials, deliver, services);
         yield return new RevocationPort(new RevocationChecker(_revocation, _authorities, services.Time, services.Random), deliver);
         if (_section.Allocations is { } allocations)

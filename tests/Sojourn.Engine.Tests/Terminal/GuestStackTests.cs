@@ -257,6 +257,21 @@ public class GuestStackTests
     }
 
     [Fact]
+    [Trait("Row", "TM-A-20")]
+    public void At_home_an_applications_own_tunnel_ends_at_the_application()
+    {
+        var home = new FixedHome(IPAddress.Parse("2001:db8:a:7::77"), IPNetwork.Parse("2001:db8:a:7::/64"));
+        var world = new TerminalWorld(o => o with { Home = home, PrefixRequest = null, HomeAgent = Agent, Signalling = SignallingTreatment.Bypass, Scenarios = [10001] }, signalling: SignallingTreatment.Bypass);
+        world.Attach(Wlan, "2001:db8:a:7::/64");
+        world.Run(TimeSpan.FromSeconds(8));
+        var tunnel = Ipv6Tunnel.Encapsulate(Udp(Peer, home.Address, 5000, 5000, [7]), Peer, home.Address, 64);
+
+        world.ToTerminal(Wlan, tunnel);
+
+        Assert.Equal(tunnel, Assert.Single(world.ToApplications));
+    }
+
+    [Fact]
     [Trait("Row", "TM-NC05")]
     [Trait("Row", "TM-NC07")]
     [Trait("Row", "TM-R65")]

@@ -70,7 +70,7 @@ internal sealed class AuthenticationRun : ISeededRun
         Network.Run(FaultySeconds);
         ComeToRest();
         AwaitQuiet("at rest", Registered, Genuine);
-        AssertTrafficFlows();
+        Network.RequireAnswers(() => Registered.SelectMany(Ping));
         EverybodyLeaves();
     }
 
@@ -290,24 +290,6 @@ internal sealed class AuthenticationRun : ISeededRun
         }
 
         throw Network.Violation($"{when}: {string.Join("\n  ", problems)}");
-    }
-
-    private void AssertTrafficFlows()
-    {
-        // A move of keys may be under way just now. Then the next packet passes.
-        List<Ping> lost = [];
-        for (var tries = 0; tries < 2; tries++)
-        {
-            var pings = Registered.SelectMany(Ping).ToList();
-            Network.Run(2);
-            lost = [.. pings.Where(p => !p.Returned)];
-            if (lost.Count == 0)
-            {
-                return;
-            }
-        }
-
-        throw Network.Violation($"no answer: {string.Join("\n  ", lost)}");
     }
 
     /// <summary>Terminals end as nodes end: they take their bindings back and keep their prefixes, which run out.</summary>

@@ -104,6 +104,25 @@ internal abstract class EngineNetwork<TNode>
         ScheduleWake(node);
     }
 
+    /// <summary>Sends test packets and requires their answers. Keys may be changed meanwhile, and a packet meet an association that one side has just replaced: then the next one has to pass.</summary>
+    /// <param name="send">Sends one after the other.</param>
+    public void RequireAnswers(Func<IEnumerable<Ping>> send)
+    {
+        List<Ping> lost = [];
+        for (var tries = 0; tries < 2; tries++)
+        {
+            var pings = send().ToList();
+            Run(2);
+            lost = [.. pings.Where(p => !p.Returned)];
+            if (lost.Count == 0)
+            {
+                return;
+            }
+        }
+
+        throw Violation($"no answer: {string.Join("\n  ", lost)}");
+    }
+
     public InvariantViolation Violation(string what, Exception? inner = null) => new(what, Simulation.Now, inner);
 
     public void Partition(TNode left, TNode right)
