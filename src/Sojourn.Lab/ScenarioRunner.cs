@@ -135,7 +135,8 @@ public static class ScenarioRunner
 
     private static void Join(LabRun run, Func<RunDirectory, string, string> file, string name)
     {
-        var lines = run.Nodes.Keys.Select(n => file(run.Directory, n)).Where(File.Exists).SelectMany(File.ReadLines).Distinct();
+        // Hosts that run nothing of ours may have associations too; the scenario leaves their keys.
+        var lines = run.Topology.Nodes.Select(n => file(run.Directory, n.Name)).Where(File.Exists).SelectMany(File.ReadLines).Distinct();
         File.WriteAllLines(Path.Combine(run.Evidence, "keys", name), lines, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false));
     }
 

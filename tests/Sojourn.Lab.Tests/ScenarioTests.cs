@@ -111,6 +111,13 @@ public sealed class AuthenticationAgentsTests(ITestOutputHelper output) : Scenar
     public Task Every_row_holds() => HoldsAsync("authentication/agents", SecurityType.Esp, userSpecific: true, delay: 0);
 }
 
+public sealed class Terminal5Tests(ITestOutputHelper output) : ScenarioTests(output)
+{
+    [CallFact]
+    [ScenarioRows("terminal/5")]
+    public Task Of_calls_every_row_holds() => HoldsAsync("terminal/5", SecurityType.Esp, userSpecific: true, delay: 0);
+}
+
 public sealed class Terminal7Tests(ITestOutputHelper output) : ScenarioTests(output)
 {
     [RadvdFact]
@@ -274,6 +281,15 @@ internal sealed class RadvdFactAttribute : FactAttribute
     public RadvdFactAttribute(params string[] more) => Skip = Array.Find(["radvd", "tshark", .. more], program => LabCommand.Find(program) is null) is { } missing ? $"{missing} is not installed" : null;
 }
 
+/// <summary>Besides radvd and tshark, SIPp, Kamailio, and a virtual machine.</summary>
+[AttributeUsage(AttributeTargets.Method)]
+internal sealed class CallFactAttribute : FactAttribute
+{
+    private static readonly Lazy<string?> s_missing = new(() => Task.Run(() => GuestKernel.MissingAsync(CancellationToken.None)).GetAwaiter().GetResult());
+
+    public CallFactAttribute() => Skip = new RadvdFactAttribute("sipp", "kamailio").Skip ?? s_missing.Value;
+}
+
 /// <summary>Besides radvd and tshark, BIND with its tools.</summary>
 [AttributeUsage(AttributeTargets.Method)]
 internal sealed class NameServerFactAttribute : FactAttribute
@@ -327,6 +343,11 @@ internal static class RowsOf
             "TM0.12", "TM7.1", "TM7.2", "TM7.3", "TM7.4", "TM7.5", "TM7.6", "TM7.7", "TM7.10", "TM7.11", "TM7.12", "TM-AC28", "TM-AC29", "TM-AC30", "TM-C6", "TM-NC24", "TM-P23", "TM-R94", "TM-R106", "TM-S6",
         ],
         ["terminal/4"] = ["TM-AC34", "TM3.77", "TM4.1", "TM4.2", "TM4.3", "TM4.6", "TM4.8", "TM4.9", "TM9.1", "TM-C4", "TM-C8", "TM-C10", "TM-M1", "TM-P1", "TM-P2", "TM-P4", "TM-P10", "TM-R48"],
+        ["terminal/5"] =
+        [
+            "TM5.1", "TM5.2", "TM5.3", "TM5.4", "TM5.10", "TM5.11", "TM5.12", "TM5.13", "TM5.14", "TM5.15", "TM5.16", "TM5.20", "TM5.21", "TM5.22", "TM5.23", "TM5.24", "TM5.25",
+            "TM5.30", "TM5.31", "TM5.32", "TM5.33", "TM5.34", "TM5.35", "TM5.36", "TM-AC18", "TM-AC19", "TM-AC20", "TM-AC21", "TM-C5", "TM-C14", "TM9.4", "TM-L7", "TM-L8", "TM-L9", "TM-L10", "TM-L18", "TM-P25", "TM-R92",
+        ],
         ["terminal/1"] =
         [
             "TM1.1", "TM1.2", "TM1.3", "TM1.5", "TM1.6", "TM1.7", "TM1.8", "TM1.9", "TM1.10", "TM1.12", "TM1.13", "TM1.14", "TM1.15", "TM1.16", "TM1.17", "TM1.18", "TM1.19", "TM1.20", "TM1.21", "TM1.22",

@@ -40,7 +40,7 @@ public static class StrictJudge
         // tshark's guess for Remote Desktop takes the first octets of a Diameter message inside TLS for its own.
         var options = new List<string>
         {
-            "-o", "tls.keylog_file:" + Path.Combine(evidence, "keys", "tls_keys.log"), "-d", "tls.port==5658,diameter", "-d", "tcp.port==4433,tls", "-d", "tls.port==4433,data", "--disable-protocol", "rdpmt", "-o", "esp.enable_encryption_decode:TRUE",
+            "-o", "tls.keylog_file:" + Path.Combine(evidence, "keys", "tls_keys.log"), "-d", "tls.port==5658,diameter", "-d", "tcp.port==4433,tls", "-d", "tls.port==4433,data", "-d", "udp.port==7000-7299,rtp", "--disable-protocol", "rdpmt", "-o", "esp.enable_encryption_decode:TRUE",
         };
         var keys = Path.Combine(evidence, "keys", "esp_sa");
         if (openEsp && File.Exists(keys))

@@ -54,6 +54,7 @@ public abstract class Scenario
         ["authentication/moves"] = () => new Authentication.AuthenticationMoves(),
         ["authentication/devices"] = () => new Authentication.DeviceAuthentication(),
         ["terminal/4"] = () => new Terminal.Terminal4(),
+        ["terminal/5"] = () => new Terminal.Terminal5(),
         ["terminal/7"] = () => new Terminal.Terminal7(),
         ["terminal/correspondents"] = () => new Terminal.TerminalCorrespondents(),
         ["terminal/8"] = () => new Terminal.Terminal8(),
