@@ -24,13 +24,13 @@ public sealed class HostDevice : IDisposable
     private IPAddress? _careOf;
 
     /// <param name="mtu">Octets; what the tunnel leaves of the access link's.</param>
-    /// <param name="sent">Gets every packet that an application sends.</param>
+    /// <param name="sent">Gets every packet that an application sends, with its segment size (<see cref="Wire.Ip.Segmentation"/>).</param>
     /// <exception cref="IOException">The device cannot be made.</exception>
-    public HostDevice(string name, int mtu, Action<ReadOnlyMemory<byte>> sent)
+    public HostDevice(string name, int mtu, Action<ReadOnlyMemory<byte>, int> sent)
     {
         try
         {
-            _tun = TunDevice.Create(name, mtu, _route);
+            _tun = TunDevice.Create(name, mtu, _route, segments: true);
             _route.AddRoute(new Route { Destination = s_everywhere, Interface = name, Table = CareOfTable });
         }
         catch
@@ -40,13 +40,13 @@ public sealed class HostDevice : IDisposable
             throw;
         }
 
-        _reader = new TunReader(_tun, packet => sent(packet.ToArray()));
+        _reader = new TunReader(_tun, (packet, segmentSize) => sent(packet.ToArray(), segmentSize));
     }
 
     public string Name => _tun.Name;
 
     /// <summary>False when the kernel does not take it.</summary>
-    public bool Deliver(ReadOnlySpan<byte> packet) => _tun.Write(packet);
+    public bool Deliver(ReadOnlySpan<byte> packet, int segmentSize = 0) => _tun.Write(packet, segmentSize);
 
     /// <summary>Sets the addresses; null = there is none.</summary>
     /// <exception cref="IOException">The system refuses.</exception>

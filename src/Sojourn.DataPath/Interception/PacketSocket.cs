@@ -24,17 +24,18 @@ internal readonly record struct PacketOrigin(int Interface, ushort EtherType, Li
 /// A socket for packets without their link-layer header (AF_PACKET), in the namespace of the thread that made it. It hears nothing
 /// until it is bound, so that nothing unfiltered is queued.
 /// </summary>
-internal sealed unsafe class PacketSocket : IDisposable
+/// <param name="frames">Packets have their link-layer header.</param>
+internal sealed unsafe class PacketSocket(bool frames = false) : IDisposable
 {
     public const ushort EveryEtherType = 3;
 
-    private const int AddMembership = 1, IgnoreOutgoing = 23, AttachFilter = 26, ReceiveBufferForce = 33;
+    private const int AddMembership = 1, VirtioHeader = 15, IgnoreOutgoing = 23, AttachFilter = 26, ReceiveBufferForce = 33;
     private const ushort MembershipMulticast = 0, MembershipAllMulticast = 2;
 
     /// <summary>Packets taken in one go before the thread sleeps again.</summary>
     private const int Batch = 64;
 
-    private readonly FileDescriptor _fd = FileDescriptor.Socket(Libc.AF_PACKET, Libc.SOCK_DGRAM | Libc.SOCK_NONBLOCK, 0, "packet");
+    private readonly FileDescriptor _fd = FileDescriptor.Socket(Libc.AF_PACKET, (frames ? Libc.SOCK_RAW : Libc.SOCK_DGRAM) | Libc.SOCK_NONBLOCK, 0, "packet");
     private WakeEvent? _stop;
     private Thread? _thread;
 
@@ -58,6 +59,9 @@ internal sealed unsafe class PacketSocket : IDisposable
 
     /// <summary>Does not hear what this host sends.</summary>
     public void LeaveOutgoing() => Libc.SetOption(Fd, Libc.SOL_PACKET, IgnoreOutgoing, 1, "PACKET_IGNORE_OUTGOING");
+
+    /// <summary>Puts a <see cref="VirtioNetHeader"/> in front of every frame, and wants one; only for frames.</summary>
+    public void DescribeSegments() => Libc.SetOption(Fd, Libc.SOL_PACKET, VirtioHeader, 1, "PACKET_VNET_HDR");
 
     public void SizeQueue(int octets) => Libc.SetOption(Fd, Libc.SOL_SOCKET, ReceiveBufferForce, octets, "SO_RCVBUFFORCE");
 

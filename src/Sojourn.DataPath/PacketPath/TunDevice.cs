@@ -1,20 +1,25 @@
 using System.Text;
 using Sojourn.DataPath.Native;
 using Sojourn.DataPath.Netlink;
+using Sojourn.Wire.Ip;
 
 namespace Sojourn.DataPath.PacketPath;
 
 /// <summary>A TUN interface without packet information header (linux/if_tun.h). It goes when this object or the process goes.</summary>
 internal sealed unsafe class TunDevice : IDisposable
 {
-    private const nuint SetInterface = 0x400454ca;
-    private const short Tun = 0x0001, NoPacketInformation = 0x1000, Exclusive = unchecked((short)0x8000);
+    private const nuint SetInterface = 0x400454ca, SetOffload = 0x400454d0;
+    private const ushort Tun = 0x0001, NoPacketInformation = 0x1000, VirtioHeader = 0x4000, Exclusive = 0x8000;
+
+    /// <summary>TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6, TUN_F_TSO_ECN.</summary>
+    private const nint Offloads = 1 | 2 | 4 | 8;
 
     private readonly FileDescriptor _fd;
+    private readonly bool _segments;
 
-    private TunDevice(FileDescriptor fd, string name)
+    private TunDevice(FileDescriptor fd, string name, bool segments)
     {
-        _fd = fd;
+        (_fd, _segments) = (fd, segments);
         Name = name;
     }
 
@@ -23,7 +28,8 @@ internal sealed unsafe class TunDevice : IDisposable
     public int Fd => _fd.Value;
 
     /// <summary>Creates the interface in the calling thread's namespace and brings it up.</summary>
-    public static TunDevice Create(string name, int mtu, Rtnetlink route)
+    /// <param name="segments">TCP is handed over and taken in segments longer than the MTU, with the size to cut them to.</param>
+    public static TunDevice Create(string name, int mtu, Rtnetlink route, bool segments = false)
     {
         if (Encoding.UTF8.GetByteCount(name) is 0 or > 15)
         {
@@ -36,10 +42,15 @@ internal sealed unsafe class TunDevice : IDisposable
             var request = stackalloc byte[40];
             new Span<byte>(request, 40).Clear();
             Encoding.UTF8.GetBytes(name, new Span<byte>(request, 15));
-            *(short*)(request + 16) = Tun | NoPacketInformation | Exclusive;
+            *(ushort*)(request + 16) = (ushort)(Tun | NoPacketInformation | Exclusive | (segments ? VirtioHeader : 0));
             if (Libc.IoCtl(fd.Value, SetInterface, request) != 0)
             {
                 throw Libc.Failure($"create TUN interface {name}");
+            }
+
+            if (segments && Libc.IoCtl(fd.Value, SetOffload, (void*)Offloads) != 0)
+            {
+                throw Libc.Failure($"set offloads of {name}");
             }
 
             // Before it comes up: the kernel would send router solicitations and MLD reports of its own into the packet path.
@@ -49,12 +60,33 @@ internal sealed unsafe class TunDevice : IDisposable
             Sysctl.Change("1", "ipv4", "conf", name, "accept_local");
             route.SetMtu(name, mtu);
             route.SetUp(name);
-            return new TunDevice(fd, name);
+            return new TunDevice(fd, name, segments);
         }
         catch
         {
             fd.Dispose();
             throw;
+        }
+    }
+
+    /// <summary>One packet, or -1 when none waits; 0 = one that is not to be understood.</summary>
+    /// <param name="segmentSize">See <see cref="Segmentation"/>.</param>
+    public int Read(Span<byte> buffer, out int segmentSize)
+    {
+        segmentSize = 0;
+        if (!_segments)
+        {
+            return Read(buffer);
+        }
+
+        var header = default(VirtioNetHeader);
+        fixed (byte* pointer = buffer)
+        {
+            var vectors = stackalloc Libc.IoVec[2];
+            vectors[0] = new Libc.IoVec { Base = &header, Length = VirtioNetHeader.Length };
+            vectors[1] = new Libc.IoVec { Base = pointer, Length = (nuint)buffer.Length };
+            var length = (int)Libc.ReadVector(_fd.Value, vectors, 2) - VirtioNetHeader.Length;
+            return length < 0 ? -1 : header.TryComplete(buffer[..length], 0, out segmentSize) ? length : 0;
         }
     }
 
@@ -73,6 +105,31 @@ internal sealed unsafe class TunDevice : IDisposable
         fixed (byte* pointer = packet)
         {
             return Libc.Write(_fd.Value, pointer, (nuint)packet.Length) == packet.Length;
+        }
+    }
+
+    /// <summary>As <see cref="Write(ReadOnlySpan{byte})"/> on a device with segments.</summary>
+    public bool Write(ReadOnlySpan<byte> packet, int segmentSize)
+    {
+        if (!_segments)
+        {
+            return Write(packet);
+        }
+
+        var headers = stackalloc byte[VirtioNetHeader.MostHeaders];
+        var (description, patched) = (default(VirtioNetHeader), 0);
+        if (segmentSize > 0 && !VirtioNetHeader.TryDescribe(packet, segmentSize, 0, new Span<byte>(headers, VirtioNetHeader.MostHeaders), out description, out patched))
+        {
+            return false;
+        }
+
+        fixed (byte* pointer = packet)
+        {
+            var vectors = stackalloc Libc.IoVec[3];
+            vectors[0] = new Libc.IoVec { Base = &description, Length = VirtioNetHeader.Length };
+            vectors[1] = new Libc.IoVec { Base = headers, Length = (nuint)patched };
+            vectors[2] = new Libc.IoVec { Base = pointer + patched, Length = (nuint)(packet.Length - patched) };
+            return Libc.WriteVector(_fd.Value, vectors, 3) == VirtioNetHeader.Length + packet.Length;
         }
     }
 

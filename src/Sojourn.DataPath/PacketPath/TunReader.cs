@@ -5,17 +5,26 @@ namespace Sojourn.DataPath.PacketPath;
 /// <summary>Gets a packet; the octets are good until it returns.</summary>
 public delegate void PacketHandler(ReadOnlySpan<byte> packet);
 
+/// <summary>Gets a packet that may stand for several; the octets are good until it returns.</summary>
+/// <param name="segmentSize">See <see cref="Wire.Ip.Segmentation"/>.</param>
+internal delegate void SegmentHandler(ReadOnlySpan<byte> packet, int segmentSize);
+
 /// <summary>Hands over what comes out of a TUN interface, on a thread of its own, until it is disposed of or the interface goes.</summary>
 internal sealed unsafe class TunReader : IDisposable
 {
     private const int LongestPacket = 65_575, Batch = 64;
 
     private readonly TunDevice _tun;
-    private readonly PacketHandler _handler;
+    private readonly SegmentHandler _handler;
     private readonly WakeEvent _stop = new();
     private readonly Thread _thread;
 
     public TunReader(TunDevice tun, PacketHandler handler)
+        : this(tun, (packet, _) => handler(packet))
+    {
+    }
+
+    public TunReader(TunDevice tun, SegmentHandler handler)
     {
         (_tun, _handler) = (tun, handler);
         _thread = new Thread(Run) { IsBackground = true, Name = $"device {tun.Name}" };
@@ -56,9 +65,12 @@ internal sealed unsafe class TunReader : IDisposable
                 continue;
             }
 
-            for (var i = 0; i < Batch && _tun.Read(buffer) is > 0 and var length; i++)
+            for (var i = 0; i < Batch && _tun.Read(buffer, out var segmentSize) is >= 0 and var length; i++)
             {
-                _handler(buffer.AsSpan(0, length));
+                if (length > 0)
+                {
+                    _handler(buffer.AsSpan(0, length), segmentSize);
+                }
             }
         }
     }

@@ -79,12 +79,17 @@ public readonly struct LinkAddress : IEquatable<LinkAddress>
     public byte[] ToArray()
     {
         var octets = new byte[_length];
+        CopyTo(octets);
+        return octets;
+    }
+
+    /// <param name="octets">At least <see cref="Length"/>.</param>
+    public void CopyTo(Span<byte> octets)
+    {
         for (var i = 0; i < _length; i++)
         {
             octets[i] = (byte)(_value >> (8 * (_length - 1 - i)));
         }
-
-        return octets;
     }
 
     public bool Equals(LinkAddress other) => _value == other._value && _length == other._length;

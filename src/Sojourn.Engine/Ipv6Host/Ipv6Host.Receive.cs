@@ -33,7 +33,7 @@ public sealed partial class Ipv6Host
 
         if (header.NextHeader != IpProtocol.Icmpv6)
         {
-            Deliver(destination, received.Packet, effects);
+            Deliver(destination, received, effects);
             return;
         }
 
@@ -65,20 +65,20 @@ public sealed partial class Ipv6Host
                 break;
             case Icmpv6Error { Type: Icmpv6MessageType.PacketTooBig } error:
                 OnTooBig(error, now, effects);
-                Deliver(destination, received.Packet, effects);
+                Deliver(destination, received, effects);
                 break;
             default:
-                Deliver(destination, received.Packet, effects);
+                Deliver(destination, received, effects);
                 break;
         }
     }
 
-    private void Deliver(IPAddress destination, ReadOnlyMemory<byte> packet, EffectSink effects)
+    private void Deliver(IPAddress destination, MobileIpv6.Ipv6PacketReceived received, EffectSink effects)
     {
         // A plain tentative address receives nothing yet (RFC 4862 5.4).
         if (destination.IsIPv6Multicast || _options.Optimistic || _addresses[destination].TestedAt is null)
         {
-            effects.Emit(new DeliverIpv6Packet(packet, _options.Interface));
+            effects.Emit(new DeliverIpv6Packet(received.Packet, _options.Interface) { SegmentSize = received.SegmentSize });
         }
     }
 

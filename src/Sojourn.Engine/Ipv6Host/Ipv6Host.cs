@@ -101,7 +101,7 @@ public sealed partial class Ipv6Host : IEngine
                 OnPacket(received, now, effects);
                 break;
             case SendFromHost send when _up:
-                Send(send.Packet, now, effects);
+                Send(send.Packet, now, effects, send.SegmentSize);
                 break;
             case AddHostAddress add when _up:
                 Add(add.Address, null, add.PreferredUntil, add.ValidUntil, add.Test, now, effects);
@@ -380,7 +380,8 @@ public sealed partial class Ipv6Host : IEngine
         Transmit(packet.ToArray(), link ?? MulticastLink(destination), effects);
     }
 
-    private void Transmit(ReadOnlyMemory<byte> packet, LinkAddress link, EffectSink effects) => effects.Emit(new MobileIpv6.SendIpv6Packet(packet, null, _options.Interface, link));
+    private void Transmit(ReadOnlyMemory<byte> packet, LinkAddress link, EffectSink effects, int segmentSize = 0) =>
+        effects.Emit(new MobileIpv6.SendIpv6Packet(packet, null, _options.Interface, link) { SegmentSize = segmentSize });
 
     /// <summary>33:33 and the last four octets (RFC 2464 7).</summary>
     private static LinkAddress MulticastLink(IPAddress destination)
@@ -390,7 +391,7 @@ public sealed partial class Ipv6Host : IEngine
         return new LinkAddress([0x33, 0x33, .. octets[12..]]);
     }
 
-    private void Send(ReadOnlyMemory<byte> octets, DateTimeOffset now, EffectSink effects)
+    private void Send(ReadOnlyMemory<byte> octets, DateTimeOffset now, EffectSink effects, int segmentSize = 0)
     {
         if (!IpPacket.TryParse(octets.Span, out var packet, out _) || !packet.IsIPv6)
         {
@@ -400,7 +401,7 @@ public sealed partial class Ipv6Host : IEngine
 
         var destination = packet.DestinationAddress;
         var mtu = MtuTo(destination, now);
-        if (packet.Octets.Length > mtu)
+        if (Segmentation.LongestOf(packet.Octets, segmentSize) > mtu)
         {
             effects.Count("ipv6.too_big");
             if (IcmpError.MayAnswer(packet, packetTooBig: true))
@@ -427,6 +428,6 @@ public sealed partial class Ipv6Host : IEngine
             return;
         }
 
-        _neighbors.Send(octets, nextHop, now, effects);
+        _neighbors.Send(octets, segmentSize, nextHop, now, effects);
     }
 }

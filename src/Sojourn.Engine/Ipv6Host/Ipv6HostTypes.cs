@@ -49,10 +49,18 @@ public sealed record LinkConfigured(
     IReadOnlyList<MobilityAnchorPointOption> Anchors) : Effect;
 
 /// <summary>A packet for this host that neighbour discovery has no use for.</summary>
-public sealed record DeliverIpv6Packet(ReadOnlyMemory<byte> Packet, string Interface) : Effect;
+public sealed record DeliverIpv6Packet(ReadOnlyMemory<byte> Packet, string Interface) : Effect
+{
+    /// <summary>See <see cref="Wire.Ip.Segmentation"/>; 0 = it is a packet like any other.</summary>
+    public int SegmentSize { get; init; }
+}
 
 /// <summary>Sends a packet as it is; the host finds the next hop and its link-layer address.</summary>
-public sealed record SendFromHost(ReadOnlyMemory<byte> Packet) : EngineCommand;
+public sealed record SendFromHost(ReadOnlyMemory<byte> Packet) : EngineCommand
+{
+    /// <summary>See <see cref="Wire.Ip.Segmentation"/>; 0 = it is a packet like any other.</summary>
+    public int SegmentSize { get; init; }
+}
 
 /// <summary>Gives the host an address that does not come from an advertisement: DHCPv6, or a home address.</summary>
 /// <param name="Test">False when the address is known to be free, or is the home address of one who returns home (RFC 6275 11.5.5).</param>

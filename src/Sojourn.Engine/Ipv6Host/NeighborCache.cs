@@ -4,7 +4,7 @@ using Sojourn.Wire.Icmpv6;
 namespace Sojourn.Engine.Ipv6Host;
 
 /// <summary>Neighbours of one interface: address resolution and neighbour unreachability detection (RFC 4861 7.2, 7.3).</summary>
-internal sealed class NeighborCache(Ipv6HostOptions options, Action<IPAddress, bool, EffectSink> solicit, Action<ReadOnlyMemory<byte>, LinkAddress, EffectSink> transmit)
+internal sealed class NeighborCache(Ipv6HostOptions options, Action<IPAddress, bool, EffectSink> solicit, Action<ReadOnlyMemory<byte>, LinkAddress, EffectSink, int> transmit)
 {
     private const int Solicitations = 3;
 
@@ -39,14 +39,15 @@ internal sealed class NeighborCache(Ipv6HostOptions options, Action<IPAddress, b
 
         public DateTimeOffset Used { get; set; }
 
-        public Queue<ReadOnlyMemory<byte>> Waiting { get; } = new();
+        public Queue<(ReadOnlyMemory<byte> Packet, int SegmentSize)> Waiting { get; } = new();
     }
 
     public DateTimeOffset? NextDeadline => _neighbors.Values.Min(n => n.Next);
 
     public void Clear() => _neighbors.Clear();
 
-    public void Send(ReadOnlyMemory<byte> packet, IPAddress nextHop, DateTimeOffset now, EffectSink effects)
+    /// <param name="segmentSize">See <see cref="Wire.Ip.Segmentation"/>.</param>
+    public void Send(ReadOnlyMemory<byte> packet, int segmentSize, IPAddress nextHop, DateTimeOffset now, EffectSink effects)
     {
         var neighbor = Find(nextHop, now, effects);
         if (neighbor is null)
@@ -63,7 +64,7 @@ internal sealed class NeighborCache(Ipv6HostOptions options, Action<IPAddress, b
                 (neighbor.State, neighbor.Next) = (Reachability.Delay, now + s_delay);
             }
 
-            transmit(packet, link, effects);
+            transmit(packet, link, effects, segmentSize);
             return;
         }
 
@@ -73,7 +74,7 @@ internal sealed class NeighborCache(Ipv6HostOptions options, Action<IPAddress, b
             effects.Count("ipv6.neighbour_queue_full");
         }
 
-        neighbor.Waiting.Enqueue(packet);
+        neighbor.Waiting.Enqueue((packet, segmentSize));
     }
 
     /// <summary>Asks a neighbour whether it is still there, without waiting for a packet to it.</summary>
@@ -174,9 +175,9 @@ internal sealed class NeighborCache(Ipv6HostOptions options, Action<IPAddress, b
     private void Become(Neighbor neighbor, LinkAddress link, Reachability state, DateTimeOffset? next, EffectSink effects)
     {
         (neighbor.Link, neighbor.State, neighbor.Next) = (link, state, next);
-        while (neighbor.Waiting.TryDequeue(out var packet))
+        while (neighbor.Waiting.TryDequeue(out var waiting))
         {
-            transmit(packet, link, effects);
+            transmit(waiting.Packet, link, effects, waiting.SegmentSize);
         }
     }
 

@@ -7,7 +7,11 @@ namespace Sojourn.Engine.MobileIpv6;
 /// </summary>
 /// <param name="Under">Association it came under, as told by <see cref="AssociationEstablished"/>; null when it came in clear.</param>
 /// <param name="Tunnel">Outer source when it came out of the mobile tunnel; null when it came as it is.</param>
-public sealed record Ipv6PacketReceived(ReadOnlyMemory<byte> Packet, string? Interface = null, LinkAddress? LinkSource = null, long? Under = null, IPAddress? Tunnel = null) : EngineInput;
+public sealed record Ipv6PacketReceived(ReadOnlyMemory<byte> Packet, string? Interface = null, LinkAddress? LinkSource = null, long? Under = null, IPAddress? Tunnel = null) : EngineInput
+{
+    /// <summary>See <see cref="Wire.Ip.Segmentation"/>; 0 = it is a packet like any other.</summary>
+    public int SegmentSize { get; init; }
+}
 
 /// <summary>
 /// Sends an IPv6 packet that has its extension headers and is in clear. With <paramref name="Under"/> set, IPsec puts ESP
@@ -15,7 +19,11 @@ public sealed record Ipv6PacketReceived(ReadOnlyMemory<byte> Packet, string? Int
 /// goes to that link-layer address without asking.
 /// </summary>
 /// <param name="TunnelTo">Far end of the mobile tunnel it goes through, from <paramref name="TunnelFrom"/>; null = not through a tunnel.</param>
-public sealed record SendIpv6Packet(ReadOnlyMemory<byte> Packet, long? Under = null, string? Interface = null, LinkAddress? LinkDestination = null, IPAddress? TunnelFrom = null, IPAddress? TunnelTo = null) : Effect;
+public sealed record SendIpv6Packet(ReadOnlyMemory<byte> Packet, long? Under = null, string? Interface = null, LinkAddress? LinkDestination = null, IPAddress? TunnelFrom = null, IPAddress? TunnelTo = null) : Effect
+{
+    /// <summary>See <see cref="Wire.Ip.Segmentation"/>; 0 = it is a packet like any other.</summary>
+    public int SegmentSize { get; init; }
+}
 
 /// <summary>
 /// A pair of IPsec associations for the signalling of one home address (spec D7), as the key management made it.

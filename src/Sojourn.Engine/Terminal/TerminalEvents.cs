@@ -44,10 +44,18 @@ public enum TerminalState : byte
 }
 
 /// <summary>A packet that an application of the terminal sends: it came out of the TUN device.</summary>
-public sealed record HostPacketSent(ReadOnlyMemory<byte> Packet) : EngineInput;
+public sealed record HostPacketSent(ReadOnlyMemory<byte> Packet) : EngineInput
+{
+    /// <summary>See <see cref="Wire.Ip.Segmentation"/>; 0 = it is a packet like any other.</summary>
+    public int SegmentSize { get; init; }
+}
 
 /// <summary>A packet for the applications of the terminal.</summary>
-public sealed record DeliverToHost(ReadOnlyMemory<byte> Packet) : Effect;
+public sealed record DeliverToHost(ReadOnlyMemory<byte> Packet) : Effect
+{
+    /// <summary>See <see cref="Wire.Ip.Segmentation"/>; 0 = it is a packet like any other.</summary>
+    public int SegmentSize { get; init; }
+}
 
 /// <summary>
 /// The addresses of the side that applications see. The on-link address, which is the care-of address but behind an anchor point,

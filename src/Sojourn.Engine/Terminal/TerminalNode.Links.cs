@@ -85,11 +85,22 @@ public sealed partial class TerminalNode
     /// <summary>The link that has this address, or the one that counts.</summary>
     private AccessLink? LinkOf(IPAddress source) => _links.Find(link => link.Holds(source)) ?? _active;
 
-    private void SendOn(AccessLink? link, ReadOnlyMemory<byte> packet)
+    /// <param name="segmentSize">See <see cref="Segmentation"/>.</param>
+    private void SendOn(AccessLink? link, ReadOnlyMemory<byte> packet, int segmentSize = 0)
     {
         var source = IPv6Octets.Read(packet.Span[8..]);
         if (source.Equals(_local?.RegionalAddress))
         {
+            if (segmentSize > 0)
+            {
+                foreach (var segment in Segmentation.Cut(packet, segmentSize))
+                {
+                    SendOn(link, segment);
+                }
+
+                return;
+            }
+
             // What comes from the regional address goes through the tunnel to the anchor point, or not at all.
             var tunnel = _paths.GetValueOrDefault(MobileTunnel.IdOf(source));
             link = tunnel is null ? null : LinkWith(tunnel.LocalGateway);
@@ -102,7 +113,7 @@ public sealed partial class TerminalNode
             return;
         }
 
-        Tell(link.Host, new SendFromHost(packet));
+        Tell(link.Host, new SendFromHost(packet) { SegmentSize = segmentSize });
     }
 
     /// <summary>A packet of the mobile node: under its association, or not at all. A home test goes the way of applications' packets, with a policy of its own (SP2).</summary>

@@ -57,11 +57,12 @@ public sealed partial class TerminalNode
         }
     }
 
-    private void OnHostPacket(ReadOnlyMemory<byte> packet)
+    /// <param name="segmentSize">See <see cref="Segmentation"/>.</param>
+    private void OnHostPacket(ReadOnlyMemory<byte> packet, int segmentSize)
     {
         if (packet.Length > 0 && packet.Span[0] >> 4 == 4)
         {
-            TranslateUp(packet);
+            TranslateUp(packet, segmentSize);
             return;
         }
 
@@ -74,11 +75,11 @@ public sealed partial class TerminalNode
         var source = header.SourceAddress;
         if (IsUsers(source))
         {
-            Route(header.Packet.Length == packet.Length ? packet : packet[..header.Packet.Length]);
+            Route(header.Packet.Length == packet.Length ? packet : packet[..header.Packet.Length], segmentSize);
         }
         else if (LinkWith(source) is { } own && !source.IsIPv6LinkLocal)
         {
-            SendOn(own, packet);
+            SendOn(own, packet, segmentSize);
         }
         else
         {
@@ -87,15 +88,15 @@ public sealed partial class TerminalNode
     }
 
     /// <summary>A packet for the applications: translated where they see a virtual IPv4 address (R80, R81), else as it is (R86).</summary>
-    private void ToHost(ReadOnlyMemory<byte> packet)
+    private void ToHost(ReadOnlyMemory<byte> packet, int segmentSize = 0)
     {
         if (_tables.HostVirtual is not null && IPv6Octets.Read(packet.Span[24..]).Equals(_home?.HomeAddress))
         {
-            TranslateDown(packet);
+            TranslateDown(packet, segmentSize);
         }
         else
         {
-            _out.Emit(new DeliverToHost(packet));
+            _out.Emit(new DeliverToHost(packet) { SegmentSize = segmentSize });
         }
     }
 

@@ -26,7 +26,22 @@ public sealed partial class TerminalNode
     private bool IsUsers(IPAddress destination) => destination.Equals(_home?.HomeAddress) || _options.MobileNetworks.Any(n => n.Contains(destination));
 
     /// <summary>A packet for one of the terminal's addresses, as it came from a link.</summary>
-    private void OnPacket(DeliverIpv6Packet delivered) => OnPacket(delivered.Packet, delivered.Interface, 0);
+    private void OnPacket(DeliverIpv6Packet delivered)
+    {
+        // What stands for several packets stays whole only where all that is done with it is to hand it on or to translate it.
+        if (delivered.SegmentSize > 0 && _mobile.AtHome && IsPlainTcpFor(delivered.Packet.Span))
+        {
+            ToUser(delivered.Packet, null, null, delivered.SegmentSize);
+            return;
+        }
+
+        foreach (var packet in Segmentation.Cut(delivered.Packet, delivered.SegmentSize))
+        {
+            OnPacket(packet, delivered.Interface, 0);
+        }
+    }
+
+    private bool IsPlainTcpFor(ReadOnlySpan<byte> packet) => IPv6Header.TryParse(packet, out var header, out _) && header.NextHeader == IpProtocol.Tcp && IsUsers(header.DestinationAddress);
 
     private void OnPacket(ReadOnlyMemory<byte> packet, string link, int level)
     {
@@ -297,7 +312,7 @@ public sealed partial class TerminalNode
     /// <summary>A packet for the home address or a mobile network, all headers of the way taken off (steps 129, 126, 127; R72).</summary>
     /// <param name="child">Child SA it came under.</param>
     /// <param name="agent">Who sent it through the tunnel; null = it came as it is.</param>
-    private void ToUser(ReadOnlyMemory<byte> packet, long? child, IPAddress? agent)
+    private void ToUser(ReadOnlyMemory<byte> packet, long? child, IPAddress? agent, int segmentSize = 0)
     {
         if (!IPv6Header.TryParse(packet.Span, out var header, out _) || !IPv6ExtensionWalk.TryFindUpper(header, out var upper))
         {
@@ -316,7 +331,7 @@ public sealed partial class TerminalNode
 
         if (!isControl)
         {
-            ToHost(packet);
+            ToHost(packet, segmentSize);
             Optimise(source);
         }
         else if (MobileIpv6Packet.TryParse(packet.Span, out var read, out _))

@@ -22,6 +22,9 @@ public sealed partial class TerminalNode
 {
     private const byte TunnelHopLimit = 64;
 
+    /// <summary>With the headers of a way in front the payload length still has to say it.</summary>
+    private const int LongestWhole = ushort.MaxValue - (2 * IPv6Header.Length);
+
     /// <summary>Association number of everything that the tunnel to the home agent carries under ESP.</summary>
     private const long HomeTunnel = 0;
 
@@ -35,7 +38,8 @@ public sealed partial class TerminalNode
     private DateTimeOffset? HeldUntil => _held.TryPeek(out var oldest) ? oldest.At + _options.HoldTime : null;
 
     /// <summary>Routine 100 for a packet from the home address or a mobile network.</summary>
-    private void Route(ReadOnlyMemory<byte> packet)
+    /// <param name="segmentSize">See <see cref="Segmentation"/>: what stands for several packets stays whole but for ESP, which has a number for each.</param>
+    private void Route(ReadOnlyMemory<byte> packet, int segmentSize = 0)
     {
         if (!IPv6Header.TryParse(packet.Span, out var header, out _) || !IPv6ExtensionWalk.TryFindUpper(header, out var upper))
         {
@@ -52,23 +56,33 @@ public sealed partial class TerminalNode
             return;
         }
 
+        if (segmentSize > 0 && (treatment == DataTreatment.Protect || packet.Length > LongestWhole))
+        {
+            foreach (var segment in Segmentation.Cut(packet, segmentSize))
+            {
+                Route(segment);
+            }
+
+            return;
+        }
+
         // 101
         if (_mobile.AtHome)
         {
-            SendOn(_active, packet);
+            SendOn(_active, packet, segmentSize);
             return;
         }
 
         // 102
         if (protocol != IpProtocol.Mobility && header.SourceAddress.Equals(_home?.HomeAddress) && _tables.Find(peer, _now) is { } entry && LinkWith(entry.CareOfAddress) is { } direct
-            && SendDirectly(entry, direct, packet, treatment == DataTreatment.Protect))
+            && SendDirectly(entry, direct, packet, treatment == DataTreatment.Protect, segmentSize))
         {
             return;
         }
 
         if (_tables.TunnelOf(_home?.HomeAddress) is { } tunnel && LinkWith(tunnel.CareOfAddress) is { } link)
         {
-            SendThrough(tunnel, link, packet, treatment == DataTreatment.Protect);
+            SendThrough(tunnel, link, packet, treatment == DataTreatment.Protect, segmentSize);
             if (protocol != IpProtocol.Mobility)
             {
                 Optimise(peer);
@@ -76,12 +90,15 @@ public sealed partial class TerminalNode
         }
         else
         {
-            Hold(packet);
+            foreach (var segment in Segmentation.Cut(packet, segmentSize))
+            {
+                Hold(segment);
+            }
         }
     }
 
     /// <summary>Steps 103 to 107 (L12, L14). False: the packet is too long for the short way and may go by way of home.</summary>
-    private bool SendDirectly(CorrespondentEntry entry, AccessLink link, ReadOnlyMemory<byte> packet, bool protect)
+    private bool SendDirectly(CorrespondentEntry entry, AccessLink link, ReadOnlyMemory<byte> packet, bool protect, int segmentSize)
     {
         var wire = MobileHeaders.WithHomeAddress(packet.Span, entry.CareOfAddress);
         if (protect)
@@ -95,7 +112,7 @@ public sealed partial class TerminalNode
         }
 
         var mtu = PathMtu(link, entry.CareOfAddress, entry.Peer);
-        if (wire.Length > mtu)
+        if (Segmentation.LongestOf(wire, segmentSize) > mtu)
         {
             var longest = mtu - (wire.Length - packet.Length);
             if (longest < IcmpMtu.Least)
@@ -107,12 +124,12 @@ public sealed partial class TerminalNode
             return true;
         }
 
-        SendOn(link, wire);
+        SendOn(link, wire, segmentSize);
         return true;
     }
 
     /// <summary>Steps 110 (L8, L10) and 111 (L6), then 107.</summary>
-    private void SendThrough(TunnelInformation tunnel, AccessLink link, ReadOnlyMemory<byte> packet, bool protect)
+    private void SendThrough(TunnelInformation tunnel, AccessLink link, ReadOnlyMemory<byte> packet, bool protect, int segmentSize)
     {
         var mtu = PathMtu(link, tunnel.CareOfAddress, tunnel.HomeAgent);
         var fits = protect ? _tunnelEsp.LongestWithin(HomeTunnel, packet.Span, _options.KeepMobileHeader, mtu) : mtu - IPv6Header.Length;
@@ -122,7 +139,7 @@ public sealed partial class TerminalNode
             return;
         }
 
-        if (packet.Length > Math.Max(longest, IcmpMtu.Least))
+        if (Segmentation.LongestOf(packet.Span, segmentSize) > Math.Max(longest, IcmpMtu.Least))
         {
             TellTooBig(packet, tunnel.HomeAgent, Math.Max(longest, IcmpMtu.Least));
             return;
@@ -140,9 +157,19 @@ public sealed partial class TerminalNode
             return;
         }
 
-        if (wire.Length <= mtu)
+        if (Segmentation.LongestOf(wire, segmentSize) <= mtu)
         {
-            SendOn(link, wire);
+            SendOn(link, wire, segmentSize);
+            return;
+        }
+
+        if (segmentSize > 0)
+        {
+            foreach (var segment in Segmentation.Cut(packet, segmentSize))
+            {
+                SendThrough(tunnel, link, segment, protect, 0);
+            }
+
             return;
         }
 

@@ -24,7 +24,7 @@ public sealed partial class TerminalNode
     private IPAddress? BindVirtual(IPAddress home, DateTimeOffset expires, DateTimeOffset now) => _translations.TryBindOwn(home, expires, now, out var address) ? address : null;
 
     /// <summary>A packet of an IPv4 application (R82, R83).</summary>
-    private void TranslateUp(ReadOnlyMemory<byte> packet)
+    private void TranslateUp(ReadOnlyMemory<byte> packet, int segmentSize)
     {
         if (_tables.HostVirtual is null)
         {
@@ -32,15 +32,43 @@ public sealed partial class TerminalNode
             return;
         }
 
-        var result = _translator.Up(packet.Span, LongestUsersPacket(), _now, Room(packet.Length));
-        Take(result, packet, toHost: result.Verdict == TranslationVerdict.Answer);
+        var longest = LongestUsersPacket();
+        if (segmentSize > 0)
+        {
+            // One that may be cut on its way, or does not fit anyhow, is a matter of its packets.
+            if (!IPv4Header.TryParse(packet.Span, out var ip, out _) || !ip.DontFragment
+                || Segmentation.LongestOf(packet.Span, segmentSize) + IPv6Header.Length - IPv4Header.MinimumLength > longest)
+            {
+                foreach (var segment in Segmentation.Cut(packet, segmentSize))
+                {
+                    TranslateUp(segment, 0);
+                }
+
+                return;
+            }
+
+            longest = int.MaxValue;
+        }
+
+        var result = _translator.Up(packet.Span, longest, _now, Room(packet.Length));
+        Take(result, packet, toHost: result.Verdict == TranslationVerdict.Answer, segmentSize);
     }
 
     /// <summary>A packet for the home address of a host that has a virtual IPv4 address (R80, R81).</summary>
-    private void TranslateDown(ReadOnlyMemory<byte> packet)
+    private void TranslateDown(ReadOnlyMemory<byte> packet, int segmentSize)
     {
-        var result = _translator.Down(packet.Span, _options.HostMtu, _now, Room(packet.Length));
-        Take(result, packet, toHost: result.Verdict == TranslationVerdict.Forward);
+        if (segmentSize > 0 && Segmentation.LongestOf(packet.Span, segmentSize) - IPv6Header.Length + IPv4Header.MinimumLength > _options.HostMtu)
+        {
+            foreach (var segment in Segmentation.Cut(packet, segmentSize))
+            {
+                TranslateDown(segment, 0);
+            }
+
+            return;
+        }
+
+        var result = _translator.Down(packet.Span, segmentSize > 0 ? ushort.MaxValue : _options.HostMtu, _now, Room(packet.Length));
+        Take(result, packet, toHost: result.Verdict == TranslationVerdict.Forward, segmentSize);
     }
 
     private Span<byte> Room(int length)
@@ -54,7 +82,7 @@ public sealed partial class TerminalNode
         return _translated;
     }
 
-    private void Take(TranslationResult result, ReadOnlyMemory<byte> packet, bool toHost)
+    private void Take(TranslationResult result, ReadOnlyMemory<byte> packet, bool toHost, int segmentSize)
     {
         if (result.Counter is { } counter)
         {
@@ -72,16 +100,17 @@ public sealed partial class TerminalNode
             return;
         }
 
+        var carried = result.Verdict == TranslationVerdict.Forward ? segmentSize : 0;
         for (var rest = _translated.AsSpan(0, result.Length); rest.Length > 0 && IpPacket.LengthOf(rest) is var length and > 0; rest = rest[length..])
         {
             var made = rest[..length].ToArray();
             if (toHost)
             {
-                _out.Emit(new DeliverToHost(made));
+                _out.Emit(new DeliverToHost(made) { SegmentSize = carried });
             }
             else
             {
-                Route(made);
+                Route(made, carried);
             }
         }
     }
@@ -89,7 +118,13 @@ public sealed partial class TerminalNode
     /// <summary>The longest packet from the home address that needs no cutting on any way it may take now.</summary>
     private int LongestUsersPacket()
     {
-        if (_mobile.AtHome || _tables.TunnelOf(_home?.HomeAddress) is not { } tunnel || LinkWith(tunnel.CareOfAddress) is not { } link)
+        if (_mobile.AtHome)
+        {
+            // Whoever has less on the way says so by ICMPv6, as to any host.
+            return _active?.Host.MtuTo(IPAddress.IPv6Any, _now) ?? ShortestAssumed;
+        }
+
+        if (_tables.TunnelOf(_home?.HomeAddress) is not { } tunnel || LinkWith(tunnel.CareOfAddress) is not { } link)
         {
             return ShortestAssumed;
         }

@@ -179,7 +179,7 @@ public sealed partial class TerminalNode : IEngine, IDisposable
                 Tell(link.Host, frame);
                 break;
             case HostPacketSent sent:
-                OnHostPacket(sent.Packet);
+                OnHostPacket(sent.Packet, sent.SegmentSize);
                 break;
             case CredentialsOpened opened:
                 OnCredentials(opened);

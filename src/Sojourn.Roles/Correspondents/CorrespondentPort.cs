@@ -3,6 +3,7 @@ using Sojourn.Engine;
 using Sojourn.Engine.MobileIpv6;
 using Sojourn.Engine.Terminal;
 using Sojourn.Roles.Hosting;
+using Sojourn.Wire.Ip;
 
 namespace Sojourn.Roles.Correspondents;
 
@@ -17,10 +18,10 @@ internal sealed class CorrespondentPort : IEffectPort, IDisposable
     public CorrespondentPort(string link, string device, int mtu, Action<EngineInput> deliver, NodeServices services)
     {
         _services = services;
-        _link = new AccessLinkSocket(link, (source, packet) => deliver(new Ipv6PacketReceived(packet, link, source)));
+        _link = new AccessLinkSocket(link, (source, packet, segmentSize) => Deliver(packet, segmentSize, cut => new Ipv6PacketReceived(cut, link, source), deliver));
         try
         {
-            _device = new HostDevice(device, mtu, packet => deliver(new HostPacketSent(packet)));
+            _device = new HostDevice(device, mtu, (packet, segmentSize) => Deliver(packet, segmentSize, cut => new HostPacketSent(cut), deliver));
         }
         catch
         {
@@ -34,7 +35,7 @@ internal sealed class CorrespondentPort : IEffectPort, IDisposable
         switch (effect)
         {
             case SendIpv6Packet { LinkDestination: { } destination } sent:
-                if (!_link.Send(destination, sent.Packet.Span))
+                if (!_link.Send(destination, sent.Packet))
                 {
                     _services.Count("correspondent.link.send_failed", 1);
                 }
@@ -60,6 +61,15 @@ internal sealed class CorrespondentPort : IEffectPort, IDisposable
                 return true;
             default:
                 return false;
+        }
+    }
+
+    /// <summary>The engine puts headers in front of packets one by one.</summary>
+    private static void Deliver(ReadOnlyMemory<byte> packet, int segmentSize, Func<ReadOnlyMemory<byte>, EngineInput> input, Action<EngineInput> deliver)
+    {
+        foreach (var cut in Segmentation.Cut(packet, segmentSize))
+        {
+            deliver(input(cut));
         }
     }
 

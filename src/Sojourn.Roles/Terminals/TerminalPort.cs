@@ -49,14 +49,14 @@ internal sealed class TerminalPort : IEffectPort, IDisposable
         {
             foreach (var name in options.Links)
             {
-                _links.Add(name, new AccessLinkSocket(name, (source, packet) => deliver(new Ipv6PacketReceived(packet, name, source))));
+                _links.Add(name, new AccessLinkSocket(name, (source, packet, segmentSize) => deliver(new Ipv6PacketReceived(packet, name, source) { SegmentSize = segmentSize })));
                 if (options.Eapol)
                 {
                     _eapol.Add(name, new EapolSocket(name, (source, frame) => deliver(new EapolReceived(name, source, frame))));
                 }
             }
 
-            _device = new HostDevice(options.Device, options.Mtu, packet => deliver(new HostPacketSent(packet)));
+            _device = new HostDevice(options.Device, options.Mtu, (packet, segmentSize) => deliver(new HostPacketSent(packet) { SegmentSize = segmentSize }));
         }
         catch
         {
@@ -70,7 +70,7 @@ internal sealed class TerminalPort : IEffectPort, IDisposable
         switch (effect)
         {
             case SendIpv6Packet { Interface: { } name, LinkDestination: { } destination } sent when _links.TryGetValue(name, out var link):
-                if (!link.Send(destination, sent.Packet.Span))
+                if (!link.Send(destination, sent.Packet, sent.SegmentSize))
                 {
                     _services.Count("terminal.link.send_failed", 1);
                 }
@@ -84,7 +84,7 @@ internal sealed class TerminalPort : IEffectPort, IDisposable
 
                 return true;
             case DeliverToHost delivered:
-                if (!_device.Deliver(delivered.Packet.Span))
+                if (!_device.Deliver(delivered.Packet.Span, delivered.SegmentSize))
                 {
                     _services.Count("terminal.host.deliver_failed", 1);
                 }

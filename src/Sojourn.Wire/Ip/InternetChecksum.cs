@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Numerics;
 using System.Runtime.InteropServices;
 
 namespace Sojourn.Wire.Ip;
@@ -8,11 +9,29 @@ public static class InternetChecksum
 {
     /// <summary>
     /// Adds octets to a running sum. Only the last piece of a sum may have an odd length. Sums in native byte order,
-    /// eight octets at a time: one's complement addition does not care which end comes first (RFC 1071 2 (B)), so the
+    /// eight octets at a time or more: one's complement addition does not care which end comes first (RFC 1071 2 (B)), so the
     /// result is swapped once in <see cref="Finish"/>.
     /// </summary>
     public static ulong Add(ulong sum, ReadOnlySpan<byte> octets)
     {
+        // Long ones as many at a time as the processor adds: halves of 32 bits in sums of 64 need no carry.
+        var wide = MemoryMarshal.Cast<byte, Vector<uint>>(octets);
+        if (wide.Length > 0)
+        {
+            var (even, odd) = (Vector<ulong>.Zero, Vector<ulong>.Zero);
+            foreach (var words32 in wide)
+            {
+                Vector.Widen(words32, out var low, out var high);
+                even += low;
+                odd += high;
+            }
+
+            var total = Vector.Sum(even + odd);
+            sum += total;
+            sum += sum < total ? 1UL : 0UL;
+            octets = octets[(wide.Length * Vector<byte>.Count)..];
+        }
+
         var words = MemoryMarshal.Cast<byte, ulong>(octets);
         foreach (var word in words)
         {

@@ -195,7 +195,11 @@ internal sealed class TerminalWorld
             switch (effect)
             {
                 case SendIpv6Packet { LinkDestination: not null } sent:
-                    FromTerminal(sent.Packet.ToArray(), sent.Interface!);
+                    foreach (var packet in Segmentation.Cut(sent.Packet, sent.SegmentSize))
+                    {
+                        FromTerminal(packet.ToArray(), sent.Interface!);
+                    }
+
                     break;
                 case OpenCredentials:
                     At(TimeSpan.Zero, () => Tell(StoreThere ? new CredentialsOpened(Name, Credential, Credential is null ? null : TestAuthority.Home.Trust) : new CredentialsMissing("the credential store is not there")));
