@@ -320,6 +320,7 @@ internal static class RowsOf
         [
             "TA0.7", "TA3.161", "TA3.162", "TA3.163", "TA3.163p", "TA3.163a", "TA3.141-150", "TA3.150a", "TA3.150x", "TA3.164", "TA3.165", "TA3.166",
             "TA-A24", "TA-A25", "TA-C6", "TA-C16", "TA-G27", "TA-G28", "TA-H25", "TA-I3", "TA-I5", "TA-M67", "TA-N19", "TA-N26", "TA-P1",
+            "TM0.8", "TM0.10", "TM0.11", "TM9.5", "TM-C15", "TM-P22",
         ],
         ["authentication/4"] =
         [
@@ -341,8 +342,9 @@ internal static class RowsOf
         ["terminal/7"] =
         [
             "TM0.12", "TM7.1", "TM7.2", "TM7.3", "TM7.4", "TM7.5", "TM7.6", "TM7.7", "TM7.10", "TM7.11", "TM7.12", "TM-AC28", "TM-AC29", "TM-AC30", "TM-C6", "TM-NC24", "TM-P23", "TM-R94", "TM-R106", "TM-S6",
+            "TM-A-31", "TM-A-32", "TM-AC41", "TM-M2", "TM-R100",
         ],
-        ["terminal/4"] = ["TM-AC34", "TM3.77", "TM4.1", "TM4.2", "TM4.3", "TM4.6", "TM4.8", "TM4.9", "TM9.1", "TM-C4", "TM-C8", "TM-C10", "TM-M1", "TM-P1", "TM-P2", "TM-P4", "TM-P10", "TM-R48"],
+        ["terminal/4"] = ["TM-AC34", "TM3.77", "TM4.1", "TM4.2", "TM4.3", "TM4.6", "TM4.8", "TM4.9", "TM9.1", "TM-C4", "TM-C8", "TM-C10", "TM-M1", "TM-P1", "TM-P2", "TM-P4", "TM-P10", "TM-R48", "TM0.4", "TM0.6", "TM-A-38", "TM-A-43", "TM-A-50", "TM-AC09", "TM-AC10", "TM-AC41", "TM-C2", "TM-C12", "TM-FS1", "TM-FS2", "TM-M2", "TM-P3", "TM-P5", "TM-P20", "TM-R91", "TM-R100", "TM-SP1", "TM-SP4", "TM-SP7"],
         ["terminal/5"] =
         [
             "TM5.1", "TM5.2", "TM5.3", "TM5.4", "TM5.10", "TM5.11", "TM5.12", "TM5.13", "TM5.14", "TM5.15", "TM5.16", "TM5.20", "TM5.21", "TM5.22", "TM5.23", "TM5.24", "TM5.25",
@@ -352,10 +354,12 @@ internal static class RowsOf
         [
             "TM1.1", "TM1.2", "TM1.3", "TM1.5", "TM1.6", "TM1.7", "TM1.8", "TM1.9", "TM1.10", "TM1.12", "TM1.13", "TM1.14", "TM1.15", "TM1.16", "TM1.17", "TM1.18", "TM1.19", "TM1.20", "TM1.21", "TM1.22",
             "TM-AC01", "TM-AC03", "TM-AC04", "TM-AC06", "TM-AC38", "TM-AC39", "TM-AC40", "TM-NC13", "TM-R80", "TM-R81", "TM-R82", "TM-R83", "TM-R85", "TM-C1", "TM-S14",
+            "TM0.2", "TM-A-1", "TM-A-3", "TM-A-12", "TM-A-17", "TM-A-18", "TM-A-36", "TM-AC37", "TM-AC41", "TM-C13", "TM-FS1", "TM-FS3", "TM-M2", "TM-P6", "TM-P7", "TM-P8", "TM-P26",
         ],
         ["terminal/correspondents"] =
         [
             "TM0.7", "TM3.40", "TM3.41", "TM3.42", "TM3.48", "TM4.4", "TM4.5", "TM4.7", "TM-AC13", "TM-C9", "TM-L11", "TM-L12", "TM-L15", "TM-L16", "TM-L17", "TM-R104",
+            "TM-A-22", "TM-A-23", "TM-P9", "TM-S2", "TM-SP2",
         ],
         ["terminal/8"] =
         [

@@ -10,7 +10,8 @@ namespace Sojourn.Engine.Ipsec;
 /// From the far end: find the association, check, open, check the inner packet.
 /// Reading of R32: ESP inside IP-in-IP is what a sender makes whose tunnel device wraps what its IPsec has already put
 /// in tunnel mode, so both headers name gateways. ESP in transport mode under a host's header is not taken: nothing would
-/// protect that header, and with it whose packet it is.
+/// protect that header, and with it whose packet it is. ESP of somebody in a mobile router's network inside that router's tunnel is the
+/// network's traffic: it comes as the router's policy has it (spec terminal TM7.8).
 /// IP-in-IP inside ESP is the user's own, but on a path with a mobile tunnel (spec terminal OPT): there a header with the ends
 /// of the tunnel itself is taken off, and one that only claims its near end is refused.
 /// </summary>
@@ -425,7 +426,9 @@ public sealed partial class PathTable
             return false;
         }
 
+        var tunnel = new TunnelKey(from.IsIPv6, from.Destination, from.Source);
         result = !carried.IsIPv6 && carried.AsIPv4().IsFragment ? Refused(DropReason.OuterFragment)
+            : source != from.Source && IsProtected(snapshot, carried, snapshot.Selectors.FindInbound(carried.IsIPv6, source, destination, tunnel), tunnel) ? Refused(DropReason.Unprotected)
             : EcnTunnel.Decapsulate(from.TrafficClass, carried.TrafficClass, out _) is { } trafficClass
                 ? InboundEsp(carried.Payload, new Outer(carried.IsIPv6, source, destination, trafficClass), output, now)
                 : Refused(DropReason.EcnIllegal);

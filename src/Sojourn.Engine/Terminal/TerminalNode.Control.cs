@@ -114,7 +114,7 @@ public sealed partial class TerminalNode
             return false;
         }
 
-        Say("scenario.run", EventSeverity.Information, $"{number}: {_scenarios.FindValid(number)!.Substance}, at the word of {packet.Source}", "TM-R10");
+        Say("scenario.run", EventSeverity.Information, $"{number}: {_scenarios.FindValid(number)!.Substance}, at the word of {packet.Source} (part {part})", "TM-R10");
         Tell(_mobile, received);
         return true;
     }

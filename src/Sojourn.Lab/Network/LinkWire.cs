@@ -29,7 +29,12 @@ public abstract record WireVerdict
     /// <summary>The frame waits until <see cref="LinkWire.Release"/>.</summary>
     public static readonly WireVerdict Hold = new HoldVerdict();
 
+    /// <summary>It passes and is not recorded: for a sample of a bulk that would fill memory and disk otherwise.</summary>
+    public static readonly WireVerdict PassUnrecorded = new PassUnrecordedVerdict();
+
     internal sealed record PassVerdict : WireVerdict;
+
+    internal sealed record PassUnrecordedVerdict : WireVerdict;
 
     internal sealed record LoseVerdict : WireVerdict;
 
@@ -237,7 +242,11 @@ public sealed class LinkWire : IDisposable
                 return;
         }
 
-        Recording.Add(frame);
+        if (verdict is not WireVerdict.PassUnrecordedVerdict)
+        {
+            Recording.Add(frame);
+        }
+
         var character = _character;
         var start = Math.Max(time, _lineFree[from]);
         if (character.RateBitsPerSecond > 0)

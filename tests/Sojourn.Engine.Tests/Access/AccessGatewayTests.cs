@@ -204,6 +204,7 @@ public sealed class AccessGatewayTests
     [Trait("Row", "TA3.164")]
     [Trait("Row", "TA-A24")]
     [Trait("Row", "TA-C6")]
+    [Trait("Row", "TM-NC25")]
     public void Behind_an_anchor_the_local_update_begins_everything_and_its_acknowledgement_ends_it()
     {
         using var world = WithAnchor();
@@ -230,8 +231,12 @@ public sealed class AccessGatewayTests
 
         // The regional address passes out of its tunnel, from where it is bound, and in no other way.
         Assert.Equal("forwarded", world.Tunnelled(First, s_regional, AgentAddress));
+        Assert.Equal(0, world.CountOnPath("map.reverse_tunnel_bad"));
         Assert.Equal("dropped", world.Tunnelled(Second, s_regional, AgentAddress));
+        Assert.Equal("dropped", world.Tunnelled(First, IPAddress.Parse("2001:db8:b:1::78"), AgentAddress));
+        Assert.Equal(2, world.CountOnPath("map.reverse_tunnel_bad"));
         Assert.Equal("prohibited", world.Packet(s_regional, AgentAddress));
+        Assert.Equal((s_regional, First), (Assert.Single(world.Engine.Bindings).HomeAddress, world.Engine.Bindings.Single().CareOfAddress));
     }
 
     [Fact]

@@ -165,6 +165,8 @@ internal sealed class GatewayWorld : IDisposable
         return Fate(onLink, source, destination, new MobileIpv6Packet { Source = onLink, Destination = GatewayAddress, Protocol = IpProtocol.IPv6, Payload = inner }.ToArray());
     }
 
+    public long CountOnPath(string counter) => _path.Counters.GetValueOrDefault(counter);
+
     private static byte[] Segment(IPAddress source, IPAddress destination, byte protocol, ushort port)
     {
         var body = new byte[20];

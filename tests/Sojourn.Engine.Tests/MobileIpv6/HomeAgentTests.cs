@@ -390,6 +390,8 @@ public class HomeAgentTests
     [Trait("Row", "TA0.3")]
     [Trait("Row", "TM0.5")]
     [Trait("Row", "TA-G25")]
+    [Trait("Row", "TM1.4")]
+    [Trait("Row", "TM-P20")]
     public void On_a_shared_home_link_the_address_is_tested_then_announced_then_answered_for()
     {
         var (world, association) = Make(onLink: true);

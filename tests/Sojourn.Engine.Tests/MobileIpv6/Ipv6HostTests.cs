@@ -78,6 +78,7 @@ public class Ipv6HostTests
 
     [Fact]
     [Trait("Row", "TA-M60")]
+    [Trait("Row", "TM-S4")]
     public void Carrier_then_solicitation_then_advertisement_then_an_address_usable_at_once()
     {
         Up();

@@ -202,6 +202,7 @@ public class MobileNodeTests
     [Trait("Row", "TM0.1")]
     [Trait("Row", "TM0.3")]
     [Trait("Row", "TA0.1")]
+    [Trait("Row", "TM-AC36")]
     public void Coming_home_takes_the_binding_back_from_the_home_address_and_tells_the_neighbours()
     {
         var world = Registered();

@@ -34,6 +34,7 @@ public class RouteOptimisationTests
     [Fact]
     [Trait("Row", "TM-R104")]
     [Trait("Row", "TM-S1")]
+    [Trait("Row", "TM-A-22")]
     public void Both_tests_then_an_authorised_update_then_the_short_way()
     {
         var world = Optimised();

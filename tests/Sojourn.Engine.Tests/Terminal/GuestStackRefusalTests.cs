@@ -68,6 +68,7 @@ public class GuestStackRefusalTests
     [Fact]
     [Trait("Row", "TM-NC02")]
     [Trait("Row", "TM-NC03")]
+    [Trait("Row", "TM-R32")]
     public void ESP_of_no_association_or_with_a_wrong_check_value_or_again_is_discarded()
     {
         var world = Registered();
@@ -92,6 +93,7 @@ public class GuestStackRefusalTests
     [Fact]
     [Trait("Row", "TM-NC04")]
     [Trait("Row", "TM-R33")]
+    [Trait("Row", "TM-R36")]
     public void An_acknowledgement_in_clear_does_not_meet_the_policy()
     {
         var world = Registered();
@@ -111,6 +113,8 @@ public class GuestStackRefusalTests
     [Trait("Row", "TM-NC08")]
     [Trait("Row", "TM-R30")]
     [Trait("Row", "TM-R62")]
+    [Trait("Row", "TM-R70")]
+    [Trait("Row", "TM-S12")]
     public void A_routing_header_that_is_not_ours_is_refused_in_front_of_data_and_of_an_acknowledgement()
     {
         var world = Registered();
@@ -192,6 +196,7 @@ public class GuestStackRefusalTests
     [Fact]
     [Trait("Row", "TM-NC20")]
     [Trait("Row", "TM-R71")]
+    [Trait("Row", "TM-A-20")]
     public void Tunnels_inside_one_another_end_at_the_fourth_and_a_users_own_tunnel_is_his()
     {
         var world = Registered();
@@ -215,6 +220,7 @@ public class GuestStackRefusalTests
 
     [Fact]
     [Trait("Row", "TM-NC13")]
+    [Trait("Row", "TM-A-16")]
     public void What_comes_out_of_the_tunnel_for_somebody_else_reaches_nobody()
     {
         var elsewhere = Udp(Peer, IPAddress.Parse("2001:db8:a::beef"), 5000, 5000, [1]);

@@ -94,6 +94,8 @@ public class GuestStackTests
     [Trait("Row", "TM4.2")]
     [Trait("Row", "TM4.3")]
     [Trait("Row", "TM-R35")]
+    [Trait("Row", "TM-A-7")]
+    [Trait("Row", "TM-A-19")]
     public void Embodiment_4_registers_by_10012_and_gives_the_host_its_home_address()
     {
         var world = Registered();
@@ -124,6 +126,9 @@ public class GuestStackTests
     [Trait("Row", "TM3.10")]
     [Trait("Row", "TM3.11")]
     [Trait("Row", "TM3.12")]
+    [Trait("Row", "TM-R31")]
+    [Trait("Row", "TM-A-1")]
+    [Trait("Row", "TM-A-8")]
     public void Embodiments_1_and_3_give_the_host_a_virtual_address_and_keep_it_over_renewals(int number)
     {
         var world = number == 10000 ? Laboratory(number) : Registered(o => o with { Scenarios = [10010, 10011], BindingLifetime = TimeSpan.FromSeconds(60) });
@@ -165,6 +170,10 @@ public class GuestStackTests
     [Trait("Row", "TM-C1")]
     [Trait("Row", "TM9.2")]
     [Trait("Row", "TM9.3")]
+    [Trait("Row", "TM-A-12")]
+    [Trait("Row", "TM-A-16")]
+    [Trait("Row", "TM-A-36")]
+    [Trait("Row", "TM-A-43")]
     public void An_IPv4_application_hears_a_correspondent_under_a_virtual_address_and_answers_it()
     {
         var world = Registered(o => o with { Scenarios = [10010, 10011] });
@@ -234,6 +243,8 @@ public class GuestStackTests
     [Trait("Row", "TM-R64")]
     [Trait("Row", "TM-R66")]
     [Trait("Row", "TM-AC16")]
+    [Trait("Row", "TM-A-11")]
+    [Trait("Row", "TM-SP4")]
     public void Data_goes_under_ESP_with_and_without_the_mobile_header_whatever_the_other_end_does(bool terminalKeeps, bool agentKeeps)
     {
         var world = Registered(o => Protecting(o) with { KeepMobileHeader = terminalKeeps });
@@ -276,6 +287,8 @@ public class GuestStackTests
     [Trait("Row", "TM-NC07")]
     [Trait("Row", "TM-R65")]
     [Trait("Row", "TM-R67")]
+    [Trait("Row", "TM-R68")]
+    [Trait("Row", "TM-R70")]
     public void Where_the_policy_wants_ESP_nothing_else_is_heard_and_who_is_not_the_home_agent_is_not_heard_inside_it()
     {
         var world = Registered(Protecting);
@@ -293,6 +306,7 @@ public class GuestStackTests
     [Trait("Row", "TM-NC14")]
     [Trait("Row", "TM-R48")]
     [Trait("Row", "TM-R51")]
+    [Trait("Row", "TM-R47")]
     public void What_the_policy_discards_does_not_leave()
     {
         var world = Registered(o => o with { DataPolicy = [new DataPolicyEntry(new IPNetwork(Peer, 128), DataTreatment.Discard, IpProtocol.Udp)] });
@@ -354,6 +368,8 @@ public class GuestStackTests
     [Trait("Row", "TM-R42")]
     [Trait("Row", "TM-R62")]
     [Trait("Row", "TM-C9")]
+    [Trait("Row", "TM-R72")]
+    [Trait("Row", "TM-SP2")]
     public void With_a_correspondent_that_can_both_ways_become_short(bool protectTests)
     {
         var world = Registered(o => Routing(o) with { ProtectHomeTests = protectTests });
@@ -375,6 +391,10 @@ public class GuestStackTests
         // Home tests are in a tunnel of ESP, or in the plain one (SP2); they are never outside.
         Assert.Equal(protectTests, !Ups(world, IpProtocol.IPv6).Any(p => p[46] == IpProtocol.Mobility));
         Assert.DoesNotContain(world.Crossed, c => c.Up && Source(c.Packet).Equals(world.Terminal.HomeAddress));
+
+        // The home test came through the tunnel for the home address, and no application saw it (R72).
+        Assert.Equal(protectTests, !Downs(world, IpProtocol.IPv6).Any(p => p[46] == IpProtocol.Mobility));
+        Assert.DoesNotContain(world.ToApplications, p => p[6] != IpProtocol.Udp);
 
         // A move suspends the short way until the correspondent knows.
         Move(world);
@@ -445,6 +465,7 @@ public class GuestStackTests
     [Trait("Row", "TM4.5")]
     [Trait("Row", "TM-NC19")]
     [Trait("Row", "TM-AC13")]
+    [Trait("Row", "TM-A-23")]
     public void A_binding_error_ends_the_short_way_but_not_while_it_works()
     {
         var world = Registered(Routing);
@@ -469,6 +490,8 @@ public class GuestStackTests
         world.Run(TimeSpan.FromMilliseconds(50));
         Assert.Equal(1, world.Count(GuestCounters.BindingDeleted));
         Assert.Empty(world.Terminal.Tables.Correspondents);
+        Assert.DoesNotContain(world.Terminal.BindingUpdateList, e => e.Peer.Equals(Peer) && e.State == BindingUpdateState.Registered);
+        Assert.Contains(world.Terminal.BindingUpdateList, e => e.Peer.Equals(Agent) && e.State == BindingUpdateState.Registered);
         var before = Ups(world, IpProtocol.IPv6).Count();
         world.Send(world.Terminal.HomeAddress!, Peer);
         Assert.Equal(before + 1, Ups(world, IpProtocol.IPv6).Count());
@@ -494,6 +517,7 @@ public class GuestStackTests
     }
 
     [Fact]
+    [Trait("Row", "TM-S8")]
     public void A_tunnel_that_leaves_less_than_1280_octets_is_cut_at_its_entry_and_longer_packets_are_told_so()
     {
         var world = Registered(o => o with { Links = [.. o.Links.Select(l => l with { Mtu = 1280 })] });

@@ -93,6 +93,7 @@ public class ScenarioPolicyTests
     [Trait("Row", "TM-R16")]
     [Trait("Row", "TM-R17")]
     [Trait("Row", "TM-R21")]
+    [Trait("Row", "TM-A-48")]
     public void An_acknowledgement_of_the_home_agent_sets_the_tunnel_and_what_the_host_sees(int number, bool translated)
     {
         var tables = Tables();
@@ -118,6 +119,8 @@ public class ScenarioPolicyTests
     [Trait("Row", "TM-R11")]
     [Trait("Row", "TM-R14")]
     [Trait("Row", "TM-R27")]
+    [Trait("Row", "TM1.11")]
+    [Trait("Row", "TM-A-5")]
     public void A_refused_binding_changes_nothing_in_any_scenario(int number, string step)
     {
         foreach (var status in new[] { 128, 129, 135, 174 })
@@ -137,6 +140,7 @@ public class ScenarioPolicyTests
     [InlineData(10010)]
     [InlineData(10012)]
     [Trait("Row", "TM-NC10")]
+    [Trait("Row", "TM1.11")]
     public void A_tunnel_that_cannot_be_set_leaves_everything_as_it_was(int number)
     {
         var tables = Tables();
@@ -155,6 +159,7 @@ public class ScenarioPolicyTests
     [InlineData(10010)]
     [Trait("Row", "TM-NC11")]
     [Trait("Row", "TM-R26")]
+    [Trait("Row", "TM1.11")]
     public void With_no_virtual_address_left_the_earlier_tunnel_comes_back(int number)
     {
         var tables = Tables(pool: false);
@@ -171,6 +176,7 @@ public class ScenarioPolicyTests
     [Trait("Row", "TM-R19")]
     [Trait("Row", "TM-R20")]
     [Trait("Row", "TM-R22")]
+    [Trait("Row", "TM-A-23")]
     public void A_correspondent_is_listed_by_its_acknowledgement_and_deleted_by_its_error(int number)
     {
         var tables = Tables();
@@ -187,12 +193,24 @@ public class ScenarioPolicyTests
     }
 
     [Fact]
+    [Trait("Row", "TM-A-9")]
     public void Without_a_virtual_address_no_correspondent_is_listed()
     {
         var tables = Tables(pool: false);
 
         Assert.Equal(GuestCounters.TranslationFailed, Run(10011, Acknowledgement(s_peer), tables).Counter);
         Assert.Empty(tables.Correspondents);
+
+        // Nor one more than the list takes.
+        tables = Tables();
+        for (var i = 1; i <= GuestTables.MaximumCorrespondents; i++)
+        {
+            Assert.True(tables.TrySetCorrespondent(IPAddress.Parse($"2001:db8:99::{i:x}"), s_home, s_careOf, s_now));
+        }
+
+        Assert.Equal(GuestCounters.BindingListFailed, Run(10011, Acknowledgement(s_peer), tables).Counter);
+        Assert.Null(tables.Find(s_peer, s_now));
+        Assert.Null(tables.HostVirtual);
     }
 
     private sealed class SilentProgram() : ScenarioProgram(10100, "registers and keeps quiet", new ScenarioTrigger(ControlPeer.HomeAgent), HostAddressing.Untouched)

@@ -147,6 +147,7 @@ public sealed class MobileNetworkTests
     }
 
     [Fact]
+    [Trait("Row", "TM7.8")]
     [Trait("Row", "TM-R103")]
     [Trait("Row", "TM-AC31")]
     public void Each_level_goes_under_ESP_of_its_own_and_no_plain_mobile_header_is_left()
@@ -181,6 +182,27 @@ public sealed class MobileNetworkTests
         network.Run(1);
         Assert.Equal(before, network.Elsewhere.Count);
         Assert.Equal(1, network.Tunnel.Drops["spd.mismatch_in"]);
+
+        // Nor does the terminal's for the router's.
+        Assert.Empty(Forwarded(network, HomeNetwork.Tunnelled(HomeNetwork.CareOf1, HomeNetwork.Sealed(terminal.Tunnel, answer, network.Now))));
+        Assert.Equal(2, network.Tunnel.Drops["spd.mismatch_in"]);
+    }
+
+    [Fact]
+    [Trait("Row", "TM7.8")]
+    public void A_terminals_ESP_comes_in_the_plain_tunnel_of_a_router_that_has_none()
+    {
+        var network = Network();
+        var router = Router(network, s_network);
+        var terminal = Add(network, new TestTerminal(
+            network, "mn2.home.example", HomeNetwork.Home2, s_terminal, p => p with { Children = [.. p.Children, Data(new IPNetwork(HomeNetwork.Home2, 128))] }, seed: 40)
+        { Router = router });
+        terminal.Tunnel = EndOf(terminal, new IPNetwork(HomeNetwork.Home2, 128));
+
+        var down = Assert.Single(Forwarded(network, HomeNetwork.Plain(HomeNetwork.Correspondent, HomeNetwork.Home2)));
+        Assert.Equal([(HomeNetwork.Agent, HomeNetwork.CareOf1), (HomeNetwork.Agent, s_terminal)], Headers(down));
+        var answer = HomeNetwork.Plain(HomeNetwork.Home2, HomeNetwork.Correspondent);
+        Assert.Equal(answer, Assert.Single(Forwarded(network, HomeNetwork.Tunnelled(HomeNetwork.CareOf1, HomeNetwork.Sealed(terminal.Tunnel, answer, network.Now)))));
     }
 
     [Fact]

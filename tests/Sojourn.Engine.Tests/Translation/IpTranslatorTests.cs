@@ -67,6 +67,7 @@ public sealed class IpTranslatorTests
     [Fact]
     [Trait("Row", "TM-R82")]
     [Trait("Row", "TM-NC12")]
+    [Trait("Row", "TM-A-17")]
     public void Without_a_NAT64_an_IPv4_destination_is_unreachable_and_the_host_is_told()
     {
         var bench = new TranslationBench(new TranslationOptions());
@@ -79,6 +80,7 @@ public sealed class IpTranslatorTests
 
     [Fact]
     [Trait("Row", "TM-R82")]
+    [Trait("Row", "TM-A-17")]
     public void An_IPv4_destination_behind_a_NAT64_gets_an_entry_and_answers_from_its_own_address()
     {
         var bench = new TranslationBench();

@@ -20,6 +20,7 @@ public sealed class NameResolverTests
     [Fact]
     [Trait("Row", "TM-R85")]
     [Trait("Row", "TM-S14")]
+    [Trait("Row", "TM-A-18")]
     public void A_name_with_AAAA_only_is_shown_at_the_same_virtual_address_each_time_and_has_its_name_back()
     {
         var bench = new Bench();

@@ -24,6 +24,8 @@ public sealed class TranslationTableTests
     }
 
     [Fact]
+    [Trait("Row", "TM-P11")]
+    [Trait("Row", "TM-A-40")]
     public void An_acknowledgement_renews_the_own_entry_and_adds_none()
     {
         var table = new TranslationTable(new TranslationOptions());
@@ -64,6 +66,8 @@ public sealed class TranslationTableTests
     }
 
     [Fact]
+    [Trait("Row", "TM-P11")]
+    [Trait("Row", "TM-A-40")]
     public void An_entry_lives_from_its_last_use_on_and_longer_after_TCP()
     {
         var table = new TranslationTable(new TranslationOptions());

@@ -64,7 +64,11 @@ public sealed partial class Authentication3
         var advertised = On("access-1", 0, trigger?.Time ?? long.MaxValue).FirstOrDefault(p => p.Sender == "ar1" && p.Is("icmpv6.type", RouterAdvertisement));
         rows.Check("TA3.161", "AR > MN: router advertisement with the anchor point", advertised is not null && advertised.Is("icmpv6.opt.map.global_address", Gateway) && advertised.Is("icmpv6.opt.prefix", s_first.BaseAddress.ToString()),
             advertised is null ? "none" : $"prefix {advertised.First("icmpv6.opt.prefix")}, anchor {string.Join(",", advertised.Of("icmpv6.opt.map.global_address"))}");
-        rows.Check("TA3.162", "the terminal forms a regional address of the anchor point's prefix and an on-link address", _onLink is not null && s_first.Contains(_onLink) && _anchored is not null && s_regional.Contains(_anchored) && !_anchored.Equals(IPAddress.Parse(Gateway)), $"{_anchored} at {_onLink}");
+        foreach (var row in (string[])["TA3.162", "TM0.10"])
+        {
+            rows.Check(row, "the terminal forms a regional address of the anchor point's prefix and an on-link address", _onLink is not null && s_first.Contains(_onLink) && _anchored is not null && s_regional.Contains(_anchored) && !_anchored.Equals(IPAddress.Parse(Gateway)), $"{_anchored} at {_onLink}");
+        }
+
         rows.Check("TA3.163", "MN > MAP: local binding update with A and M, from the on-link address, with the regional one as home address", trigger is not null && Set(trigger, "mip6.bu.a_flag") && Set(trigger, "mip6.bu.m_flag") && !Set(trigger, "mip6.bu.h_flag"), Shown(trigger));
         var certified = On("access-1", Started["mn1"]).FirstOrDefault(p => p.Sender == "ar1" && p.Is("cmp.body", PkiConfirm));
         rows.Check("TA-M67", "anchor option, local update with A and M, association by IKEv2; the certificate is there before", certified is not null && trigger?.Time > certified.Time && trigger.Is("mip6.mhtype", BindingUpdate)
@@ -112,8 +116,12 @@ public sealed partial class Authentication3
             $"{Shown(update)}; {inside.Count} in the tunnel to the anchor point");
         rows.Check("TA-G28", "the care-of address at home is the regional one", _anchored is not null && Text(_shown["at home"], "careOfAddress") == _anchored.ToString(), _shown["at home"].ToString());
         var past = On("access-1", Started["mn1"], _removed).Count(p => p.Sender == "mn1" && p.To(HomeAgent));
-        rows.Check("TA3.165", "a correspondent reaches the terminal and is reached; nothing goes to the home agent past the tunnel", _toTerminal!.AllArrived && _toCorrespondent!.AllArrived && past == 0, $"{_toTerminal.Summary}; {_toCorrespondent!.Summary}; {past} past the tunnel");
-        rows.Measure("ping through home agent and anchor point, median", _toTerminal.Median, "ms");
+        foreach (var row in (string[])["TA3.165", "TM-P22", "TM9.5", "TM-C15"])
+        {
+            rows.Check(row, "a correspondent reaches the terminal and is reached; nothing goes to the home agent past the tunnel", _toTerminal!.AllArrived && _toCorrespondent!.AllArrived && past == 0, $"{_toTerminal.Summary}; {_toCorrespondent!.Summary}; {past} past the tunnel");
+        }
+
+        rows.Measure("ping through home agent and anchor point, median", _toTerminal!.Median, "ms");
     }
 
     private void Movement(RowBook rows)
@@ -126,10 +134,18 @@ public sealed partial class Authentication3
             && answer?.Is("mip6.ba.status", "0") == true && IPAddress.TryParse(there, out var place) && s_second.Contains(place) && place.Equals(update.Source), $"{Shown(update)}; {Shown(answer)}; {_shown["anchored moved"]}");
         var atHome = On("core-ha", _removed, _overMove!.To).Concat(On("core-gw", _removed, _overMove.To)).Count(p => p.Is("mip6.mhtype", BindingUpdate));
         var access = On("access-2", _removed).Concat(On("access-1", _removed)).Where(p => p.First("isakmp.exchangetype") is SaInit or Auth).Concat(On("core-gw", _removed).Where(p => p.First("radius.code") is not null)).ToList();
-        rows.Check("TA-A25", "the home agent sees no binding update, access to the home network is not asked for anew", update is not null && atHome == 0 && access.Count == 0,
-            $"{atHome} binding updates on the way home, {access.Count} messages of access {string.Join("; ", access.Select(p => $"{p.Link} after {Ms(_removed, p.Time)} {p.Source} > {p.Destination}, exchange {p.First("isakmp.exchangetype") ?? "-"}, RADIUS {p.First("radius.code") ?? "-"}"))}");
-        rows.Check("TA0.7", "the anchor point holds regional and on-link address, the home agent home and regional address, before and after", Text(_shown["at home moved"], "careOfAddress") == _anchored!.ToString() && Text(_shown["at home moved"], "homeAddress") == Text(_shown["mn1"], "homeAddress")
-            && Text(_shown["anchored moved"], "homeAddress") == _anchored.ToString() && there != Text(_shown["anchored"], "careOfAddress"), $"{_shown["at home moved"]}");
+        foreach (var row in (string[])["TA-A25", "TM0.11"])
+        {
+            rows.Check(row, "the home agent sees no binding update, access to the home network is not asked for anew", update is not null && atHome == 0 && access.Count == 0,
+                $"{atHome} binding updates on the way home, {access.Count} messages of access {string.Join("; ", access.Select(p => $"{p.Link} after {Ms(_removed, p.Time)} {p.Source} > {p.Destination}, exchange {p.First("isakmp.exchangetype") ?? "-"}, RADIUS {p.First("radius.code") ?? "-"}"))}");
+        }
+
+        foreach (var row in (string[])["TA0.7", "TM0.8"])
+        {
+            rows.Check(row, "the anchor point holds regional and on-link address, the home agent home and regional address, before and after", Text(_shown["at home moved"], "careOfAddress") == _anchored!.ToString() && Text(_shown["at home moved"], "homeAddress") == Text(_shown["mn1"], "homeAddress")
+                && Text(_shown["anchored moved"], "homeAddress") == _anchored.ToString() && there != Text(_shown["anchored"], "careOfAddress"), $"{_shown["at home moved"]}");
+        }
+
         var replies = Packets.Where(p => p.Time >= _overMove!.From && p.Sender == "mn1" && p.Is("icmpv6.type", "129")).ToList();
         var (last, next) = (replies.LastOrDefault(p => p.Link == "access-1"), replies.FirstOrDefault(p => p.Link == "access-2"));
         var gap = last is null || next is null ? double.NaN : (next.Time - last.Time) / 1e6;

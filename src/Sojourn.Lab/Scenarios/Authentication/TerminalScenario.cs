@@ -97,6 +97,38 @@ public abstract partial class TerminalScenario : Scenario
     private static Task ListAsync(LabRun run, string database, string name, string kind, IReadOnlyList<string> addresses, CancellationToken cancellation) =>
         OperateAsync(run, ["ca", "identifier", "add", name, "--kind", kind, .. addresses.SelectMany(a => (string[])["--address", a]), "--database", database], cancellation);
 
+    /// <summary>
+    /// What the kernels of these nodes do of IPsec and tunnels in IPv6; empty where user space does everything, whatever the kernel could do
+    /// (spec terminal TM-M2, AC41).
+    /// </summary>
+    protected static async Task<string> AskKernelAsync(LabRun run, IReadOnlyList<string> nodes, CancellationToken cancellation)
+    {
+        var found = new List<string>();
+        foreach (var node in nodes)
+        {
+            foreach (var command in (string[][])[["ip", "xfrm", "state"], ["ip", "xfrm", "policy"], ["ip", "-o", "link", "show", "up", "type", "ip6tnl"]])
+            {
+                if ((await run.ExecuteAsync(node, command, cancellation)).Output.Trim() is { Length: > 0 } output)
+                {
+                    found.Add($"{node}: {output.Split('\n')[0]}");
+                }
+            }
+        }
+
+        return string.Join("; ", found);
+    }
+
+    /// <summary>AC41 for what the scenario has shown otherwise: no kernel took part, and none answered with a Parameter Problem.</summary>
+    protected void JudgeKernel(RowBook rows, string kernel, string what)
+    {
+        var problems = Packets.Count(p => p.Is("icmpv6.type", "4"));
+        foreach (var row in (string[])["TM-AC41", "TM-M2"])
+        {
+            rows.Check(row, $"{what} without IPsec or a tunnel of the kernel, and no Parameter Problem on any link", kernel.Length == 0 && problems == 0 && Packets.Count > 0,
+                $"{(kernel.Length == 0 ? "the kernels have no association, policy or tunnel" : kernel)}; {problems} Parameter Problems among {Packets.Count} packets");
+        }
+    }
+
     protected static string StoreOf(LabRun run, string node) => Path.Combine(run.Directory.FolderOf(node), "credentials");
 
     /// <summary>Lists a terminal with the authority and makes its card: <c>credentials</c>, and <c>REFERENCE.secret</c> to enrol with, in the node's folder.</summary>

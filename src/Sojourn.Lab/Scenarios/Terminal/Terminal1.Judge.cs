@@ -20,7 +20,10 @@ public sealed partial class Terminal1
         rows.Part("names and programs", () => JudgePrograms(rows));
         rows.Part("download", () => JudgeDownload(rows));
         rows.Part("path MTU", () => JudgeSizes(rows));
+        rows.Part("narrow tunnel", () => JudgeNarrowTunnel(rows));
         rows.Part("access links", () => JudgeLinks(rows));
+        rows.Part("headers", () => JudgeHeader(rows));
+        rows.Part("kernel", () => JudgeKernel(rows, _kernel, "an IPv4 client of an IPv6-only server"));
     }
 
     /// <summary>On an access link, after a moment.</summary>
@@ -38,19 +41,32 @@ public sealed partial class Terminal1
             var valid = _shown["scenarios registered"].Where(s => Text(s, "valid") == "True").Select(s => Text(s, "number")).ToList();
             return (valid is ["10000"], string.Join(" ", valid));
         });
-        rows.Check("TM1.2", "the care-of address has the advertised prefix", careOf.StartsWith("2001:db8:5b:", StringComparison.Ordinal), careOf);
+        foreach (var row in (string[])["TM1.2", "TM0.2"])
+        {
+            rows.Check(row, "the care-of address has the prefix advertised on the foreign link", careOf.StartsWith("2001:db8:5b:", StringComparison.Ordinal) && _shown["tunnels before"].Count == 0, careOf);
+        }
+
 
         var update = On("access-5b").FirstOrDefault(p => p.Sender == "mn" && p.Is("mip6.mhtype", BindingUpdate));
         rows.Check("TM1.3", "the update is L1: home address option, no IPsec, to the home agent", update is not null && update.To(HomeAgent) && update.Is("ipv6.opt.mipv6.home_address", Home) && update.First("esp.spi") is null, Line(update));
         var answer = On("access-5b").FirstOrDefault(p => p.Sender == "ar-b" && p.Is("mip6.mhtype", BindingAcknowledgement));
-        rows.Check(
-            "TM1.5", "the acknowledgement is L2: routing header with the home address, no IPsec, status below 128",
-            answer is not null && answer.From(HomeAgent) && answer.Is("ipv6.routing.mipv6.home_address", Home) && answer.First("esp.spi") is null && int.Parse(answer.First("mip6.ba.status") ?? "255", NumberStyles.None, CultureInfo.InvariantCulture) < 128,
-            Line(answer));
+        foreach (var row in (string[])["TM1.5", "TM-FS1", "TM-A-1"])
+        {
+            rows.Check(
+                row, "the acknowledgement is L2: routing header with the home address, no IPsec, status below 128; it runs 10000",
+                answer is not null && answer.From(HomeAgent) && answer.Is("ipv6.routing.mipv6.home_address", Home) && answer.First("esp.spi") is null && int.Parse(answer.First("mip6.ba.status") ?? "255", NumberStyles.None, CultureInfo.InvariantCulture) < 128
+                    && _choices.All(c => c.StartsWith("10000", StringComparison.Ordinal)),
+                Line(answer));
+        }
+
         var listed = _shown["binding-list registered"].SingleOrDefault(e => Text(e, "list") == "registration");
-        rows.Check(
-            "TM1.6", "the list names home agent, home address, care-of address and a life time",
-            Text(listed, "peer") == HomeAgent && Text(listed, "homeAddress") == Home && Text(listed, "careOfAddress") == careOf && Text(listed, "state") == "registered" && Text(listed, "expires").Length > 0, listed.ToString());
+        foreach (var row in (string[])["TM1.6", "TM-P6"])
+        {
+            rows.Check(
+                row, "the list names home agent, home address, care-of address and a life time; before there was nothing",
+                _shown["binding-list before"].Count == 0 && Text(listed, "peer") == HomeAgent && Text(listed, "homeAddress") == Home && Text(listed, "careOfAddress") == careOf && Text(listed, "state") == "registered" && Text(listed, "expires").Length > 0, listed.ToString());
+        }
+
         foreach (var row in (string[])["TM1.7", "TM1.8"])
         {
             rows.Check(row, "the acknowledgement has chosen program 10000", _choices.Count > 0 && _choices.All(c => c.StartsWith("10000", StringComparison.Ordinal)), string.Join("; ", _choices));
@@ -94,14 +110,14 @@ public sealed partial class Terminal1
         var plainUp = On("core-cn", from, to).Count(p => p.Sender == "core" && p.From(Home) && p.To(Correspondent) && p.Of("ipv6.src").Count == 1);
         var plainDown = On("core-cn", from, to).Count(p => p.Sender == "cn" && p.From(Correspondent) && p.To(Home));
         var observed = string.Create(CultureInfo.InvariantCulture, $"curl: {page.ReplaceLineEndings(" ")}; L6 {up}, L5 {down}, at the correspondent {plainUp} from and {plainDown} to the home address");
-        foreach (var row in (string[])["TM-AC01", "TM1.12", "TM1.13", "TM1.14", "TM1.17", "TM1.18", "TM1.19", "TM1.20", "TM1.21", "TM-R80", "TM-R83", "TM-C1", "TM1.22"])
+        foreach (var row in (string[])["TM-AC01", "TM1.12", "TM1.13", "TM1.14", "TM1.17", "TM1.18", "TM1.19", "TM1.20", "TM1.21", "TM-R80", "TM-R83", "TM-C1", "TM-C13", "TM1.22", "TM-P7", "TM-P8", "TM-A-12", "TM-A-36"])
         {
             rows.Check(row, "an unmodified IPv4 client reads an IPv6-only page: L6 up, L5 down, and the correspondent sees the home address", fetched && Math.Min(Math.Min(up, down), Math.Min(plainUp, plainDown)) > 2, observed);
         }
 
         var named = IPAddress.TryParse(shown, out _) && _ran["named again"].Output.Trim() == shown;
         var names = $"{Name1} is {shown}, again {_ran["named again"].Output.Trim()}, {shown} is {_ran["reversed"].Output.Trim()}";
-        foreach (var row in (string[])["TM-AC39", "TM-R85", "TM-S14"])
+        foreach (var row in (string[])["TM-AC39", "TM-R85", "TM-S14", "TM-A-18"])
         {
             rows.Check(row, "the name has the same virtual address each time, and the address its name", named && _ran["reversed"].Output.Trim() == Name1 + "." && Text(Entry("used", Correspondent), "ipv4Address") == shown, names);
         }
@@ -116,7 +132,7 @@ public sealed partial class Terminal1
 
         var entry = Entry("used", Web6);
         var literal = _ran["literal"].Output.Trim();
-        foreach (var row in (string[])["TM-AC40", "TM-R82"])
+        foreach (var row in (string[])["TM-AC40", "TM-R82", "TM-A-17"])
         {
             rows.Check(row, "an IPv4 address is reached through the NAT64, and the table has both addresses",
                 literal.Contains("this is web4", StringComparison.Ordinal) && literal.EndsWith("200 " + Web4, StringComparison.Ordinal) && Text(entry, "kind") == "virtual-ipv6" && Text(entry, "ipv4Address") == Web4
@@ -130,20 +146,32 @@ public sealed partial class Terminal1
     private void JudgeDownload(RowBook rows)
     {
         var (from, to) = _times["downloaded"];
-        var words = _ran["downloaded"].Output.Trim().Split(' ');
         var flows = On("core-cn", from, to).Where(p => p.Sender == "cn" && p.Is("tcp.srcport", "80") && p.First("tcp.len") is { } length && length != "0").Select(p => $"{p.Source} 80 > {p.Destination} {p.First("tcp.dstport")}").Distinct().ToList();
-        var (before, after) = (Text(Only("tunnels registered"), "start"), Text(Only("tunnels moved"), "start"));
         var stays = Text(Entry("moved", Correspondent), "ipv4Address") == _ran["named"].Output.Trim() && Text(Entry("moved", Home), "ipv4Address") == Host;
-        var carried = (B: On("access-5b", from, _left).Count(p => p.Is("tcp.srcport", "80")), A: On("access-5a", _left, to).Count(p => p.Is("tcp.srcport", "80")));
-        rows.Check("TM-AC04", "the download ends with the same octets, over both networks, as one TCP connection of the same addresses; the tunnel has the new care-of address, the table is unchanged",
-            _ran["downloaded"].ExitCode == 0 && _served == _fetched && flows.Count == 1 && before != after && after.StartsWith("2001:db8:5a:", StringComparison.Ordinal) && stays && carried is { A: > 100, B: > 100 }
-            && _shown["binding-list moved"].Any(e => Text(e, "list") == "registration" && Text(e, "careOfAddress") == after) && _shown["bindings moved"].Any(e => Text(e, "careOfAddress") == after),
-            string.Create(CultureInfo.InvariantCulture, $"{DownloadLength >> 20} MiB, {string.Join(" ", words)}; {string.Join(", ", flows)}; {carried.B} segments in 5b, {carried.A} in 5a; {before} > {after}"));
-        var late = On("access-5a", _left).FirstOrDefault(p => p.Is("tcp.srcport", "80"));
-        var last = On("access-5b", 0, _left).LastOrDefault(p => p.Is("tcp.srcport", "80"));
-        if (late is not null && last is not null)
+        var starts = _moves.Select(m => m.CareOf).ToList();
+        var changed = starts.Count == Moves && starts.Select((start, i) => start.StartsWith(i % 2 == 0 ? "2001:db8:5a:" : "2001:db8:5b:", StringComparison.Ordinal)).All(right => right);
+        var carried = _moves.Select((m, i) => On(m.Link, m.Left, i + 1 < Moves ? _moves[i + 1].Left : to).Count(p => p.Is("tcp.srcport", "80"))).ToList();
+        var words = _ran["downloaded"].Output.Trim().ReplaceLineEndings(" ");
+        rows.Check("TM-AC04", "200 MB are downloaded with the same hash over six moves, as one TCP connection of the same addresses; the tunnel and both ends' lists have each new care-of address, the table is unchanged",
+            _ran["downloaded"].ExitCode == 0 && _served.Length > 0 && words.Contains(_served, StringComparison.Ordinal) && words.Contains($"200 {DownloadLength} {Host}:", StringComparison.Ordinal) && flows.Count == 1 && changed && stays && carried.All(c => c > 20)
+            && _shown["binding-list moved"].Any(e => Text(e, "list") == "registration" && Text(e, "careOfAddress") == starts[^1]) && _shown["bindings moved"].Any(e => Text(e, "careOfAddress") == starts[^1]),
+            $"{words}; {string.Join(", ", flows)}; segments recorded after each move {string.Join(", ", carried)}; {string.Join(" > ", starts)}");
+        rows.Measure("rate of the download with six moves", DownloadLength * 8e3 / Math.Max(1, to - from), "Mbit/s");
+        var gaps = new List<double>();
+        foreach (var move in _moves)
         {
-            rows.Measure("gap of the download at the move", (late.Time - last.Time) / 1e6, "ms");
+            var last = On(move.From, 0, move.Left).LastOrDefault(p => p.Is("tcp.srcport", "80"));
+            var late = On(move.Link, move.Left).FirstOrDefault(p => p.Is("tcp.srcport", "80"));
+            if (last is not null && late is not null)
+            {
+                gaps.Add((late.Time - last.Time) / 1e6);
+            }
+        }
+
+        if (gaps.Count > 0)
+        {
+            rows.Measure("gap of the download at a move, median", gaps.Order().ElementAt(gaps.Count / 2), "ms");
+            rows.Measure("gap of the download at a move, worst", gaps.Max(), "ms");
         }
     }
 
@@ -156,12 +184,42 @@ public sealed partial class Terminal1
             $"on the link {string.Join(" ", told)}; ping: {_ran["too big"].Output.Split('\n').FirstOrDefault(l => l.Contains("mtu", StringComparison.Ordinal))?.Trim()}; route: {_ran["route"].Output.ReplaceLineEndings(" ")}; iperf3: {_ran["sent"].Output.Trim().Split('\n').Reverse().FirstOrDefault(l => l.Contains("receiver", StringComparison.Ordinal))?.Trim()}");
     }
 
+    private void JudgeNarrowTunnel(RowBook rows)
+    {
+        var (from, to) = _times["narrow"];
+        var told = Visited(from, to).Concat(On("core-b", from, to)).Where(p => p.Is("icmpv6.type", "2")).Select(p => p.First("icmpv6.mtu")).ToHashSet();
+        var longest = On("core-b", from, to).Select(p => int.Parse(p.First("frame.len") ?? "0", NumberStyles.None, CultureInfo.InvariantCulture)).DefaultIfEmpty(0).Max();
+        var lost = Receiver("datagrams") is { } line && line.Split('(') is [.., var last] && double.TryParse(last.Split('%')[0], CultureInfo.InvariantCulture, out var percent) ? percent : 100;
+        var pinged = _ran["long pings"].Output.Contains(" 5 received", StringComparison.Ordinal) || _ran["long pings"].Output.Contains(" 4 received", StringComparison.Ordinal) || _ran["long pings"].Output.Contains(" 3 received", StringComparison.Ordinal);
+        rows.Check("TM-AC37", "over links of 1500 and 1280 octets TCP ends both ways, datagrams of 1400 octets and long pings arrive; the host's device has 1440, and nothing on the narrow link is longer than that takes",
+            _ran["bulk up"].ExitCode == 0 && _ran["bulk down"].ExitCode == 0 && lost < 10 && pinged && told.Contains("1280") && longest is > 1200 and <= 1294 && _ran["device"].Output.Contains("mtu 1440", StringComparison.Ordinal),
+            $"up {Receiver("bulk up")}; down {Receiver("bulk down")}; datagrams {Receiver("datagrams")}; {Last(_ran["long pings"])}; told {string.Join(" ", told)}; longest frame {longest}; {_ran["device"].Output.Trim()}");
+
+        string? Receiver(string moment) => _ran[moment].Output.Trim().Split('\n').LastOrDefault(l => l.Contains("receiver", StringComparison.Ordinal))?.Trim();
+    }
+
     private void JudgeLinks(RowBook rows)
     {
-        var other = Visited(_times["registered"].From).Where(p => !IsExpected(p)).ToList();
-        var all = Visited(_times["registered"].From).Count();
+        // Before the tunnel's entry had to cut packets.
+        var visited = Visited(_times["registered"].From, _times["narrow"].From).ToList();
+        var other = visited.Where(p => !IsExpected(p)).ToList();
+        var all = visited.Count;
         rows.Check("TM-AC01", "on the access links there is neighbour discovery, L1, L2, L5 and L6 alone, and no IPv4", other.Count == 0 && all > 1000,
             string.Create(CultureInfo.InvariantCulture, $"{all} packets, {other.Count} others{(other.Count > 0 ? ": " + string.Join("; ", other.Take(3).Select(Line)) : "")}"));
+    }
+
+    /// <summary>Part 23's header is a UDP header from the number of the adding part to the scenario number.</summary>
+    private void JudgeHeader(RowBook rows)
+    {
+        var headers = Packets.Where(p => p.First("udp.srcport") is "24" or "25" or "251" && p.Of("udp.dstport").Any(port => int.Parse(port, NumberStyles.None, CultureInfo.InvariantCulture) is >= 10000 and <= 10023)).ToList();
+        var datagrams = Packets.Count(p => p.First("udp.dstport") is not null);
+        foreach (var row in (string[])["TM-FS3", "TM-A-3"])
+        {
+            rows.Check(row, "no link carries a scenario header", _choices.Count > 0 && datagrams > 10 && headers.Count == 0, string.Create(CultureInfo.InvariantCulture, $"{headers.Count} to ports 10000 to 10023 among {datagrams} datagrams"));
+        }
+
+        var foreign = Packets.Where(p => p.Link != "web" && (p.Has("ip") || p.Has("arp"))).ToList();
+        rows.Check("TM-P26", "home, IP and visited networks are IPv6", Packets.Count > 1000 && foreign.Count == 0, $"{foreign.Count} packets of IPv4 on other links than the IPv4 server's{(foreign.Count > 0 ? ": " + Line(foreign[0]) : "")}");
     }
 
     private static bool IsExpected(DissectedPacket packet)

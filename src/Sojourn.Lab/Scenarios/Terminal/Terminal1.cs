@@ -3,6 +3,7 @@ using System.Security.Cryptography;
 using System.Text.Json;
 using Sojourn.Lab.Capture;
 using Sojourn.Lab.Evidence;
+using Sojourn.Lab.Network;
 using Sojourn.Lab.Nodes;
 using Sojourn.Lab.Scenarios.Authentication;
 using Sojourn.Lab.Topology;
@@ -15,16 +16,17 @@ public sealed partial class Terminal1 : TerminalScenario
 {
     private const string HomeAgent = "2001:db8:1::1", Home = "2001:db8:1::100", Correspondent = "2001:db8:2::2", NameServerAddress = "2001:db8:7::53", Host = "198.18.0.1", Resolver = "198.18.255.254";
     private const string Name1 = "cn.home.example", Web4 = "192.0.2.5", Web6 = "2001:db8:64::c000:205", Foreign = "10.9.9.9";
-    private const int DownloadLength = 3 << 20;
+    private const int DownloadLength = 200_000_000, Moves = 6, OneRecordedOf = 50;
 
-    private static readonly TimeSpan s_outOfReach = TimeSpan.FromMilliseconds(20);
+    private static readonly TimeSpan s_outOfReach = TimeSpan.FromMilliseconds(20), s_recorded = TimeSpan.FromMilliseconds(200);
 
     private readonly Dictionary<string, IReadOnlyList<JsonElement>> _shown = [];
     private readonly Dictionary<string, CommandResult> _ran = [];
     private readonly Dictionary<string, (long From, long To)> _times = [];
-    private string _served = "", _fetched = "", _callers = "", _addresses = "";
+    private string _served = "", _callers = "", _addresses = "", _kernel = "";
     private IReadOnlyList<string> _choices = [];
-    private long _foreignBefore, _foreignAfter, _left;
+    private readonly List<(string From, string Link, long Left, string CareOf)> _moves = [];
+    private long _foreignBefore, _foreignAfter;
 
     public override string Name => "terminal/1";
 
@@ -34,7 +36,7 @@ public sealed partial class Terminal1 : TerminalScenario
     /// </summary>
     public override string? Damaged(string link) => "frame.comment or tcp.analysis.retransmission or tcp.analysis.out_of_order or (http and _ws.malformed) or (icmpv6.type == 1 and icmpv6.code == 3)";
 
-    protected override IReadOnlyList<string> Fields => [.. base.Fields, "tcp.srcport", "tcp.dstport", "tcp.len", "tcp.flags.syn", "ipv6.nxt", "icmpv6.mtu", "dns.qry.name"];
+    protected override IReadOnlyList<string> Fields => [.. base.Fields, "tcp.srcport", "tcp.dstport", "tcp.len", "tcp.flags.syn", "ipv6.nxt", "icmpv6.mtu", "dns.qry.name", "udp.srcport", "udp.dstport", "frame.len"];
 
     public override async Task DriveAsync(LabRun run, CancellationToken cancellation)
     {
@@ -79,15 +81,17 @@ public sealed partial class Terminal1 : TerminalScenario
         await UseFormerAddressAsync(run, cancellation);
         await DownloadAsync(run, cancellation);
         await NarrowAsync(run, cancellation);
+        await NarrowTunnelAsync(run, cancellation);
         await TakeAsync(run, "end", cancellation);
+        _kernel = await AskKernelAsync(run, ["mn", "ha"], cancellation);
     }
 
     public override IReadOnlyList<LadderChapter> Chapters(CaptureSet captures) =>
     [
         new LadderChapter("The terminal registers", new Ladder(
             ["mn", "ar-b", "ha"], [.. SignallingSteps("mn", new Dictionary<string, string> { [HomeAgent] = "ha" }, new Dictionary<string, string> { ["access-5b"] = "ar-b" }, _times["registered"].From)])),
-        new LadderChapter("It moves during a download", new Ladder(
-            ["mn", "ar-a", "ha"], [.. SignallingSteps("mn", new Dictionary<string, string> { [HomeAgent] = "ha" }, new Dictionary<string, string> { ["access-5a"] = "ar-a" }, _left)])),
+        new LadderChapter("It moves during a download, six times", new Ladder(
+            ["mn", "ar-a", "ha"], [.. SignallingSteps("mn", new Dictionary<string, string> { [HomeAgent] = "ha" }, new Dictionary<string, string> { ["access-5a"] = "ar-a" }, _moves[0].Left)])),
     ];
 
     /// <summary>AC06: a correspondent that the terminal has never heard of opens TCP to the home address.</summary>
@@ -129,26 +133,52 @@ public sealed partial class Terminal1 : TerminalScenario
         await TakeAsync(run, "refused", cancellation);
     }
 
-    /// <summary>AC04.</summary>
+    /// <summary>AC04. A move comes when another seventh of the download is there, whatever the rate.</summary>
     private async Task DownloadAsync(LabRun run, CancellationToken cancellation)
     {
-        run.Progress.Step("The terminal moves to network 5a while a download runs");
+        run.Progress.Step("The terminal moves six times while 200 MB are downloaded");
         var file = Path.Combine(run.Directory.FolderOf("mn"), "fetched");
+        _served = await HashAsync(Path.Combine(run.Directory.FolderOf("pages-cn"), "big"), cancellation);
+        string[] links = ["access-5b", "access-5a"];
+        Sample(run, true);
         var from = LabRun.Now;
-        var download = RunAsync(
-            run, "downloaded", "mn", Resolving(run, "curl", "-4", "-sS", "-m", "45", "--limit-rate", "700K", "-o", file, "-w", "%{http_code} %{local_ip}:%{local_port} %{remote_ip}:%{remote_port} %{time_total}", $"http://{Name1}/big"), cancellation);
-        await Task.Delay(1800, cancellation);
-        var radio = run.Network.Radio("mn", "eth0");
-        _left = LabRun.Now;
-        radio.Leave();
-        await Task.Delay(s_outOfReach, cancellation);
-        radio.Reach("access-5a");
+        var download = RunAsync(run, "downloaded", "mn", Resolving(run, "sh", "-c", $"curl -4 -sS -m 150 --limit-rate 12500K -o {file} -w '%{{http_code}} %{{size_download}} %{{local_ip}}:%{{local_port}} %{{remote_ip}}:%{{remote_port}} ' http://{Name1}/big && sha256sum < {file}"), cancellation);
+        for (var move = 0; move < Moves && !download.IsCompleted; move++)
+        {
+            var part = (long)DownloadLength * (move + 1) / (Moves + 1);
+            await LabRun.UntilAsync(() => Task.FromResult(download.IsCompleted || (File.Exists(file) && new FileInfo(file).Length >= part)), TimeSpan.FromSeconds(60), cancellation);
+
+            // Around a move every frame is recorded, so that its gap can be measured.
+            Sample(run, false);
+            await Task.Delay(s_recorded, cancellation);
+            var left = LabRun.Now;
+            var radio = run.Network.Radio("mn", "eth0");
+            radio.Leave();
+            await Task.Delay(s_outOfReach, cancellation);
+            radio.Reach(links[(move + 1) % 2]);
+            var prefix = move % 2 == 0 ? "2001:db8:5a:" : "2001:db8:5b:";
+            var careOf = "";
+            await LabRun.UntilAsync(async () => (careOf = PathLines.Rows(await run.ShowAsync("mn", "tunnels", cancellation)).Select(t => Text(t, "start")).FirstOrDefault("")).StartsWith(prefix, StringComparison.Ordinal), TimeSpan.FromSeconds(10), cancellation);
+            await Task.Delay(s_recorded, cancellation);
+            Sample(run, true);
+            _moves.Add((links[move % 2], links[(move + 1) % 2], left, careOf));
+        }
+
         await download;
+        Sample(run, false);
         _times["downloaded"] = (from, LabRun.Now);
         run.Progress.Note(_ran["downloaded"].Output.Trim());
-        _served = await HashAsync(Path.Combine(run.Directory.FolderOf("pages-cn"), "big"), cancellation);
-        _fetched = File.Exists(file) ? await HashAsync(file, cancellation) : "nothing";
         await TakeAsync(run, "moved", cancellation);
+    }
+
+    /// <summary>Has the wires record one of so many packets of the bulk only: IP in IP and TCP. Everything else is recorded as ever.</summary>
+    private static void Sample(LabRun run, bool on)
+    {
+        foreach (var link in run.Topology.Links)
+        {
+            var bulk = 0;
+            run.Network.Wire(link.Name).Tap = on ? frame => frame.Data is { Length: > 20 } data && data[12] == 0x86 && data[20] is 6 or 41 && ++bulk % OneRecordedOf != 0 ? WireVerdict.PassUnrecorded : WireVerdict.Pass : null;
+        }
     }
 
     /// <summary>AC38: the link to the correspondent takes less than the tunnel.</summary>
@@ -159,6 +189,25 @@ public sealed partial class Terminal1 : TerminalScenario
         await RunAsync(run, "too big", "mn", ["ping", "-4", "-c", "3", "-i", "0.3", "-W", "1", "-M", "do", "-s", "1372", _ran["named"].Output.Trim()], cancellation);
         await RunAsync(run, "route", "mn", ["ip", "-4", "route", "get", _ran["named"].Output.Trim()], cancellation);
         await RunAsync(run, "sent", "mn", ["iperf3", "-4", "-c", _ran["named"].Output.Trim(), "-n", "1M", "--connect-timeout", "5000"], cancellation);
+    }
+
+    /// <summary>AC37: a link of 1280 octets on the tunnel's way, while the others take 1500.</summary>
+    private async Task NarrowTunnelAsync(LabRun run, CancellationToken cancellation)
+    {
+        run.Progress.Step("A link on the tunnel's way becomes narrow: TCP both ways, datagrams of 1400 octets, long pings");
+        var peer = _ran["named"].Output.Trim();
+        await RunAsync(run, "device", "mn", ["ip", "-o", "link", "show", "dev", "mip0"], cancellation);
+        await run.ExecuteAsync("core", ["ip", "link", "set", "dev", "cn", "mtu", "1500"], cancellation);
+        var from = LabRun.Now;
+        await run.ExecuteAsync("core", ["ip", "link", "set", "dev", "b0", "mtu", "1280"], cancellation);
+        await run.ExecuteAsync("ar-b", ["ip", "link", "set", "dev", "up0", "mtu", "1280"], cancellation);
+        foreach (var (moment, options) in new (string, string[])[] { ("bulk up", ["-n", "1M"]), ("bulk down", ["-n", "1M", "-R"]), ("datagrams", ["-u", "-l", "1400", "-b", "2M", "-t", "1"]) })
+        {
+            await RunAsync(run, moment, "mn", ["timeout", "20", "iperf3", "-4", "-f", "k", "-c", peer, "--connect-timeout", "5000", .. options], cancellation);
+        }
+
+        await RunAsync(run, "long pings", "mn", ["ping", "-4", "-c", "5", "-i", "0.3", "-W", "2", "-s", "3000", peer], cancellation);
+        _times["narrow"] = (from, LabRun.Now);
     }
 
     private async Task RunAsync(LabRun run, string moment, string node, IReadOnlyList<string> command, CancellationToken cancellation)

@@ -11,7 +11,7 @@ using static Sojourn.Lab.Scenarios.TableQuestions;
 namespace Sojourn.Lab.Scenarios.Terminal;
 
 /// <summary>TM4: IPv6 applications, the signal under IPsec, data plain and protected, methods switched while the terminal runs (spec terminal 5.4, embodiment 4).</summary>
-public sealed class Terminal4 : TerminalScenario
+public sealed partial class Terminal4 : TerminalScenario
 {
     private const string Authority = "http://[2001:db8:3::2]:8080", HomeAgent = "2001:db8:a::1", Correspondent = "2001:db8:6::2";
     private const string Home = "2001:db8:a:1::100", Home2 = "2001:db8:a:1::102", Home3 = "2001:db8:a:1::103", Virtual = "198.18.0.1";
@@ -31,9 +31,10 @@ public sealed class Terminal4 : TerminalScenario
 
     private readonly Dictionary<string, IReadOnlyList<JsonElement>> _shown = [];
     private readonly Dictionary<string, string> _host = [];
-    private PingResult? _plain, _dropped, _kept;
-    private string _hash = "", _received = "";
+    private PingResult? _plain, _dropped, _kept, _translated;
+    private string _hash = "", _received = "", _kernel = "";
     private long _started, _pinged, _moved, _switched;
+    private (long From, long To) _renewed, _translatedPing;
 
     public override string Name => "terminal/4";
 
@@ -86,9 +87,11 @@ public sealed class Terminal4 : TerminalScenario
         _switched = LabRun.Now;
         await SwitchAsync(run, 10010, Virtual, cancellation);
         await TakeAsync(run, "translated", cancellation);
+        await TranslateAsync(run, cancellation);
         await SwitchAsync(run, 10012, Home, cancellation);
         await TakeAsync(run, "back", cancellation);
         _shown["events"] = [.. PathLines.Rows(await run.ShowAsync("mn", "events", cancellation)).Where(e => Text(e, "event") == "scenario.run")];
+        _kernel = await AskKernelAsync(run, ["mn", "mn2", "mn3", "ha"], cancellation);
     }
 
     public override IReadOnlyList<LadderChapter> Chapters(CaptureSet captures) =>
@@ -104,6 +107,10 @@ public sealed class Terminal4 : TerminalScenario
         rows.Part("Layouts", () => Layouts(rows));
         rows.Part("Move", () => Moving(rows));
         rows.Part("Switch", () => Switching(rows));
+        rows.Part("Translation", () => Translating(rows));
+        rows.Part("Protection", () => Protection(rows));
+        rows.Part("Kernel", () => JudgeKernel(rows, _kernel, "registration, both forms of the ESP tunnel, and data"));
+        rows.Check("TM-P3", "the mobility stack is the node's one program: the host's kernel has no address on the link, no association and no tunnel, and the host's programs are served", _kernel.Length == 0 && _host["link"].Length == 0 && _received == _hash && _hash.Length > 0, $"link: '{_host["link"]}'; kernel: '{_kernel}'");
     }
 
     private void Registration(RowBook rows)
@@ -146,10 +153,21 @@ public sealed class Terminal4 : TerminalScenario
             keepUp.Count == 5 && keepUp.All(p => Stack(p).StartsWith("ipv6 esp ipv6 ipv6 icmpv6", StringComparison.Ordinal) && Ends(p) == $"{p.Source} > {HomeAgent}, {p.Source} > {HomeAgent}, {Home3} > {Correspondent}") && keepDown.Count == 5 && _kept!.Received > 0,
             $"{keepUp.Count} up {Stack(keepUp.FirstOrDefault())} ({Ends(keepUp.FirstOrDefault())}), {keepDown.Count} down {Stack(keepDown.FirstOrDefault())}; {_kept!.Summary}");
         var (shorter, longer) = (Length(dropUp.FirstOrDefault()), Length(keepUp.FirstOrDefault()));
+        foreach (var row in new[] { "TM0.6", "TM-R91", "TM-SP4", "TM-C2" })
+        {
+            rows.Check(row, "what the home agent captures goes through the mobile tunnel, where so configured under ESP in front of it or in its place, and what the terminal sends likewise",
+                Plain(plainDown, Home) && Plain(plainUp, Home) && Under(dropDown) && Under(dropUp) && Under(keepDown) && Under(keepUp),
+                $"{Stack(plainDown.FirstOrDefault())}, {Stack(dropDown.FirstOrDefault())}, {Stack(keepUp.FirstOrDefault())}");
+        }
+
+        rows.Check("TM-A-50", "ESP is outside, the tunnel's header inside", keepUp.Count == 5 && keepUp.All(p => Stack(p).StartsWith("ipv6 esp ipv6 ipv6", StringComparison.Ordinal)), Stack(keepUp.FirstOrDefault()));
         foreach (var row in new[] { "TM3.77", "TM-C10" })
         {
             rows.Check(row, "leaving the header out saves 40 octets of every packet", shorter > 0 && longer - shorter == 40, string.Create(CultureInfo.InvariantCulture, $"{longer} with it, {shorter} without"));
         }
+
+        bool Plain(List<DissectedPacket> packets, string home) => packets.Count == 5 && packets.All(p => Stack(p).StartsWith("ipv6 ipv6 icmpv6", StringComparison.Ordinal) && p.Of("ipv6.src").Concat(p.Of("ipv6.dst")).Contains(home));
+        bool Under(List<DissectedPacket> packets) => packets.Count == 5 && packets.All(p => Stack(p).StartsWith("ipv6 esp ipv6", StringComparison.Ordinal));
 
         var clear = Packets.Count(p => p.Link is "access-3" or "access-4" && (p.Is("icmpv6.type", EchoRequest) || p.Is("icmpv6.type", EchoReply)) && !p.Has("esp"));
         rows.Check("TM-R48", "what the policy wants protected is on no link of the terminal in clear", clear == 0, $"{clear} echo messages");
@@ -180,7 +198,7 @@ public sealed class Terminal4 : TerminalScenario
         var order = programs.Where((number, i) => i == 0 || programs[i - 1] != number).ToList();
         var answers = On("access-2", _switched).Count(p => p.Sender == "ar2" && p.Is("mip6.mhtype", BindingAcknowledgement) && p.Is("mip6.ba.status", "0"));
         var exchanges = On("access-2", _switched).Count(p => p.Is("isakmp.exchangetype", SaInit));
-        foreach (var row in new[] { "TM-AC34", "TM-C4", "TM-P10", "TM9.1" })
+        foreach (var row in new[] { "TM-AC34", "TM-C4", "TM-C12", "TM-P10", "TM9.1" })
         {
             rows.Check(
                 row, "a number made valid by the command line is in force with the next acknowledgement: the host gets a virtual IPv4 address, then its home address again, without restart or key exchange",
@@ -226,6 +244,8 @@ public sealed class Terminal4 : TerminalScenario
         {
             _shown[$"{table} {moment}"] = [.. PathLines.Rows(await run.ShowAsync("mn", table, cancellation))];
         }
+
+        _shown[$"bindings {moment}"] = [.. PathLines.Rows(await run.ShowAsync("ha", "bindings", cancellation))];
 
         _host[moment] = await AddressesAsync(run, cancellation);
         _host["link"] = (await run.ExecuteAsync("mn", ["ip", "-o", "-6", "addr", "show", "dev", "eth0"], cancellation)).Output.Trim();

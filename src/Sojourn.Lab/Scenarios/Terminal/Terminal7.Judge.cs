@@ -23,6 +23,7 @@ public sealed partial class Terminal7
         rows.Part("Move", () => Move(rows));
         rows.Part("Refusal", () => Refusal(rows));
         rows.Part("Nesting", () => Nesting(rows));
+        rows.Part("Kernel", () => JudgeKernel(rows, _kernel, "a terminal behind a mobile router"));
     }
 
     /// <summary>Source and destination of each header around an echo message, the outermost first.</summary>
@@ -73,14 +74,14 @@ public sealed partial class Terminal7
         var (above, behind) = (Echoes("access-5b", "on board", "ar-b"), Echoes("moving", "on board", "mr"));
         var (up, out_) = (Echoes("moving", "on board", "mn"), Echoes("access-5b", "on board", "mr"));
         var arrived = _pings["on board down"].AllArrived && _pings["on board up"].AllArrived;
-        foreach (var row in (string[])["TM7.4", "TM7.5", "TM7.12", "TM-C6"])
+        foreach (var row in (string[])["TM7.4", "TM7.5", "TM7.12", "TM-C6", "TM-A-32"])
         {
             rows.Check(row, "above the router the terminal's header, and the router's around it", arrived && AllAre(above, outerDown, outerDown), Seen(above));
         }
 
         rows.Check("TM7.6", "behind the router its header is gone, at the terminal both", arrived && AllAre(behind, innerDown, innerDown), $"{Seen(behind)}; {_pings["on board down"].Summary}");
         var plain = On("core-cn", _times["on board"].From, _times["on board"].To).Where(p => p.Sender == "core" && p.First("icmpv6.type") is EchoRequest or EchoReply).ToList();
-        foreach (var row in (string[])["TM7.7", "TM-R94"])
+        foreach (var row in (string[])["TM7.7", "TM-R94", "TM-A-31"])
         {
             rows.Check(row, "up, the router puts its header around the terminal's, and the home agent takes both off", arrived && AllAre(up, innerUp, innerUp) && AllAre(out_, outerUp, outerUp) && AllAre(plain, Stack((Terminal, Correspondent)), ""), $"{Seen(up)}; {Seen(out_)}; {Seen(plain)}");
         }
@@ -128,8 +129,11 @@ public sealed partial class Terminal7
         var answers = On("between", from, to).Where(p => p.Is("mip6.mhtype", BindingAcknowledgement) && p.Is("ipv6.routing.mipv6.home_address", InnerRouter)).Select(p => p.First("mip6.ba.status") ?? "").ToList();
         var bound = CareOf(_shown["bindings refused"], InnerRouter);
         var paths = _shown["paths refused"].Count(p => Text(p, "destination").StartsWith("2001:db8:19:", StringComparison.Ordinal) || Text(p, "destination").StartsWith("2001:db8:29:", StringComparison.Ordinal) || Text(p, "destination").StartsWith(InnerRouter, StringComparison.Ordinal));
-        rows.Check("TM-NC24", "status 142, no binding, no tunnel, counted", answers.Count > 0 && answers.All(a => a == NotAuthorizedForPrefix) && bound.Length == 0 && paths == 0 && _refusedAfter > _refusedBefore,
-            $"status {string.Join(", ", answers)}; binding '{bound}', {paths} paths; ha.bu_refused {Number(_refusedBefore)}, then {Number(_refusedAfter)}");
+        foreach (var row in (string[])["TM-NC24", "TM-R100"])
+        {
+            rows.Check(row, "status 142, no binding, no tunnel, counted", answers.Count > 0 && answers.All(a => a == NotAuthorizedForPrefix) && bound.Length == 0 && paths == 0 && _refusedAfter > _refusedBefore,
+                $"status {string.Join(", ", answers)}; binding '{bound}', {paths} paths; ha.bu_refused {Number(_refusedBefore)}, then {Number(_refusedAfter)}");
+        }
     }
 
     private void Nesting(RowBook rows)

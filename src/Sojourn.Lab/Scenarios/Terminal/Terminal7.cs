@@ -26,6 +26,7 @@ public sealed partial class Terminal7 : TerminalScenario
     private readonly Dictionary<string, PingResult> _pings = [];
     private readonly Dictionary<string, (long From, long To)> _times = [];
     private long _left, _refusedBefore, _refusedAfter, _spoofedFrom, _spoofedTo;
+    private string _kernel = "";
     private TransferResult? _transfer;
 
     public override string Name => "terminal/7";
@@ -67,6 +68,7 @@ public sealed partial class Terminal7 : TerminalScenario
         await SpoofAsync(run, cancellation);
         await MoveAsync(run, cancellation);
         await NestAsync(run, cancellation);
+        _kernel = await AskKernelAsync(run, ["mn", "mr", "mr2", "ha"], cancellation);
     }
 
     public override IReadOnlyList<LadderChapter> Chapters(CaptureSet captures)

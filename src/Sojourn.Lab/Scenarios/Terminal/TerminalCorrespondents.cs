@@ -16,6 +16,7 @@ public sealed class TerminalCorrespondents : TerminalScenario
     private const string Authority = "http://[2001:db8:3::2]:8080", HomeAgent = "2001:db8:a::1", Home = "2001:db8:a:1::100";
     private const string Correspondent = "2001:db8:6::2", Plain = "2001:db8:7::2";
     private const string EchoRequest = "128", EchoReply = "129";
+    private const string CertificatePayload = "37";
     private const string HomeTestInit = "1", CareOfTestInit = "2", HomeTest = "3", CareOfTest = "4", BindingError = "7";
     private const int Octets = 4 << 20;
 
@@ -77,7 +78,7 @@ public sealed class TerminalCorrespondents : TerminalScenario
     public override IReadOnlyList<LadderChapter> Chapters(CaptureSet captures) =>
     [
         new LadderChapter("From the first packet to the short way", new Ladder(["mn", "ha", "cn"], [.. Steps(_asked, _optimised)])),
-        new LadderChapter("A binding is forgotten", new Ladder(["mn", "ha", "cn"], [.. Steps(_cleared, _back)])),
+        new LadderChapter("The correspondent has forgotten the binding", new Ladder(["mn", "ha", "cn"], [.. Steps(_cleared, _back)])),
     ];
 
     public override void Judge(LabRun run, CaptureSet captures, RowBook rows)
@@ -92,10 +93,22 @@ public sealed class TerminalCorrespondents : TerminalScenario
     {
         var tests = new[] { (HomeTestInit, "mn"), (CareOfTestInit, "mn"), (HomeTest, "ar1"), (CareOfTest, "ar1") }.Select(t => First("access-1", t.Item2, t.Item1, _asked)).ToList();
         var stacks = tests.Select(Stack).ToList();
-        rows.Check(
-            "TM3.40", "home test through the tunnel and under ESP, care-of test directly and in clear, both before the update",
-            stacks.SequenceEqual(["ipv6 esp ipv6 mipv6", "ipv6 mipv6", "ipv6 esp ipv6 mipv6", "ipv6 mipv6"]) && tests[0]!.To(HomeAgent) && tests[1]!.To(Correspondent) && Update() is { } sent && tests.All(t => t!.Time < sent.Time),
-            string.Join("; ", tests.Zip(stacks, (t, s) => $"{s} {t?.Source} > {t?.Destination}")));
+        foreach (var row in new[] { "TM3.40", "TM-SP2", "TM-A-22" })
+        {
+            rows.Check(
+                row, "home test through the tunnel and under ESP, care-of test directly and in clear, both before the update",
+                stacks.SequenceEqual(["ipv6 esp ipv6 mipv6", "ipv6 mipv6", "ipv6 esp ipv6 mipv6", "ipv6 mipv6"]) && tests[0]!.To(HomeAgent) && tests[1]!.To(Correspondent) && Update() is { } sent && tests.All(t => t!.Time < sent.Time),
+                string.Join("; ", tests.Zip(stacks, (t, s) => $"{s} {t?.Source} > {t?.Destination}")));
+        }
+
+        var home = On("access-1", _started).FirstOrDefault(p => p.Sender == "mn" && p.Is("mip6.mhtype", BindingUpdate) && p.To(HomeAgent));
+        var certificates = On("access-1", _started, home?.Time ?? 0).Count(p => p.Is("isakmp.exchangetype", Auth) && p.Of("isakmp.typepayload").Contains(CertificatePayload));
+        rows.Check("TM-S2", "both ends prove themselves with certificates by IKEv2, the update has the K flag, and home tests go under an association of their own",
+            certificates >= 2 && home is not null && home.Of("mip6.bu.k_flag").Any(f => f is "1" or "True") && home.First("esp.spi") is { } spi && tests[0]?.First("esp.spi") is { } other && spi != other,
+            $"{certificates} IKE_AUTH messages with certificates; K {home?.First("mip6.bu.k_flag")}; SPI {home?.First("esp.spi")}, home test {tests[0]?.First("esp.spi")}");
+        var lists = _shown["binding-list bound"].Select(b => $"{Text(b, "list")} {Text(b, "peer")}").Order().ToList();
+        rows.Check("TM-P9", "the data path's binding list has the correspondent alone, the registration's the home agent too; the tunnel leads to the home agent",
+            lists.SequenceEqual(new[] { $"forwarding {Correspondent}", $"registration {HomeAgent}", $"registration {Correspondent}" }.Order()) && _shown["tunnels bound"] is [var tunnel] && Text(tunnel, "end") == HomeAgent, $"{string.Join(", ", lists)}; {string.Join("; ", _shown["tunnels bound"])}");
         foreach (var row in new[] { "TM3.41", "TM-L15" })
         {
             rows.Check(row, "the update goes to the correspondent with the Home Address option, nonce indices and authorization data", Stack(Update()) == "ipv6 ipv6.dstopts mipv6" && Update()!.Is("ipv6.opt.mipv6.home_address", Home) && Update()!.First("mip6.ni.hni") is not null && Update()!.First("mip6.bad.auth") is not null,
@@ -149,11 +162,11 @@ public sealed class TerminalCorrespondents : TerminalScenario
         var after = Echo("access-2", "mn", EchoRequest, Correspondent, error?.Time ?? _cleared, _back);
         var tunnelled = after.FirstOrDefault(p => Stack(p).StartsWith("ipv6 ipv6 icmpv6", StringComparison.Ordinal));
         var direct = after.LastOrDefault();
-        foreach (var row in new[] { "TM4.5", "TM-AC13", "TM3.48" })
+        foreach (var row in new[] { "TM4.5", "TM-AC13", "TM3.48", "TM-A-23" })
         {
             rows.Check(
-                row, "the entry is removed and counted once, packets go by way of home, and the short way comes back after new tests",
-                _errors == 1 && tunnelled is not null && _boundAgain && direct is not null && Stack(direct).StartsWith("ipv6 ipv6.dstopts icmpv6", StringComparison.Ordinal) && direct.Time > tunnelled.Time && First("access-2", "mn", CareOfTestInit, error?.Time ?? long.MaxValue) is not null && _again!.Received > 0,
+                row, "after a restart without the binding the entry is removed and counted once, packets go by way of home, and the short way comes back after new tests",
+                _errors == 1 && _shown["bindings restarted"].Count == 0 && tunnelled is not null && _boundAgain && direct is not null && Stack(direct).StartsWith("ipv6 ipv6.dstopts icmpv6", StringComparison.Ordinal) && direct.Time > tunnelled.Time && First("access-2", "mn", CareOfTestInit, error?.Time ?? long.MaxValue) is not null && _again!.Received > 0,
                 string.Create(CultureInfo.InvariantCulture, $"be.binding_deleted +{_errors}; then {Stack(tunnelled)}, at the end {Stack(direct)}; {_again!.Summary}"));
         }
     }
@@ -179,15 +192,17 @@ public sealed class TerminalCorrespondents : TerminalScenario
         _received = result.ExitCode == 0 ? Convert.ToHexStringLower(SHA256.HashData(await File.ReadAllBytesAsync(target, cancellation))) : $"{result}: {result.Errors.Trim()}";
     }
 
-    /// <summary>As a restart would: the correspondent has lost what it knew, the terminal has not heard of it.</summary>
+    /// <summary>The correspondent has lost what it knew, the terminal has not heard of it.</summary>
     private async Task ForgetAsync(LabRun run, CancellationToken cancellation)
     {
-        run.Progress.Step("The correspondent forgets its binding; the host pings again");
+        run.Progress.Step("The correspondent is killed and started again; the host pings it");
         await Task.Delay(s_quiet, cancellation);
         var before = await CounterAsync(run, "be.binding_deleted", cancellation);
         _cleared = LabRun.Now;
-        await OperateAsync(run, ["clear", "session", "--all", "--socket", run.Node("cn").Control.SocketPath], cancellation);
-        await TakeAsync(run, "cleared", cancellation);
+        await run.Node("cn").KillAsync();
+        await run.Node("cn").StartAsync(cancellation);
+        await TakeAsync(run, "restarted", cancellation);
+        await LabRun.UntilAsync(async () => (await run.PingAsync("core", Correspondent, new PingOptions(1) { Wait = TimeSpan.FromMilliseconds(500) }, cancellation)).Received > 0, TimeSpan.FromSeconds(10), cancellation);
         _again = await run.PingAsync("mn", Correspondent, new PingOptions(20), cancellation);
         _boundAgain = await BoundAsync(run, "2001:db8:5b:", cancellation);
         await run.PingAsync("mn", Correspondent, new PingOptions(2), cancellation);
@@ -195,7 +210,13 @@ public sealed class TerminalCorrespondents : TerminalScenario
         _back = LabRun.Now;
     }
 
-    private async Task TakeAsync(LabRun run, string moment, CancellationToken cancellation) => _shown["bindings " + moment] = [.. PathLines.Rows(await run.ShowAsync("cn", "bindings", cancellation))];
+    private async Task TakeAsync(LabRun run, string moment, CancellationToken cancellation)
+    {
+        foreach (var (node, table) in new[] { ("cn", "bindings"), ("mn", "binding-list"), ("mn", "tunnels") })
+        {
+            _shown[$"{table} {moment}"] = [.. PathLines.Rows(await run.ShowAsync(node, table, cancellation))];
+        }
+    }
 
     private static Task<bool> BoundAsync(LabRun run, string network, CancellationToken cancellation) => LabRun.UntilAsync(
         async () => PathLines.Rows(await run.ShowAsync("cn", "bindings", cancellation)).Any(b => Text(b, "homeAddress") == Home && Text(b, "careOfAddress").StartsWith(network, StringComparison.Ordinal)), TimeSpan.FromSeconds(5), cancellation);
