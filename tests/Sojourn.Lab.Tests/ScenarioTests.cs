@@ -342,7 +342,7 @@ internal static class RowsOf
         ["terminal/7"] =
         [
             "TM0.12", "TM7.1", "TM7.2", "TM7.3", "TM7.4", "TM7.5", "TM7.6", "TM7.7", "TM7.10", "TM7.11", "TM7.12", "TM-AC28", "TM-AC29", "TM-AC30", "TM-C6", "TM-NC24", "TM-P23", "TM-R94", "TM-R106", "TM-S6",
-            "TM-A-31", "TM-A-32", "TM-AC41", "TM-M2", "TM-R100",
+            "TM7.8", "TM-A-31", "TM-A-32", "TM-AC31", "TM-AC41", "TM-M2", "TM-R100",
         ],
         ["terminal/4"] = ["TM-AC34", "TM3.77", "TM4.1", "TM4.2", "TM4.3", "TM4.6", "TM4.8", "TM4.9", "TM9.1", "TM-C4", "TM-C8", "TM-C10", "TM-M1", "TM-P1", "TM-P2", "TM-P4", "TM-P10", "TM-R48", "TM0.4", "TM0.6", "TM-A-38", "TM-A-43", "TM-A-50", "TM-AC09", "TM-AC10", "TM-AC41", "TM-C2", "TM-C12", "TM-FS1", "TM-FS2", "TM-M2", "TM-P3", "TM-P5", "TM-P20", "TM-R91", "TM-R100", "TM-SP1", "TM-SP4", "TM-SP7"],
         ["terminal/5"] =

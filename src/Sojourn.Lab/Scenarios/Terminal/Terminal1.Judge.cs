@@ -177,7 +177,7 @@ public sealed partial class Terminal1
 
     private void JudgeSizes(RowBook rows)
     {
-        var told = Visited().Where(p => p.Is("icmpv6.type", "2")).Select(p => p.First("icmpv6.mtu")).Distinct().ToList();
+        var told = Visited(0, _times["narrow"].From).Where(p => p.Is("icmpv6.type", "2")).Select(p => p.First("icmpv6.mtu")).Distinct().ToList();
         var sent = _ran["sent"].ExitCode == 0;
         rows.Check("TM-AC38", "a narrow link's Packet Too Big reaches the host as fragmentation needed, 20 octets less, and TCP adapts",
             told is ["1320"] && _ran["too big"].Output.Contains("mtu = 1300", StringComparison.Ordinal) && _ran["route"].Output.Contains("mtu 1300", StringComparison.Ordinal) && sent,

@@ -32,9 +32,9 @@ public sealed partial class Terminal1 : TerminalScenario
 
     /// <summary>
     /// What the move has lost comes again in other pieces, and on the home agent's link each of them twice: tshark calls that an error of its
-    /// reassembly. A router's kernel that finds nobody on the link any more quotes segments it has cut itself, and their checksum is not done.
+    /// reassembly. Errors quote the beginning of a segment, and tshark checks the checksum of such a piece inside a tunnel's header.
     /// </summary>
-    public override string? Damaged(string link) => "frame.comment or tcp.analysis.retransmission or tcp.analysis.out_of_order or (http and _ws.malformed) or (icmpv6.type == 1 and icmpv6.code == 3)";
+    public override string? Damaged(string link) => "frame.comment or tcp.analysis.retransmission or tcp.analysis.out_of_order or (http and _ws.malformed) or (icmpv6.type in {1, 2} and tcp)";
 
     protected override IReadOnlyList<string> Fields => [.. base.Fields, "tcp.srcport", "tcp.dstport", "tcp.len", "tcp.flags.syn", "ipv6.nxt", "icmpv6.mtu", "dns.qry.name", "udp.srcport", "udp.dstport", "frame.len"];
 

@@ -23,6 +23,7 @@ public sealed partial class Terminal7
         rows.Part("Move", () => Move(rows));
         rows.Part("Refusal", () => Refusal(rows));
         rows.Part("Nesting", () => Nesting(rows));
+        rows.Part("Protection", () => Protection(rows));
         rows.Part("Kernel", () => JudgeKernel(rows, _kernel, "a terminal behind a mobile router"));
     }
 
@@ -153,5 +154,27 @@ public sealed partial class Terminal7
         {
             rows.Check(row, "three headers on the outermost link, one less behind each router", ok, $"{Seen(down)}; {Seen(up)}; {Seen(between)}; {Seen(last)}");
         }
+    }
+
+    /// <summary>Headers above the router and behind it, in each direction.</summary>
+    private void Protection(RowBook rows)
+    {
+        var (router, terminal) = (CareOf(_shown["bindings both levels"], Router), CareOf(_shown["bindings both levels"], Terminal));
+        var down = Stack((HomeAgent, router), (HomeAgent, terminal), (Correspondent, Terminal));
+        var up = Stack((router, HomeAgent), (terminal, HomeAgent), (Terminal, Correspondent));
+        foreach (var (moment, above, behind) in new[] { ("one level", "ipv6 ipv6 esp ipv6", "ipv6 esp ipv6"), ("both levels", "ipv6 esp ipv6 esp ipv6", "ipv6 esp ipv6") })
+        {
+            var (downs, ups, inside) = (Echoes("access-5a", moment, "ar-a"), Echoes("access-5a", moment, "mr"), Echoes("moving", moment, "mr").Concat(Echoes("moving", moment, "mn")).ToList());
+            var right = AllAre(downs, down, "") && AllAre(ups, up, "") && downs.Concat(ups).All(p => Layers(p) == above) && inside.Count >= 20 && inside.All(p => Layers(p) == behind);
+            foreach (var row in moment == "one level" ? (string[])["TM7.8"] : ["TM7.8", "TM-AC31"])
+            {
+                rows.Check(row, moment == "one level" ? "the terminal's ESP is in the router's plain tunnel, both ways" : "ESP of the terminal inside ESP of the router, both ways, and no plain mobile header is left",
+                    right && _pings[moment + " down"].Received > 0 && _pings[moment + " up"].Received > 0,
+                    $"{string.Join("; ", downs.Concat(ups).Select(p => $"{Layers(p)} {Stack(p)}").Distinct())}; behind the router {string.Join("; ", inside.Select(Layers).Distinct())}");
+            }
+        }
+
+        // What an error quotes stands behind the ICMPv6 header.
+        static string Layers(DissectedPacket packet) => string.Join(' ', packet.Protocols.SkipWhile(p => p != "ipv6").TakeWhile(p => p != "icmpv6"));
     }
 }

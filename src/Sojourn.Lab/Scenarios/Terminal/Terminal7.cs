@@ -68,6 +68,7 @@ public sealed partial class Terminal7 : TerminalScenario
         await SpoofAsync(run, cancellation);
         await MoveAsync(run, cancellation);
         await NestAsync(run, cancellation);
+        await ProtectAsync(run, cancellation);
         _kernel = await AskKernelAsync(run, ["mn", "mr", "mr2", "ha"], cancellation);
     }
 
@@ -82,12 +83,12 @@ public sealed partial class Terminal7 : TerminalScenario
         ];
     }
 
-    private async Task SwitchOnAsync(LabRun run, string node, CancellationToken cancellation)
+    private async Task SwitchOnAsync(LabRun run, string node, CancellationToken cancellation, string? moment = null)
     {
         var from = LabRun.Now;
         await run.Node(node).StartAsync(cancellation);
         await ReachAsync(run, node, "REG", s_switchOn, cancellation);
-        _times[node] = (from, LabRun.Now);
+        _times[moment ?? node] = (from, LabRun.Now);
     }
 
     /// <summary>Pings to the terminal and from it.</summary>
@@ -156,6 +157,27 @@ public sealed partial class Terminal7 : TerminalScenario
         await ReachAsync(run, "mn", "REG", TimeSpan.FromSeconds(10), cancellation);
         await TakeAsync(run, "nested", cancellation);
         await PingBothAsync(run, "nested", cancellation);
+    }
+
+    /// <summary>TM7.8, AC31: ESP of the terminal inside the router's plain tunnel, then ESP at both levels.</summary>
+    private async Task ProtectAsync(LabRun run, CancellationToken cancellation)
+    {
+        run.Progress.Step("Back behind the first router the terminal has all its packets under ESP, then the router too");
+        await run.Node("mn").StopAsync();
+        await run.Node("mr2").StopAsync();
+        var radio = run.Network.Radio("mn", "eth0");
+        radio.Leave();
+        await Task.Delay(s_outOfReach, cancellation);
+        radio.Reach("moving");
+        foreach (var (node, moment) in new[] { ("mn", "one level"), ("mr", "both levels") })
+        {
+            await run.Node(node).StopAsync();
+            Change(run, node, "terminal: { data-policy: [ { peers: \"::/0\", treatment: protect } ] }");
+            await SwitchOnAsync(run, node, cancellation, node + " protected");
+            await LabRun.UntilAsync(async () => (await run.PingAsync("mn", Correspondent, new PingOptions(1) { Wait = TimeSpan.FromSeconds(1) }, cancellation)).Received > 0, s_switchOn, cancellation);
+            await TakeAsync(run, moment, cancellation);
+            await PingBothAsync(run, moment, cancellation);
+        }
     }
 
     private async Task TakeAsync(LabRun run, string moment, CancellationToken cancellation)
