@@ -74,6 +74,9 @@ public sealed class TunnelEsp(IRandomSource random, ICipherProvider? ciphers = n
 
     public bool Knows(uint spi) => _bySpi.ContainsKey(spi);
 
+    /// <summary>Whether a child SA of the association covers what a user sends.</summary>
+    public bool Carries(long association, ReadOnlySpan<byte> user) => _byChild.Count > 0 && Find(association, user) is not null;
+
     /// <summary>Whether an opened packet's child SA covers what it carried for the user.</summary>
     public bool Covers(long childSa, ReadOnlySpan<byte> user) => _byChild.TryGetValue(childSa, out var pair) && Traffic.TryRead(user, out var traffic) && traffic.Fits(pair.Child.RemoteSelectors, pair.Child.LocalSelectors);
 

@@ -34,6 +34,16 @@ public sealed class GuestSecurityPolicy(IReadOnlyList<DataPolicyEntry> entries, 
     /// <summary>Whether any packet of an application needs an association with the home agent.</summary>
     public bool ProtectsData => Entries.Any(e => e.Treatment == DataTreatment.Protect);
 
+    /// <summary>Far sides of what is to be protected, none inside another: what the home agent is asked to make an association for (SP4).</summary>
+    public IReadOnlyList<IPNetwork> ProtectedPeers
+    {
+        get
+        {
+            var peers = Entries.Where(e => e.Treatment == DataTreatment.Protect).Select(e => e.Peers).Distinct().ToList();
+            return [.. peers.Where(p => !peers.Exists(wider => wider.PrefixLength < p.PrefixLength && wider.Contains(p.BaseAddress)))];
+        }
+    }
+
     /// <summary>Steps 104, 108 and 129: null = no policy exists.</summary>
     /// <param name="protocol">Of the user's packet, behind its extension headers.</param>
     public DataTreatment? Find(IPAddress peer, byte protocol) =>

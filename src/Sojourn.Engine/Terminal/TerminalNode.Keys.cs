@@ -174,7 +174,7 @@ public sealed partial class TerminalNode
         Initiate(peer, wanted.CareOfAddress);
     }
 
-    /// <summary>Tunnel mode to the home agent: home tests (SP2) where routes are optimised, and all data where the policy wants some protected (SP4).</summary>
+    /// <summary>Tunnel mode to the home agent: home tests (SP2) where routes are optimised, and data of the peers that the policy wants some protected of (SP4).</summary>
     private IEnumerable<IkeChildOptions> TunnelChildren(IPAddress home)
     {
         if (_security.HomeTests == DataTreatment.Protect && _options.RouteOptimisation.Count > 0)
@@ -195,7 +195,7 @@ public sealed partial class TerminalNode
                 Name = "data",
                 Mode = ChildMode.Tunnel,
                 LocalSelectors = [TrafficSelector.Of(new IPNetwork(home, 128)), .. _options.MobileNetworks.Select(n => TrafficSelector.Of(n))],
-                RemoteSelectors = [TrafficSelector.Of(s_everywhere)],
+                RemoteSelectors = [.. _security.ProtectedPeers.Select(p => TrafficSelector.Of(p))],
             };
         }
     }

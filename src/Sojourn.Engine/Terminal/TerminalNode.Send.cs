@@ -4,6 +4,8 @@
 //   longer ours; step 112 comes when the moment is over.
 // - Mobility headers never take the short way (step 102, RFC 6275 11.3.1).
 // - The tunnel's own header has no encapsulation limit option (RFC 2473 5.1 allows that).
+// - What an association with the home agent covers goes under it even if this end's policy would let it pass (another protocol of a peer,
+//   a home test): the home agent takes nothing in clear that an association covers.
 // - A host has to be able to send 1280 octets. Where a tunnel leaves less, its entry cuts the outer packet (RFC 2473 7.1); where the
 //   short way leaves less, the packet goes by way of home.
 using System.Net;
@@ -82,7 +84,19 @@ public sealed partial class TerminalNode
 
         if (_tables.TunnelOf(_home?.HomeAddress) is { } tunnel && LinkWith(tunnel.CareOfAddress) is { } link)
         {
-            SendThrough(tunnel, link, packet, treatment == DataTreatment.Protect, segmentSize);
+            var protect = treatment == DataTreatment.Protect || _tunnelEsp.Carries(HomeTunnel, packet.Span);
+            if (protect && segmentSize > 0)
+            {
+                foreach (var segment in Segmentation.Cut(packet, segmentSize))
+                {
+                    SendThrough(tunnel, link, segment, protect, segmentSize: 0);
+                }
+            }
+            else
+            {
+                SendThrough(tunnel, link, packet, protect, segmentSize);
+            }
+
             if (protocol != IpProtocol.Mobility)
             {
                 Optimise(peer);

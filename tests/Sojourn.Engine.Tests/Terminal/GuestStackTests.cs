@@ -320,6 +320,19 @@ public class GuestStackTests
     }
 
     [Fact]
+    public void The_association_is_for_the_peers_that_the_policy_names_and_carries_all_of_theirs()
+    {
+        // The home agent takes nothing in clear that the association covers, so the other protocols of the peer go under it too.
+        var world = Registered(o => o with { DataPolicy = [new DataPolicyEntry(new IPNetwork(Peer, 128), DataTreatment.Protect, IpProtocol.Tcp)] });
+        world.Send(world.Terminal.HomeAddress!, Peer);
+        world.Send(world.Terminal.HomeAddress!, IPAddress.Parse("2001:db8:c::a"));
+        world.Run(TimeSpan.FromSeconds(1));
+
+        Assert.Equal(Peer, Destination(Assert.Single(world.ToPeer)));
+        Assert.Equal(IPAddress.Parse("2001:db8:c::a"), Destination(Assert.Single(Ups(world, IpProtocol.IPv6))[40..]));
+    }
+
+    [Fact]
     [Trait("Row", "TM-NC15")]
     public void Without_an_association_what_has_to_be_protected_does_not_leave()
     {
