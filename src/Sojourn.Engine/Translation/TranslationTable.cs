@@ -103,7 +103,8 @@ public sealed class TranslationTable
             _own.Add(entry);
         }
 
-        (entry.LastUse, entry.Expires) = (now, validUntil);
+        // A correspondent's binding (step 82 of 10011) is over sooner than the home agent's, and takes nothing away from what that one gave.
+        (entry.LastUse, entry.Expires) = (now, entry.Expires > validUntil ? entry.Expires : validUntil);
         virtualIpv4 = entry.Ipv4Address;
         return true;
     }

@@ -41,6 +41,16 @@ public sealed class TranslationTableTests
     }
 
     [Fact]
+    [Trait("Row", "TM3.46")]
+    public void An_acknowledgement_of_a_correspondent_does_not_end_the_own_entry_before_the_home_agents_binding()
+    {
+        var table = new TranslationTable(new TranslationOptions());
+        Assert.True(table.TryBindOwn(TranslationBench.Home, Start.AddMinutes(30), Start, out var first));
+        Assert.True(table.TryBindOwn(TranslationBench.Home, Start.AddMinutes(7), Start, out var second));
+        Assert.Equal((first, Start.AddMinutes(30)), (second, Assert.Single(table.Entries).Expires));
+    }
+
+    [Fact]
     public void A_home_address_for_which_no_address_is_left_is_refused_and_changes_nothing()
     {
         var table = new TranslationTable(new TranslationOptions { Ipv4Pool = IPNetwork.Parse("198.18.0.0/30") });
