@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using Sojourn.Engine;
@@ -242,9 +243,14 @@ internal sealed partial class ConfigurationRules
 
     private void Associations()
     {
+        var family = _node.Role is NodeRole.Terminal or NodeRole.MobileRouter or NodeRole.Correspondent ? AddressFamily.InterNetworkV6 : AddressFamily.InterNetwork;
         foreach (var association in _node.Associations)
         {
             Association(association);
+            if (association.Peer is { } peer && peer.AddressFamily != family)
+            {
+                Error(association.MarkOf(nameof(association.Peer)), $"{peer} is no address of the IP version that this role protects", family == AddressFamily.InterNetworkV6 ? "an IPv6 address" : "an IPv4 address");
+            }
         }
 
         Pairwise(_node.Associations, a => (a.Security, a.SpiIn), (later, first) =>

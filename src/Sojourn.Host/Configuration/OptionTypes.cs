@@ -132,7 +132,7 @@ internal static class OptionTypes
 
         if (type == typeof(IPAddress))
         {
-            return option.Family == AddressFamilies.IPv6 ? ParseAddress6(text) : ParseAddress(text);
+            return option.Family == AddressFamilies.IPv6 || (option.Family == AddressFamilies.Either && text.Contains(':', StringComparison.Ordinal)) ? ParseAddress6(text) : ParseAddress(text);
         }
 
         if (type == typeof(IPEndPoint))
@@ -197,6 +197,7 @@ internal static class OptionTypes
             nameof(SpiValue) => "an SPI (decimal or 0x…)",
             nameof(SpiRange) => "two SPIs LOW-HIGH of 0x100 or more, low before high",
             nameof(AddressRange) => "two IPv4 addresses FIRST-LAST",
+            nameof(IPAddress) when option.Family == AddressFamilies.Either => "an IP address",
             nameof(IPAddress) when option.Family == AddressFamilies.IPv6 => "an IPv6 address",
             nameof(IPNetwork) when option.Family == AddressFamilies.Either => "an IP prefix ADDRESS/LENGTH",
             nameof(IPNetwork) when option.Family == AddressFamilies.IPv6 => "an IPv6 prefix ADDRESS/LENGTH",

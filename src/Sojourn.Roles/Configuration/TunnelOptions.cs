@@ -8,7 +8,7 @@ public sealed class AssociationOptions : OptionSection
     [Option("Name, used by standing tunnels.", Required = true, Syntax = TextSyntax.Name, Example = "sgw-esp")]
     public string Name { get; set; } = "";
 
-    [Option("Address of the other gateway.", Required = true, Example = "10.0.5.2")]
+    [Option("Address of the other gateway; at a terminal that of a correspondent, at a correspondent a home address (both IPv6).", Required = true, Family = AddressFamilies.Either, Example = "10.0.5.2")]
     public IPAddress Peer { get; set; } = null!;
 
     [Option("Preset: for all users whose profiles name no association of their own, and for standing tunnels. Contract: agreed for one user, used only by the standing tunnel that names it.")]
