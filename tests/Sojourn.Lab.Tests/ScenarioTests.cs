@@ -125,6 +125,13 @@ public sealed class Terminal7Tests(ITestOutputHelper output) : ScenarioTests(out
     public Task Of_networks_that_move_every_row_holds() => HoldsAsync("terminal/7", SecurityType.Esp, userSpecific: true, delay: 0);
 }
 
+public sealed class Terminal6Tests(ITestOutputHelper output) : ScenarioTests(output)
+{
+    [RadvdFact]
+    [ScenarioRows("terminal/6")]
+    public Task Every_row_holds() => HoldsAsync("terminal/6", SecurityType.Esp, userSpecific: true, delay: 0);
+}
+
 public sealed class Terminal8Tests(ITestOutputHelper output) : ScenarioTests(output)
 {
     [RadvdFact("curl", "openssl")]
@@ -343,6 +350,13 @@ internal static class RowsOf
         [
             "TM0.12", "TM7.1", "TM7.2", "TM7.3", "TM7.4", "TM7.5", "TM7.6", "TM7.7", "TM7.10", "TM7.11", "TM7.12", "TM-AC28", "TM-AC29", "TM-AC30", "TM-C6", "TM-NC24", "TM-P23", "TM-R94", "TM-R106", "TM-S6",
             "TM7.8", "TM-A-31", "TM-A-32", "TM-AC31", "TM-AC41", "TM-M2", "TM-R100",
+        ],
+        ["terminal/6"] =
+        [
+            "TM6.1", "TM6.2", "TM6.3", "TM6.4", "TM6.5", "TM6.6", "TM6.7", "TM6.8", "TM6.9", "TM6.10", "TM6.20", "TM6.21", "TM6.22", "TM6.23", "TM6.24", "TM6.30", "TM6.31", "TM6.32",
+            "TM6.33", "TM6.34", "TM6.40", "TM6.41", "TM6.42", "TM6.43", "TM6.44", "TM6.50", "TM6.51", "TM6.52", "TM6.53", "TM0.8", "TM0.10", "TM0.11", "TM-FS4", "TM-A-24", "TM-A-25", "TM-A-26",
+            "TM-A-27", "TM-A-30", "TM-A-37", "TM-A-46", "TM-A-53", "TM-A-55", "TM-R4", "TM-R23", "TM-R24", "TM-R25", "TM-R93", "TM-L20", "TM-L21", "TM-L22", "TM-L23", "TM-L24", "TM-L25", "TM-L26",
+            "TM-L27", "TM-L28", "TM-L29", "TM-P5", "TM-P12", "TM-P13", "TM-P22", "TM-M4", "TM-C3", "TM-C11", "TM-C15", "TM9.5", "TM-AC22", "TM-AC23", "TM-AC24", "TM-AC25", "TM-AC26", "TM-AC27",
         ],
         ["terminal/4"] = ["TM-AC34", "TM3.77", "TM4.1", "TM4.2", "TM4.3", "TM4.6", "TM4.8", "TM4.9", "TM9.1", "TM-C4", "TM-C8", "TM-C10", "TM-M1", "TM-P1", "TM-P2", "TM-P4", "TM-P10", "TM-R48", "TM0.4", "TM0.6", "TM-A-38", "TM-A-43", "TM-A-50", "TM-AC09", "TM-AC10", "TM-AC41", "TM-C2", "TM-C12", "TM-FS1", "TM-FS2", "TM-M2", "TM-P3", "TM-P5", "TM-P20", "TM-R91", "TM-R100", "TM-SP1", "TM-SP4", "TM-SP7"],
         ["terminal/5"] =

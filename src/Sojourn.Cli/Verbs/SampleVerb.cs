@@ -26,6 +26,7 @@ internal static class SampleVerb
         ["mobile-router"] = NodeRole.MobileRouter,
         ["home-agent6"] = NodeRole.HomeAgent6,
         ["correspondent"] = NodeRole.Correspondent,
+        ["anchor-point"] = NodeRole.AnchorPoint,
         ["tls-gateway"] = NodeRole.TlsGateway,
     };
 

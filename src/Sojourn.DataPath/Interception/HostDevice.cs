@@ -22,6 +22,7 @@ public sealed class HostDevice : IDisposable
     private IPAddress? _home;
     private IPAddress? _virtual;
     private IPAddress? _careOf;
+    private IPAddress? _regional;
 
     /// <param name="mtu">Octets; what the tunnel leaves of the access link's.</param>
     /// <param name="sent">Gets every packet that an application sends, with its segment size (<see cref="Wire.Ip.Segmentation"/>).</param>
@@ -49,27 +50,35 @@ public sealed class HostDevice : IDisposable
     public bool Deliver(ReadOnlySpan<byte> packet, int segmentSize = 0) => _tun.Write(packet, segmentSize);
 
     /// <summary>Sets the addresses; null = there is none.</summary>
+    /// <param name="regional">Of an anchor point's network; like the care-of address, only for who asks for it by name.</param>
     /// <exception cref="IOException">The system refuses.</exception>
-    public void Configure(IPAddress? home, IPAddress? careOf, IPAddress? virtualAddress = null)
+    public void Configure(IPAddress? home, IPAddress? careOf, IPAddress? virtualAddress = null, IPAddress? regional = null)
     {
         Change(ref _home, home, s_everywhere, 128);
         Change(ref _virtual, virtualAddress, s_everywhere4, 32);
+        ChangeByName(ref _careOf, careOf);
+        ChangeByName(ref _regional, regional);
+    }
 
-        if (!Equals(careOf, _careOf))
+    private void ChangeByName(ref IPAddress? present, IPAddress? wanted)
+    {
+        if (Equals(wanted, present))
         {
-            if (_careOf is { } former)
-            {
-                _route.RemoveRule(RuleOf(former));
-                _route.RemoveAddress(Name, former, 128);
-                _careOf = null;
-            }
+            return;
+        }
 
-            if (careOf is not null)
-            {
-                _route.AddAddress(Name, careOf, 128, detectDuplicates: false);
-                _route.AddRule(RuleOf(careOf));
-                _careOf = careOf;
-            }
+        if (present is { } former)
+        {
+            _route.RemoveRule(RuleOf(former));
+            _route.RemoveAddress(Name, former, 128);
+            present = null;
+        }
+
+        if (wanted is not null)
+        {
+            _route.AddAddress(Name, wanted, 128, detectDuplicates: false);
+            _route.AddRule(RuleOf(wanted));
+            present = wanted;
         }
     }
 

@@ -107,6 +107,9 @@ public sealed partial class MobileNode : IEngine
             case RouteProgressed progress when _routes.TryGetValue(progress.Peer, out var route):
                 route.Progress = now;
                 break;
+            case RenewRegistration:
+                Register(now, effects);
+                break;
             case LeaveHomeAgent:
                 Leave(now, effects);
                 break;

@@ -38,6 +38,9 @@ public sealed record SetHomeAddress(IPAddress HomeAddress, IPNetwork HomePrefix,
 /// <summary>The link as the host sees it.</summary>
 public sealed record LinkReported(Ipv6Host.LinkConfigured Link) : EngineInput;
 
+/// <summary>Tells the home agent anew, though the care-of address has not changed.</summary>
+public sealed record RenewRegistration : EngineCommand;
+
 /// <summary>Takes the binding back and stays silent until the next <see cref="SetHomeAddress"/>.</summary>
 public sealed record LeaveHomeAgent : EngineCommand;
 

@@ -7,6 +7,7 @@ public static class GuestCounters
     public const string TunnelSetFailed = "ba.tunnel_set_failed";
     public const string TranslationFailed = "ba.xlat_failed";
     public const string BindingListFailed = "ba.bul_failed";
+    public const string AnchorInfoFailed = "ba.map_info_failed";
     public const string RoutingHeaderBad = "ba.rh_bad";
     public const string SequenceOrCookieBad = "ba.seq_or_cookie_bad";
     public const string ScenarioNotValid = "scenario.not_valid";

@@ -1,6 +1,7 @@
 // Reading: part 25 and part 24 keep lists of their own. This one is part 24's: correspondents only, made and deleted by scenario
 // programs, asked by step 102; what is for the home agent itself takes the tunnel.
 using System.Net;
+using Sojourn.Engine.MobileIpv6;
 using Sojourn.Engine.Terminal.Scenarios;
 
 namespace Sojourn.Engine.Terminal;
@@ -35,6 +36,12 @@ public sealed class GuestTables(Func<IPAddress, bool> holds, BindVirtualAddress?
     /// <summary>Virtual IPv4 address on interface 19; null = it has none.</summary>
     public IPAddress? HostVirtual { get; private set; }
 
+    /// <summary>The anchor point that has bound the terminal (spec terminal 3.5); null = none.</summary>
+    public AnchorRegistration? Anchor { get; private set; }
+
+    /// <summary>What the host part was told last (steps 96, 97).</summary>
+    public AnchorRegistration? AnchorAtHost { get; private set; }
+
     public TunnelInformation? TunnelOf(IPAddress? home) => _tunnels.Values.FirstOrDefault(t => t.HomeAddress.Equals(home));
 
     public CorrespondentEntry? Find(IPAddress peer, DateTimeOffset now) => _correspondents.TryGetValue(peer, out var entry) && entry.Expires > now ? entry : null;
@@ -47,6 +54,8 @@ public sealed class GuestTables(Func<IPAddress, bool> holds, BindVirtualAddress?
             return false;
         }
 
+        // Type 3: the acknowledgement comes to the on-link address, registered is the regional one.
+        careOf = Anchor is { Mode: AnchorMode.Direct } anchor && anchor.OnLink.Equals(careOf) ? anchor.Regional : careOf;
         _tunnels[homeAgent] = new TunnelInformation(careOf, homeAgent, home);
         return true;
     }
@@ -81,6 +90,27 @@ public sealed class GuestTables(Func<IPAddress, bool> holds, BindVirtualAddress?
     /// <inheritdoc/>
     public void ShowHomeAddress(IPAddress home) => (HostHome, HostVirtual) = (home, null);
 
+    /// <inheritdoc/>
+    public bool TrySetAnchor(AnchorRegistration registration)
+    {
+        if (!holds(registration.OnLink) || registration.Regional.Equals(registration.OnLink) || registration.Anchor.Equals(registration.Regional))
+        {
+            return false;
+        }
+
+        Anchor = registration;
+        return true;
+    }
+
+    /// <inheritdoc/>
+    public bool HostKnows(AnchorRegistration registration) => registration.IsSameForHost(AnchorAtHost);
+
+    /// <inheritdoc/>
+    public void TellHost(AnchorRegistration registration) => AnchorAtHost = registration;
+
+    /// <summary>No anchor point is in force any more; what the host part knows of the last one it knows in vain.</summary>
+    public void ForgetAnchor() => (Anchor, AnchorAtHost) = (null, null);
+
     /// <summary>The binding of a home address is over: its tunnel goes, what the host sees stays.</summary>
     public void RemoveTunnel(IPAddress home)
     {
@@ -98,9 +128,11 @@ public sealed class GuestTables(Func<IPAddress, bool> holds, BindVirtualAddress?
         (HostHome, HostVirtual) = (null, null);
     }
 
-    internal State Save() => new(new(_tunnels), new(_correspondents), HostHome, HostVirtual);
+    internal State Save() => new(new(_tunnels), new(_correspondents), HostHome, HostVirtual, Anchor, AnchorAtHost);
 
-    internal void Restore(State before) => (_tunnels, _correspondents, HostHome, HostVirtual) = (before.Tunnels, before.Correspondents, before.Home, before.Virtual);
+    internal void Restore(State before) =>
+        (_tunnels, _correspondents, HostHome, HostVirtual, Anchor, AnchorAtHost) = (before.Tunnels, before.Correspondents, before.Home, before.Virtual, before.Anchor, before.AnchorAtHost);
 
-    internal sealed record State(Dictionary<IPAddress, TunnelInformation> Tunnels, Dictionary<IPAddress, CorrespondentEntry> Correspondents, IPAddress? Home, IPAddress? Virtual);
+    internal sealed record State(
+        Dictionary<IPAddress, TunnelInformation> Tunnels, Dictionary<IPAddress, CorrespondentEntry> Correspondents, IPAddress? Home, IPAddress? Virtual, AnchorRegistration? Anchor, AnchorRegistration? AnchorAtHost);
 }

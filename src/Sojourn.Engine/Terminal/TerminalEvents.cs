@@ -62,7 +62,8 @@ public sealed record DeliverToHost(ReadOnlyMemory<byte> Packet) : Effect
 /// is there for the control plane's own connections alone (spec TA1.105 comes before there is a home address); applications get the
 /// home address, or the virtual IPv4 address that stands for it.
 /// </summary>
-public sealed record ConfigureHostSide(IPAddress? HomeAddress, IPAddress? CareOfAddress, IPAddress? VirtualAddress = null) : Effect;
+/// <param name="RegionalAddress">Beside the home address, while an anchor point is in force; no application gets it without asking for it by name.</param>
+public sealed record ConfigureHostSide(IPAddress? HomeAddress, IPAddress? CareOfAddress, IPAddress? VirtualAddress = null, IPAddress? RegionalAddress = null) : Effect;
 
 /// <summary>Sets the status of a number in the scenario policy (table 220); in force with the next control message.</summary>
 public sealed record SetScenario(int Number, bool Valid) : EngineCommand;

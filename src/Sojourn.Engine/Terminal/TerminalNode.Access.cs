@@ -39,7 +39,7 @@ public sealed partial class TerminalNode
     private bool _admitted, _homeOfGateway;
 
     /// <summary>Who lets the terminal through to the home network on this link; null where nobody has to.</summary>
-    public IPAddress? Gateway => _local is null || (_active is not null && IsHomeLink(_active)) ? null : _local.Anchor ?? _options.Access!.Gateway;
+    public IPAddress? Gateway => _options.Access is not { } access || (_active is not null && IsHomeLink(_active)) ? null : _local!.Anchor ?? access.Gateway;
 
     private DateTimeOffset? AccessDeadline
     {
@@ -90,6 +90,7 @@ public sealed partial class TerminalNode
     private void OnRegional(LinkConfigured link)
     {
         _regional = link;
+        ForgetAnchor();
         ShowLink();
     }
 
@@ -99,7 +100,10 @@ public sealed partial class TerminalNode
         if (_regional is { } link)
         {
             var bounded = Gateway is not null && _local!.Anchor is null;
-            Tell(_mobile, new LinkReported(bounded ? link with { Addresses = [.. link.Addresses.Where(a => a.Address.Equals(_access?.Local.Address))] } : link));
+            Tell(_mobile, new LinkReported(
+                bounded ? link with { Addresses = [.. link.Addresses.Where(a => a.Address.Equals(_access?.Local.Address))] }
+                : _anchors is not null && _local!.Anchor is not null ? AtHost(link)
+                : link));
         }
     }
 

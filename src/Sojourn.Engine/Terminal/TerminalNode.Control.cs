@@ -14,7 +14,7 @@ namespace Sojourn.Engine.Terminal;
 /// <summary>Part 25 in front of the mobile node: routine 70, and what it hands to part 23 (spec terminal 4.1 to 4.3).</summary>
 public sealed partial class TerminalNode
 {
-    private const int PacketPart = 24, MobilePart = 25;
+    private const int PacketPart = 24, MobilePart = 25, AnchorPart = 251;
 
     /// <summary>A packet with a mobility header, IPsec and tunnel headers taken off.</summary>
     /// <param name="octets">The same as <paramref name="packet"/>, in as-received order of addresses .</param>
@@ -32,6 +32,9 @@ public sealed partial class TerminalNode
         var received = new Ipv6PacketReceived(octets, AnyLink, null, under, tunnel);
         switch (message)
         {
+            case BindingAcknowledgement local when _anchors is not null && packet.Source.Equals(_local!.Anchor):
+                OnAnchorAcknowledgement(packet, local, received);
+                break;
             case not null when _local is not null && packet.Source.Equals(_local.Anchor):
                 Tell(_local, received);
                 break;
@@ -75,7 +78,12 @@ public sealed partial class TerminalNode
                 Tell(_mobile, received);
                 break;
             default:
-                RunScenario(packet.Source.Equals(_mobile.HomeAgent) ? ControlPeer.HomeAgent : ControlPeer.Correspondent, packet, received);
+                var ofHome = packet.Source.Equals(_mobile.HomeAgent);
+                if (!ofHome || !RegisterAtHost(acknowledgement, packet, received))
+                {
+                    RunScenario(new ScenarioTrigger(ofHome ? ControlPeer.HomeAgent : ControlPeer.Correspondent), packet, received);
+                }
+
                 break;
         }
     }
@@ -86,36 +94,38 @@ public sealed partial class TerminalNode
         {
             Discard(GuestCounters.ErrorIgnored, packet, "TM-R20", "85");
         }
-        else if (RunScenario(ControlPeer.Correspondent, packet, received))
+        else if (RunScenario(new ScenarioTrigger(ControlPeer.Correspondent), packet, received))
         {
             _out.Count(GuestCounters.BindingDeleted);
         }
     }
 
     /// <summary>Step 76 and routine 60. True when the program is done.</summary>
-    private bool RunScenario(ControlPeer peer, MobileIpv6Packet packet, Ipv6PacketReceived received)
+    private bool RunScenario(ScenarioTrigger trigger, MobileIpv6Packet packet, Ipv6PacketReceived received)
     {
-        if (_scenarios.NumberFor(new ScenarioTrigger(peer)) is not { } number)
+        if (_scenarios.NumberFor(trigger) is not { } number)
         {
             Discard(GuestCounters.ScenarioNotValid, packet, "TM-R3", "76");
             return false;
         }
 
-        var part = _options.Signalling == SignallingTreatment.Protect ? MobilePart : PacketPart;
+        var ofAnchor = trigger.Peer == ControlPeer.AnchorPoint;
+        IEngine registration = ofAnchor ? _local! : _mobile;
+        var part = ofAnchor ? AnchorPart : _options.Signalling == SignallingTreatment.Protect ? MobilePart : PacketPart;
         var result = _dispatcher.Handle(new ScenarioHeader(number, part, received.Packet), _tables, _now);
         if (!result.IsDone)
         {
             Discard(result.Counter!, packet, "TM-R26", result.Step);
             if (result.Counter == GuestCounters.StatusRefused)
             {
-                Tell(_mobile, received);
+                Tell(registration, received);
             }
 
             return false;
         }
 
         Say("scenario.run", EventSeverity.Information, $"{number}: {_scenarios.FindValid(number)!.Substance}, at the word of {packet.Source} (part {part})", "TM-R10");
-        Tell(_mobile, received);
+        Tell(registration, received);
         return true;
     }
 

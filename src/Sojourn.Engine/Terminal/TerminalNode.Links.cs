@@ -101,10 +101,7 @@ public sealed partial class TerminalNode
                 return;
             }
 
-            // What comes from the regional address goes through the tunnel to the anchor point, or not at all.
-            var tunnel = _paths.GetValueOrDefault(MobileTunnel.IdOf(source));
-            link = tunnel is null ? null : LinkWith(tunnel.LocalGateway);
-            packet = tunnel is null ? packet : Ipv6Tunnel.Encapsulate(packet.Span, tunnel.LocalGateway, tunnel.RemoteGateway, TunnelHopLimit);
+            (link, packet) = ToAnchor(source, packet);
         }
 
         if (link is null)
@@ -126,9 +123,11 @@ public sealed partial class TerminalNode
             return;
         }
 
+        packet = FromOnLink(packet);
         if (sent.Under is { } association)
         {
-            var drop = _esp.TryProtect(association, packet.Span, _now, out var wire);
+            var esp = _anchors?.Signalling.Has(association) == true ? _anchors.Signalling : _esp;
+            var drop = esp.TryProtect(association, packet.Span, _now, out var wire);
             if (drop != DropReason.None)
             {
                 _out.Count($"terminal.esp.unsent.{drop}");

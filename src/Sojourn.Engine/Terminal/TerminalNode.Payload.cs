@@ -136,7 +136,7 @@ public sealed partial class TerminalNode
             }
         }
 
-        var wanted = new ConfigureHostSide(_tables.HostHome, OnLinkAddress, _tables.HostVirtual);
+        var wanted = new ConfigureHostSide(_tables.HostHome, OnLinkAddress, _tables.HostVirtual, _atHost?.Regional);
         if (wanted != _hostSide)
         {
             _hostSide = wanted;

@@ -89,6 +89,9 @@ public sealed partial class TerminalNode
 
         switch (upper.UpperProtocol)
         {
+            case IpProtocol.Esp when _anchors is not null && read.RoutingHomeAddress is { } regional && regional.Equals(_local!.RegionalAddress):
+                OnProtectedByAnchor(_anchors, packet);
+                break;
             case IpProtocol.Esp:
                 OnProtected(packet, read, link, level);
                 break;
@@ -247,7 +250,17 @@ public sealed partial class TerminalNode
             }
 
             var carried = packet[upper.UpperOffset..];
-            if (upper.UpperProtocol == IpProtocol.Esp)
+            if (upper.UpperProtocol == IpProtocol.Esp && OpenOfAnchor(carried.Span, out var anchored) is { } refused)
+            {
+                if (refused != DropReason.None)
+                {
+                    CountRefusal(refused);
+                    return;
+                }
+
+                carried = anchored;
+            }
+            else if (upper.UpperProtocol == IpProtocol.Esp)
             {
                 // 125: who it is from the association proves, not the outer source.
                 if (_tunnelEsp.TryOpen(carried.Span, _now, out var opened) is var drop and not DropReason.None)
@@ -286,7 +299,7 @@ public sealed partial class TerminalNode
 
     /// <summary>Step 128: the home agent that has the binding; for the regional address the anchor point (RFC 5380 6.2).</summary>
     private bool IsTunnelEnd(IPAddress source, IPAddress destination) => destination.Equals(_local?.RegionalAddress)
-        ? source.Equals(AnchorTunnel(destination)?.RemoteGateway)
+        ? source.Equals(AnchorTunnel(destination)?.RemoteGateway) && _anchors?.ProtectsData(source) != true
         : _tables.Tunnels.Any(t => t.HomeAgent.Equals(source));
 
     /// <summary>ECN of the outer header goes into the inner one (RFC 6040 4.2). False: the packet was to be dropped.</summary>

@@ -198,8 +198,8 @@ public sealed partial class TerminalNode
     }
 
     /// <summary>Octets that a packet from this address to that one may have; what leaves from the regional address takes another header to the anchor point.</summary>
-    private int PathMtu(AccessLink link, IPAddress source, IPAddress destination) => AnchorTunnel(source) is { } outer
-        ? link.Host.MtuTo(outer.RemoteGateway, _now) - IPv6Header.Length
+    private int PathMtu(AccessLink link, IPAddress source, IPAddress destination) => AnchorTunnel(source) is { } outer && !LeavesDirectly(source, destination)
+        ? link.Host.MtuTo(outer.RemoteGateway, _now) - (_anchors?.ProtectsData(outer.RemoteGateway) == true ? AnchorSecurity.TunnelOverhead : IPv6Header.Length)
         : link.Host.MtuTo(destination, _now);
 
     /// <summary>R73 and RFC 8201: the sender on the host learns what fits.</summary>

@@ -53,6 +53,11 @@ public sealed partial class TerminalNode : IEngine, IDisposable
 
     public TerminalNode(TerminalOptions options, IRandomSource random)
     {
+        if (options is { Access: not null, AnchorPoints: not null })
+        {
+            throw new ArgumentException("an anchor point is either the gateway or not", nameof(options));
+        }
+
         if (options.Links.Count == 0 || (options.Home is null && options.PrefixRequest is null && options.Access is null))
         {
             throw new ArgumentException("a terminal needs an access link, and a home address or a way to get one", nameof(options));
@@ -73,7 +78,9 @@ public sealed partial class TerminalNode : IEngine, IDisposable
                 ImplicitNetworks = options.ImplicitNetworks,
             },
             random);
-        _local = options.Access is null ? null : new LocalMobility(new LocalMobilityOptions { Interface = AnyLink }, random);
+        _anchors = options.AnchorPoints is { } anchors ? new AnchorSecurity(anchors.Associations, random) : null;
+        _local = options.Access is null && _anchors is null ? null : new LocalMobility(
+            new LocalMobilityOptions { Interface = AnyLink, AsksInClear = _anchors is null, Known = options.AnchorPoints is { } known ? [.. known.Associations.Select(a => a.Anchor)] : null }, random);
         _ike = new IkeEngine(new IkeOptions { Peers = _peers, ExportKeys = options.ExportKeys, CertificateHosts = options.CertificateHosts }, random);
         _esp = new TransportEsp(random);
         _tunnelEsp = new TunnelEsp(random);
@@ -131,7 +138,7 @@ public sealed partial class TerminalNode : IEngine, IDisposable
     private IEnumerable<ChildSa> Negotiated => _esp.Children.Where(c => c.Id >= 0);
 
     /// <summary>What went under each child SA.</summary>
-    public IEnumerable<ChildSaUse> AssociationUses => _esp.Uses.Concat(_tunnelEsp.Uses);
+    public IEnumerable<ChildSaUse> AssociationUses => _esp.Uses.Concat(_tunnelEsp.Uses).Concat(_anchors?.Uses ?? []);
 
     public DateTimeOffset? NextDeadline
     {
@@ -236,6 +243,7 @@ public sealed partial class TerminalNode : IEngine, IDisposable
 
         _esp.Dispose();
         _tunnelEsp.Dispose();
+        _anchors?.Dispose();
         _tls?.Dispose();
     }
 
@@ -337,6 +345,9 @@ public sealed partial class TerminalNode : IEngine, IDisposable
                 break;
             case RegionalLink regional:
                 OnRegional(regional.Link);
+                break;
+            case RequestAssociation request when _anchors is not null && request.HomeAddress.Equals(_local!.RegionalAddress):
+                SecureAnchor(_anchors, request);
                 break;
             case RequestAssociation request when request.HomeAddress.Equals(_local?.RegionalAddress):
                 BeginAccess(request.HomeAgent, request.CareOfAddress, request.HomeAddress);

@@ -56,6 +56,19 @@ public sealed record TerminalAccessOptions
     public required KeyMaterial Password { get; init; }
 }
 
+/// <summary>Anchor points that a terminal uses without access authentication (spec terminal embodiment 6).</summary>
+public sealed record TerminalAnchorOptions
+{
+    /// <summary>The ones it may use, with what protects the way to them.</summary>
+    public required IReadOnlyList<AnchorAssociations> Associations { get; init; }
+
+    /// <summary>The bits I, P and V of router advertisements say which type of registration is used (<c>hmip-mode-bits</c>).</summary>
+    public bool ModeBits { get; init; }
+
+    /// <summary>The type where the bits are not looked at.</summary>
+    public AnchorMode Mode { get; init; } = AnchorMode.Tunnelled;
+}
+
 /// <summary>Settings of a terminal.</summary>
 public sealed record TerminalOptions
 {
@@ -76,6 +89,9 @@ public sealed record TerminalOptions
 
     /// <summary>Null = no gateway has to be passed, and anchor points are not used.</summary>
     public TerminalAccessOptions? Access { get; init; }
+
+    /// <summary>Null = anchor points are used only where they are the gateway. Excludes <see cref="Access"/>.</summary>
+    public TerminalAnchorOptions? AnchorPoints { get; init; }
 
     /// <summary>Low 64 bits of a home address that is built; null = modified EUI-64 of the first link's address.</summary>
     public ulong? InterfaceIdentifier { get; init; }

@@ -180,6 +180,11 @@ internal sealed partial class ConfigurationRules
                 Error(link.MarkOf(nameof(link.PreferredLifetime)), "addresses would be preferred for longer than they are valid", $"{link.ValidLifetime.TotalSeconds} s or less");
             }
 
+            foreach (var anchor in link.Anchors.Where(a => a.ModeBits.Any(bit => bit is not ('I' or 'P' or 'V'))))
+            {
+                Error(anchor.MarkOf(nameof(anchor.ModeBits)), $"'{anchor.ModeBits}' are no bits of a MAP option", "letters of I, P and V, e.g. V");
+            }
+
             if (link.Interval > link.RouterLifetime)
             {
                 Error(link.MarkOf(nameof(link.Interval)), "hosts would give the router up between two advertisements", "an interval shorter than router-lifetime");

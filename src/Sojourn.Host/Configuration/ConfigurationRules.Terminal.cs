@@ -33,9 +33,9 @@ internal sealed partial class ConfigurationRules
             Error(terminal.MarkOf(nameof(terminal.DataPolicy)), "without IPsec on the signal there is no key exchange that could protect data", "scenarios 10010 to 10013");
         }
 
-        foreach (var association in _node.Associations.Where(a => a.Security != SecurityType.Esp || terminal.HomeAddress is null))
+        foreach (var association in _node.Associations.Where(a => a.Security != SecurityType.Esp || (terminal.HomeAddress is null && !_node.IsOfAnchorPoint(a))))
         {
-            Error(association.Mark, terminal.HomeAddress is null ? "associations with correspondents belong to a configured home address" : "AH does not protect packets of applications", "security: esp, and a 'home-address'");
+            Error(association.Mark, association.Security == SecurityType.Esp ? "associations with correspondents belong to a configured home address" : "AH does not protect packets of applications", "security: esp, and a 'home-address'");
         }
 
         if (terminal.Translation is { } translation)

@@ -45,6 +45,7 @@ internal sealed partial class ConfigurationRules
         rules.MobileRouter();
         rules.HomeAgent6();
         rules.Correspondent();
+        rules.AnchorPoints();
         rules.TlsGateway();
     }
 
@@ -66,6 +67,7 @@ internal sealed partial class ConfigurationRules
         NodeRole.Terminal => ([nameof(NodeOptions.Terminal)], [nameof(NodeOptions.Associations), nameof(NodeOptions.KeyExport)]),
         NodeRole.MobileRouter => ([nameof(NodeOptions.Terminal), nameof(NodeOptions.MobileRouter)], [nameof(NodeOptions.KeyExport)]),
         NodeRole.Correspondent => ([nameof(NodeOptions.Correspondent)], [nameof(NodeOptions.Associations), nameof(NodeOptions.KeyExport)]),
+        NodeRole.AnchorPoint => ([nameof(NodeOptions.AnchorPoint)], [nameof(NodeOptions.Associations), nameof(NodeOptions.KeyExport)]),
         NodeRole.HomeAgent6 => ([nameof(NodeOptions.HomeAgent6)], [nameof(NodeOptions.DelegatingRouter), nameof(NodeOptions.KeyExport)]),
         NodeRole.TlsGateway => ([nameof(NodeOptions.TlsGateway)], []),
         _ => ([nameof(NodeOptions.Diameter)], []),
@@ -84,7 +86,7 @@ internal sealed partial class ConfigurationRules
         nameof(NodeOptions.AccessAuthenticator),
         nameof(NodeOptions.Terminal),
         nameof(NodeOptions.MobileRouter),
-        nameof(NodeOptions.Correspondent), nameof(NodeOptions.HomeAgent6),
+        nameof(NodeOptions.Correspondent), nameof(NodeOptions.AnchorPoint), nameof(NodeOptions.HomeAgent6),
         nameof(NodeOptions.TlsGateway),
     ];
 
@@ -243,7 +245,7 @@ internal sealed partial class ConfigurationRules
 
     private void Associations()
     {
-        var family = _node.Role is NodeRole.Terminal or NodeRole.MobileRouter or NodeRole.Correspondent ? AddressFamily.InterNetworkV6 : AddressFamily.InterNetwork;
+        var family = _node.Role is NodeRole.Terminal or NodeRole.MobileRouter or NodeRole.Correspondent or NodeRole.AnchorPoint ? AddressFamily.InterNetworkV6 : AddressFamily.InterNetwork;
         foreach (var association in _node.Associations)
         {
             Association(association);

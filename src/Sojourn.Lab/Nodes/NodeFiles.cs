@@ -94,7 +94,7 @@ public static partial class NodeFiles
             .Append("state-directory: ").Append(StateFolder).Append('\n')
             .Append("control: { socket: control.sock }\n")
             .Append("log: { level: information, file: log.jsonl }\n");
-        if (node.Role is "foreign-agent" or "home-agent" or "gateway" or LabNode.TerminalRole or LabNode.MobileRouterRole or "home-agent6" or "access-gateway")
+        if (node.Role is "foreign-agent" or "home-agent" or "gateway" or LabNode.TerminalRole or LabNode.MobileRouterRole or "home-agent6" or "access-gateway" or "anchor-point")
         {
             lab.Append("key-export: { esp: esp_sa, ike: ikev2_decryption_table }\n");
         }

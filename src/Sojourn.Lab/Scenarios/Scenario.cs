@@ -57,6 +57,7 @@ public abstract class Scenario
         ["terminal/5"] = () => new Terminal.Terminal5(),
         ["terminal/7"] = () => new Terminal.Terminal7(),
         ["terminal/correspondents"] = () => new Terminal.TerminalCorrespondents(),
+        ["terminal/6"] = () => new Terminal.Terminal6(),
         ["terminal/8"] = () => new Terminal.Terminal8(),
         ["network-vpn/1"] = () => new NetworkVpn1(),
         ["network-vpn/2"] = () => new NetworkVpn2(),

@@ -35,6 +35,6 @@ public sealed class AccessRouterRole : Role
         RouterLifetime = link.RouterLifetime,
         ValidLifetime = link.ValidLifetime,
         PreferredLifetime = link.PreferredLifetime,
-        Anchors = [.. link.Anchors.Select(a => new MobilityAnchorPointOption((byte)a.Distance, (byte)a.Preference, MobilityAnchorPointOption.RegionalFlag, (uint)a.Lifetime.TotalSeconds, a.Address))],
+        Anchors = [.. link.Anchors.Select(a => new MobilityAnchorPointOption((byte)a.Distance, (byte)a.Preference, a.Flags, (uint)a.Lifetime.TotalSeconds, a.Address))],
     };
 }

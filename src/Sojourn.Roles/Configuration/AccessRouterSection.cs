@@ -1,4 +1,5 @@
 using System.Net;
+using Sojourn.Wire.Icmpv6;
 
 namespace Sojourn.Roles.Configuration;
 
@@ -48,4 +49,12 @@ public sealed class AdvertisedAnchorSection : OptionSection
 
     [Option("How long terminals may use it without hearing of it.", Minimum = "1s", Maximum = "30d")]
     public TimeSpan Lifetime { get; set; } = TimeSpan.FromMinutes(30);
+
+    [Option("Bits I, P and V of the HMIPv6 draft -07, as text of these letters: how terminals with `mode-bits` register at home. RFC 5380 has them reserved.", Example = "V", Otherwise = "none is set")]
+    public string ModeBits { get; set; } = "";
+
+    internal byte Flags => (byte)(MobilityAnchorPointOption.RegionalFlag
+        | (ModeBits.Contains('I', StringComparison.Ordinal) ? MobilityAnchorPointOption.ModeI : 0)
+        | (ModeBits.Contains('P', StringComparison.Ordinal) ? MobilityAnchorPointOption.ModeP : 0)
+        | (ModeBits.Contains('V', StringComparison.Ordinal) ? MobilityAnchorPointOption.ModeV : 0));
 }

@@ -15,6 +15,9 @@ public sealed class NodeOptions : OptionSection
 
     public string DatabasePath => Path.Combine(StateDirectory.FullPath, "node.db");
 
+    /// <summary>Whether an association is one of a terminal with an anchor point.</summary>
+    public bool IsOfAnchorPoint(AssociationOptions association) => Terminal?.AnchorPoints?.Anchors.Exists(a => a.Names.Contains(association.Name)) == true;
+
     [Option("Name of the node, shown everywhere and used to find its control socket.", Required = true, Syntax = TextSyntax.Name, Example = "node1")]
     public string Node { get; set; } = "";
 
@@ -45,7 +48,7 @@ public sealed class NodeOptions : OptionSection
     [Option("Keys that wrap keys inside Diameter messages (RFC 5649), one per Diameter identity that keys are exchanged with. A relay in between never sees a key.", Unique = nameof(KeyWrapOptions.Peer))]
     public List<KeyWrapOptions> KeyWrap { get; set; } = [];
 
-    [Option("Preset (\"default SPI\") associations with other gateways, with typed-in keys; at role correspondent, with home addresses (ESP in transport mode).", Reload = true, Unique = nameof(AssociationOptions.Name))]
+    [Option("Preset (\"default SPI\") associations with other gateways, with typed-in keys; at role correspondent, with home addresses (ESP in transport mode); at role anchor-point, with regional addresses.", Reload = true, Unique = nameof(AssociationOptions.Name))]
     public List<AssociationOptions> Associations { get; set; } = [];
 
     [Option("Associations with other gateways that IKEv2 keys (RFC 7296): whatever may use a preset association may use one of these.", Unique = nameof(KeyExchangeOptions.Name))]
@@ -105,6 +108,9 @@ public sealed class NodeOptions : OptionSection
     [Option("Section of role correspondent.")]
     public CorrespondentSection? Correspondent { get; set; }
 
+    [Option("Section of role anchor-point.")]
+    public AnchorPointSection? AnchorPoint { get; set; }
+
     [Option("Section of role home-agent6. A section delegating-router beside it makes the node that too.")]
     public HomeAgent6Section? HomeAgent6 { get; set; }
 
@@ -135,6 +141,7 @@ public enum NodeRole : byte
     TlsGateway,
     MobileRouter,
     Correspondent,
+    AnchorPoint,
 }
 
 public sealed class ControlOptions : OptionSection

@@ -29,6 +29,9 @@ public sealed class TerminalSection : OptionSection
     [Option("How to get past a gateway between visited and home network: EAP-TTLS inside IKEv2. It gives the home prefix too, and may be an anchor point.", Otherwise = "no gateway has to be passed, and anchor points are not used")]
     public TerminalAccessSection? Access { get; set; }
 
+    [Option("Mobility anchor points that access routers advertise (RFC 5380) and that are no gateway: HMIPv6 in the guest, spec terminal embodiment 6. One of the scenarios 10021 to 10023 has to be valid for each way of registration that may come.", Otherwise = "anchor points are used only as gateways, with `access`")]
+    public TerminalAnchorsSection? AnchorPoints { get; set; }
+
     [Option("Home address, where no prefix is delegated (embodiment 4). It follows when the home agent tells of another home prefix, over restarts too.", Family = AddressFamilies.IPv6, Example = "2001:db8:a:1::77", Otherwise = "delegated prefix and interface identifier make it")]
     public IPAddress? HomeAddress { get; set; }
 
@@ -56,7 +59,7 @@ public sealed class TerminalSection : OptionSection
     [Option("Lifetime asked for a binding.", Minimum = "8s", Maximum = "18h")]
     public TimeSpan BindingLifetime { get; set; } = TimeSpan.FromMinutes(30);
 
-    [Option("Communication methods that are valid at the start, by scenario number: 10012 for IPv6 applications, 10013 the same by the short way, 10010 and 10011 for IPv4 applications. 10000 and 10001 leave binding updates unprotected and are for laboratories. `sojourn terminal scenario` changes them in a running terminal.")]
+    [Option("Communication methods that are valid at the start, by scenario number: 10012 for IPv6 applications, 10013 the same by the short way, 10010 and 10011 for IPv4 applications. 10021, 10022 and 10023 for the three ways of registration behind an anchor point. 10000 and 10001 leave binding updates unprotected and are for laboratories. `sojourn terminal scenario` changes them in a running terminal.")]
     public List<int> Scenarios { get; set; } = [10012, 10013];
 
     [Option("Translation for IPv4 applications, while one of the scenarios that have it is valid.", Otherwise = "addresses 198.18.0.0/16, and IPv4 destinations are refused")]

@@ -100,6 +100,11 @@ internal static class EngineOptions
             OneWay(association.SpiIn.Value, association.Peer, local, keys.Inbound), OneWay(association.SpiOut.Value, local, association.Peer, keys.Outbound), null);
     }
 
+    /// <summary>A preset association between an address and a gateway, as ESP in tunnel mode for everything from and to that address (spec terminal SP6).</summary>
+    /// <exception cref="InvalidDataException">A key cannot be read.</exception>
+    public static ChildSa Tunnel(AssociationOptions association, IPAddress local, long number) =>
+        Transport(association, local, number) with { Mode = ChildMode.Tunnel, RemoteSelectors = [TrafficSelector.Of(new IPNetwork(IPAddress.IPv6Any, 0))] };
+
     private static (AssociationKeys Outbound, AssociationKeys Inbound) Keys(AssociationOptions association, IPAddress local)
     {
         if (association.KeyFile is { } file)

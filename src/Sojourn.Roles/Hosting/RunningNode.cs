@@ -10,6 +10,7 @@ using Sojourn.Roles.AccessRouters;
 using Sojourn.Roles.AccessAuthenticator;
 using Sojourn.Roles.AccessServer;
 using Sojourn.Roles.Agents;
+using Sojourn.Roles.AnchorPoints;
 using Sojourn.Roles.CertificateAuthority;
 using Sojourn.Roles.Configuration;
 using Sojourn.Roles.Correspondents;
@@ -214,6 +215,7 @@ public sealed class RunningNode : IDisposable
         NodeRole.DelegatingRouter => new DelegatingRouterRole(options, services, new PrefixLeaseStore(database)),
         NodeRole.TlsGateway => new TlsGatewayRole(options),
         NodeRole.Correspondent => new CorrespondentRole(options, services.Random),
+        NodeRole.AnchorPoint => new AnchorPointRole(options, services),
         NodeRole.Terminal => new TerminalRole(options, services.Random),
         NodeRole.MobileRouter => new MobileRouterRole(options, services.Random),
         NodeRole.HomeAgent6 => new HomeAgent6Role(options, services, options.DelegatingRouter is null ? null : new DelegatingRouterRole(options, services, new PrefixLeaseStore(database))),

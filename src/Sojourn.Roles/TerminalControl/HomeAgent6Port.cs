@@ -10,7 +10,7 @@ using Sojourn.Roles.Hosting;
 namespace Sojourn.Roles.TerminalControl;
 
 /// <summary>
-/// Between a home agent and its virtual device: what is to be tunnelled or comes out of a tunnel goes on from the device's own
+/// Between a home agent, or an anchor point, and its virtual device: what is to be tunnelled or comes out of a tunnel goes on from the device's own
 /// thread, so does the answer to first requests of IKEv2 when there are too many, and everything else is an input of the engine.
 /// </summary>
 internal sealed class HomeAgent6Port : IEffectPort, IDisposable
@@ -19,13 +19,13 @@ internal sealed class HomeAgent6Port : IEffectPort, IDisposable
     private readonly HomeTunnel _tunnel;
     private readonly Action<EngineInput> _deliver;
     private readonly NodeServices _services;
-    private readonly CookieGate _cookies;
+    private readonly CookieGate? _cookies;
     private readonly byte[] _own, _answer = new byte[CookieGate.AnswerPacketLength];
     private byte[] _output = new byte[HomeTunnel.OutputFor(2048)], _ownOutput = new byte[HomeTunnel.OutputFor(2048)];
 
     /// <param name="own">The home agent's address.</param>
-    /// <param name="cookies">Of its engine.</param>
-    public HomeAgent6Port(RoutedDevice device, HomeTunnel tunnel, IPAddress own, CookieGate cookies, Action<EngineInput> deliver, NodeServices services)
+    /// <param name="cookies">Of its engine; null = it exchanges no keys.</param>
+    public HomeAgent6Port(RoutedDevice device, HomeTunnel tunnel, IPAddress own, CookieGate? cookies, Action<EngineInput> deliver, NodeServices services)
     {
         (_device, _tunnel, _deliver, _services) = (device, tunnel, deliver, services);
         (_own, _cookies) = (own.GetAddressBytes(), cookies);
@@ -71,7 +71,8 @@ internal sealed class HomeAgent6Port : IEffectPort, IDisposable
         else if (result.Verdict == HomeTunnelVerdict.Control)
         {
             var signal = result.ForEngine(packet, output);
-            if (!_cookies.StopsPacket(signal, _own, _answer, out var answer))
+            var answer = 0;
+            if (_cookies?.StopsPacket(signal, _own, _answer, out answer) != true)
             {
                 _deliver(new Ipv6PacketReceived(signal.ToArray()));
                 return;

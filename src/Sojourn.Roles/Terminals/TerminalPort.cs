@@ -94,7 +94,7 @@ internal sealed class TerminalPort : IEffectPort, IDisposable
                 _careOf = side.CareOfAddress;
                 try
                 {
-                    _device.Configure(side.HomeAddress, side.CareOfAddress, side.VirtualAddress);
+                    _device.Configure(side.HomeAddress, side.CareOfAddress, side.VirtualAddress, side.RegionalAddress);
                     _options.HostSide?.Invoke(side.HomeAddress, side.CareOfAddress);
                 }
                 catch (IOException e)

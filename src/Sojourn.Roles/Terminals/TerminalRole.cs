@@ -3,6 +3,7 @@ using Sojourn.DataPath.Netlink;
 using Sojourn.Engine;
 using Sojourn.Engine.Eap;
 using Sojourn.Engine.Ikev2;
+using Sojourn.Engine.Ipsec;
 using Sojourn.Engine.MobileIpv6;
 using Sojourn.Engine.Terminal;
 using Sojourn.Engine.Tls;
@@ -62,6 +63,7 @@ public class TerminalRole : Role
                 Home = _section.HomeAddress is { } home ? new FixedHome(home, new IPNetwork(Masked(home), 64)) : null,
                 PrefixRequest = _section.HomeAddress is null && (_section.Access is null || _section.PrefixRequest is not null) ? RequestOf(_section.PrefixRequest, links[0]) : null,
                 Access = _section.Access is { } access ? AccessOf(access) : null,
+                AnchorPoints = _section.AnchorPoints is { } anchors ? AnchorsOf(anchors, node) : null,
                 RegisteredName = _section.RegisteredName,
                 MobileNetworks = node.MobileRouter?.Registered ?? [],
                 ImplicitNetworks = node.MobileRouter?.Implicit ?? false,
@@ -82,7 +84,7 @@ public class TerminalRole : Role
                 KeepMobileHeader = _section.MobileTunnelHeader == MobileTunnelHeader.Keep,
                 RouteOptimisation = _section.RouteOptimisation,
                 ProtectHomeTests = _section.ProtectHomeTests,
-                RouteAssociations = _section.HomeAddress is { } own ? [.. node.Associations.Select((association, number) => EngineOptions.Transport(association, own, -1 - number))] : [],
+                RouteAssociations = _section.HomeAddress is { } own ? [.. node.Associations.Where(a => !node.IsOfAnchorPoint(a)).Select((association, number) => EngineOptions.Transport(association, own, -1 - number))] : [],
                 ExportKeys = node.KeyExport?.Ike is not null,
             },
             random);
@@ -183,6 +185,23 @@ public class TerminalRole : Role
         Password = SecretLine.Read(section.PasswordFile),
     };
 
+    private static TerminalAnchorOptions AnchorsOf(TerminalAnchorsSection section, NodeOptions node)
+    {
+        AssociationOptions Named(string name) => node.Associations.First(a => a.Name == name);
+        return new TerminalAnchorOptions
+        {
+            ModeBits = section.ModeBits,
+            Mode = section.Type,
+            Associations =
+            [
+                .. section.Anchors.Select(anchor => new AnchorAssociations(
+                    Named(anchor.Signalling).Peer,
+                    regional => EngineOptions.Transport(Named(anchor.Signalling), regional, 0),
+                    anchor.Data is { } data ? regional => EngineOptions.Tunnel(Named(data), regional, 0) : null)),
+            ],
+        };
+    }
+
     /// <summary>Without certificate the address is the identity, spelled as authenticators spell it (RFC 3580 3.21).</summary>
     private static EapPeerOptions DeviceOf(SupplicantSection section, LinkState link, TlsContext? tls) => new()
     {
@@ -208,6 +227,7 @@ public class TerminalRole : Role
     {
         var protects = section.DataPolicy.Exists(entry => entry.Treatment == DataTreatment.Protect);
         var overhead = TunnelOverhead + (protects ? EspOverhead + (section.MobileTunnelHeader == MobileTunnelHeader.Keep ? TunnelOverhead : 0) : 0);
+        overhead += section.AnchorPoints is { } anchors ? TunnelOverhead + (anchors.Anchors.Exists(a => a.Data is not null) ? TransportEsp.MaximumOverhead : 0) : 0;
         return Math.Max(link - overhead - (section.Scenarios.Exists(IsTranslated) ? TranslationGrowth : 0), LeastMtu);
     }
 

@@ -172,6 +172,9 @@ public sealed record MobilityAnchorPointOption(byte Distance, byte Preference, b
 {
     public const byte RegionalFlag = 0x80;
 
+    /// <summary>Bits I, P and V of HMIPv6's draft -07, in what RFC 5380 reserves; only networks that agree on them may look at them (spec terminal 3.6).</summary>
+    public const byte ModeI = 0x20, ModeP = 0x08, ModeV = 0x04;
+
     public override byte Type => NeighborDiscoveryOptionType.MobilityAnchorPoint;
 
     public override int Length => 24;

@@ -146,6 +146,9 @@ internal sealed class TerminalWorld
     /// <summary>Between the links and home; null = nothing is.</summary>
     public TerminalGateway? Gateway { get; set; }
 
+    /// <summary>Anchor points by themselves, between the links and home.</summary>
+    public List<TerminalAnchor> Anchors { get; } = [];
+
     /// <summary>What routers advertise beside their prefix.</summary>
     public List<NeighborDiscoveryOption> Advertised { get; } = [];
 
@@ -346,6 +349,7 @@ internal sealed class TerminalWorld
     public void ToTerminal(byte[] packet)
     {
         packet = Gateway?.TowardsTerminal(packet) ?? packet;
+        packet = Anchors.Aggregate(packet, (towards, anchor) => anchor.TowardsTerminal(towards));
         Crossed.Add((Now, false, packet));
         if (!Loses(packet))
         {
@@ -406,6 +410,10 @@ internal sealed class TerminalWorld
             else if (Gateway is not null)
             {
                 Gateway.FromTerminal(packet);
+            }
+            else if (Anchors.Find(a => a.Address.Equals(destination)) is { } anchor)
+            {
+                anchor.FromTerminal(packet);
             }
             else
             {

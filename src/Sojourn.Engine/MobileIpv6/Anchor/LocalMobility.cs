@@ -27,6 +27,12 @@ public sealed record LocalMobilityOptions
 
     /// <summary>Takes acknowledgements without an association; a laboratory's setting (spec G27).</summary>
     public bool Unprotected { get; init; }
+
+    /// <summary>An update in clear asks to be let in (spec TA3.163). False: nothing is sent before there is an association.</summary>
+    public bool AsksInClear { get; init; } = true;
+
+    /// <summary>Anchor points that may be used; null = any that is advertised.</summary>
+    public IReadOnlyCollection<IPAddress>? Known { get; init; }
 }
 
 /// <summary>
@@ -53,6 +59,9 @@ public sealed class LocalMobility(LocalMobilityOptions options, IRandomSource ra
 
     /// <summary>The anchor point in use; null without one.</summary>
     public IPAddress? Anchor => _anchor?.Address;
+
+    /// <summary>How its router advertises the anchor point in use; null without one.</summary>
+    public MobilityAnchorPointOption? Advertised => _anchor;
 
     /// <summary>What the anchor point is told, or was; null while the link has none.</summary>
     public IPAddress? OnLinkAddress => _anchor is null ? null : _onLink;
@@ -171,7 +180,7 @@ public sealed class LocalMobility(LocalMobilityOptions options, IRandomSource ra
 
     private MobilityAnchorPointOption? Choose(IReadOnlyList<MobilityAnchorPointOption> anchors) =>
         anchors.FirstOrDefault(a => a.ValidLifetime > 0 && a.Address.Equals(_anchor?.Address))
-        ?? anchors.Where(a => a.ValidLifetime > 0 && a.Preference > 0).OrderByDescending(a => a.Preference).ThenBy(a => a.Distance).FirstOrDefault();
+        ?? anchors.Where(a => a.ValidLifetime > 0 && a.Preference > 0 && options.Known?.Contains(a.Address) != false).OrderByDescending(a => a.Preference).ThenBy(a => a.Distance).FirstOrDefault();
 
     private static IPAddress Regional(IPNetwork prefix, IPAddress onLink)
     {
@@ -206,21 +215,44 @@ public sealed class LocalMobility(LocalMobilityOptions options, IRandomSource ra
             Timeout = timeout,
             RefreshAt = null,
         };
-        effects.Count("hmip6.mn.updates");
-        effects.Emit(new SendIpv6Packet(
-            new MobileIpv6Packet
-            {
-                Source = onLink,
-                Destination = anchor.Address,
-                HomeAddress = regional,
-                Protocol = IpProtocol.Mobility,
-                Payload = new BindingUpdate { SequenceNumber = _sequence, Flags = flags, Lifetime = lifetime }.ToArray(regional, anchor.Address),
-            }.ToArray(), association?.Number, options.Interface));
+        if (association is not null || options.Unprotected || options.AsksInClear)
+        {
+            effects.Count("hmip6.mn.updates");
+            effects.Emit(new SendIpv6Packet(
+                new MobileIpv6Packet
+                {
+                    Source = onLink,
+                    Destination = anchor.Address,
+                    HomeAddress = regional,
+                    Protocol = IpProtocol.Mobility,
+                    Payload = new BindingUpdate { SequenceNumber = _sequence, Flags = flags, Lifetime = lifetime }.ToArray(regional, anchor.Address),
+                }.ToArray(), association?.Number, options.Interface));
+        }
+
         if (association is null && !options.Unprotected)
         {
             effects.Emit(new RequestAssociation(regional, anchor.Address, onLink));
         }
     }
+
+    /// <summary>What this end would make of an acknowledgement now. Nothing changes by asking (spec terminal, steps 604 and 605).</summary>
+    /// <param name="packet">As received, without its IPsec header; its checksum is right.</param>
+    /// <param name="under">Association it came under.</param>
+    public AnswerVerdict Judge(MobileIpv6Packet packet, BindingAcknowledgement acknowledgement, long? under)
+    {
+        if (Registration is not { } entry || !packet.Source.Equals(entry.Peer) || !entry.HomeAddress.Equals(packet.RoutingHomeAddress) || !packet.Destination.Equals(entry.CareOfAddress))
+        {
+            return AnswerVerdict.NoEntry;
+        }
+
+        return !IsProtected(entry, under) && !options.Unprotected ? AnswerVerdict.PolicyNotMet
+            : entry.RetransmitAt is null || (acknowledgement.Status != BindingStatus.SequenceNumberOutOfWindow && acknowledgement.SequenceNumber != entry.SequenceNumber) ? AnswerVerdict.NotAskedFor
+            : acknowledgement is { Lifetime: 0 } && acknowledgement.Status.IsAccepted() ? AnswerVerdict.TakesBack
+            : AnswerVerdict.Good;
+    }
+
+    private bool IsProtected(BindingUpdateListEntry entry, long? under) =>
+        under is { } number && _associations.TryGetValue(entry.HomeAddress, out var association) && association.Number == number;
 
     private void OnPacket(Ipv6PacketReceived received, DateTimeOffset now, EffectSink effects)
     {
@@ -234,8 +266,7 @@ public sealed class LocalMobility(LocalMobilityOptions options, IRandomSource ra
             return;
         }
 
-        var isProtected = received.Under is { } number && _associations.TryGetValue(entry.HomeAddress, out var association) && association.Number == number;
-        if (!isProtected && !options.Unprotected)
+        if (!IsProtected(entry, received.Under) && !options.Unprotected)
         {
             effects.Count("hmip6.mn.ignored.unprotected");
             if (!acknowledgement.Status.IsAccepted() && acknowledgement.SequenceNumber == entry.SequenceNumber)

@@ -1,5 +1,7 @@
 // Reading: two numbers exclude each other when the same message would start both, or when one has applications see a virtual IPv4
 // address and the other the home address. Making a number valid takes those that it excludes out, so that a switch is one command.
+using Sojourn.Engine.MobileIpv6;
+
 namespace Sojourn.Engine.Terminal.Scenarios;
 
 /// <summary>A row of the scenario policy table 220.</summary>
@@ -32,7 +34,8 @@ public sealed class ScenarioPolicy
 
     /// <summary>The programs of this product.</summary>
     public static IReadOnlyList<ScenarioProgram> Programs { get; } =
-        [new TranslationProgram(), new TunnelProgram(), new ProtectedTranslationProgram(), new TranslatedRouteProgram(), new ProtectedTunnelProgram(), new RouteProgram()];
+        [new TranslationProgram(), new TunnelProgram(), new ProtectedTranslationProgram(), new TranslatedRouteProgram(), new ProtectedTunnelProgram(), new RouteProgram(),
+            new AnchorProgram(AnchorMode.Tunnelled), new AnchorProgram(AnchorMode.DirectUpdate), new AnchorProgram(AnchorMode.Direct)];
 
     public IReadOnlyList<ScenarioEntry> Entries => [.. _programs.Values.Select(p => new ScenarioEntry(p.Number, p.Substance, _valid.Contains(p.Number)))];
 

@@ -1,4 +1,5 @@
 using System.Net;
+using Sojourn.Engine.MobileIpv6;
 using Sojourn.Wire.MobileIpv6;
 
 namespace Sojourn.Engine.Terminal.Scenarios;
@@ -69,6 +70,15 @@ public interface IScenarioGuest
 
     /// <summary>The host has the home address (after steps 66 and 91 ).</summary>
     void ShowHomeAddress(IPAddress home);
+
+    /// <summary>The terminal's record of its anchor point (steps 95, 98, 99). False: it cannot be, as with an on-link address that the terminal does not have.</summary>
+    bool TrySetAnchor(AnchorRegistration registration);
+
+    /// <summary>Whether this is what the host part was told last (step 96).</summary>
+    bool HostKnows(AnchorRegistration registration);
+
+    /// <summary>The host part gets the acknowledgement with the registration type among its options (step 97).</summary>
+    void TellHost(AnchorRegistration registration);
 }
 
 /// <summary>A scenario program (spec terminal 4.2). Another one is added by registering it with <see cref="ScenarioPolicy.Register"/> (TM-C7).</summary>
