@@ -69,6 +69,20 @@ public sealed class Authentication4Tests(ITestOutputHelper output) : ScenarioTes
     public Task Every_row_holds() => HoldsAsync("authentication/4", SecurityType.Esp, userSpecific: true, delay: 0);
 }
 
+public sealed class Terminal2Tests(ITestOutputHelper output) : ScenarioTests(output)
+{
+    [RadvdFact("curl", "iperf3", "python3")]
+    [ScenarioRows("terminal/2")]
+    public Task Every_row_holds() => HoldsAsync("terminal/2", SecurityType.Esp, userSpecific: true, delay: 0);
+}
+
+public sealed class Terminal3Tests(ITestOutputHelper output) : ScenarioTests(output)
+{
+    [RadvdFact("curl", "iperf3", "python3", "traceroute")]
+    [ScenarioRows("terminal/3")]
+    public Task Every_row_holds() => HoldsAsync("terminal/3", SecurityType.Esp, userSpecific: true, delay: 0);
+}
+
 public sealed class Terminal4Tests(ITestOutputHelper output) : ScenarioTests(output)
 {
     [RadvdFact]
@@ -357,6 +371,19 @@ internal static class RowsOf
             "TM6.33", "TM6.34", "TM6.40", "TM6.41", "TM6.42", "TM6.43", "TM6.44", "TM6.50", "TM6.51", "TM6.52", "TM6.53", "TM0.8", "TM0.10", "TM0.11", "TM-FS4", "TM-A-24", "TM-A-25", "TM-A-26",
             "TM-A-27", "TM-A-30", "TM-A-37", "TM-A-46", "TM-A-53", "TM-A-55", "TM-R4", "TM-R23", "TM-R24", "TM-R25", "TM-R93", "TM-L20", "TM-L21", "TM-L22", "TM-L23", "TM-L24", "TM-L25", "TM-L26",
             "TM-L27", "TM-L28", "TM-L29", "TM-P5", "TM-P12", "TM-P13", "TM-P22", "TM-M4", "TM-C3", "TM-C11", "TM-C15", "TM9.5", "TM-AC22", "TM-AC23", "TM-AC24", "TM-AC25", "TM-AC26", "TM-AC27",
+        ],
+        ["terminal/2"] =
+        [
+            "TM0.2", "TM1.11", "TM2.1", "TM2.2", "TM2.3", "TM2.4", "TM2.5", "TM2.6", "TM2.7", "TM2.8", "TM2.9", "TM2.10", "TM2.11", "TM-AC07", "TM-AC08", "TM-L1",
+            "TM-L2", "TM-L5", "TM-L6", "TM-R11", "TM-R14", "TM-R15", "TM-R86",
+        ],
+        ["terminal/3"] =
+        [
+            "TM3.1", "TM3.2", "TM3.3", "TM3.4", "TM3.5", "TM3.6", "TM3.7", "TM3.8", "TM3.9", "TM3.10", "TM3.11", "TM3.12", "TM3.20", "TM3.21", "TM3.22", "TM3.23",
+            "TM3.24", "TM3.25", "TM3.26", "TM3.27", "TM3.28", "TM3.40", "TM3.41", "TM3.42", "TM3.43", "TM3.44", "TM3.45", "TM3.46", "TM3.48", "TM3.49", "TM3.50", "TM3.51",
+            "TM3.52", "TM3.53", "TM3.54", "TM3.55", "TM3.56", "TM3.57", "TM3.58", "TM3.60", "TM3.61", "TM3.62", "TM3.63", "TM3.64", "TM3.65", "TM3.66", "TM3.67", "TM3.68",
+            "TM3.70", "TM3.71", "TM3.72", "TM3.73", "TM3.74", "TM3.75", "TM3.76", "TM3.77", "TM4.7", "TM-AC09", "TM-AC10", "TM-AC11", "TM-AC12", "TM-AC14", "TM-AC15", "TM-AC16",
+            "TM-AC17", "TM-L3", "TM-L4", "TM-L5", "TM-L6", "TM-L7", "TM-L8", "TM-L9", "TM-L10", "TM-L11", "TM-L12", "TM-L13", "TM-L14", "TM-L15", "TM-L16", "TM-L17",
         ],
         ["terminal/4"] = ["TM-AC34", "TM3.77", "TM4.1", "TM4.2", "TM4.3", "TM4.6", "TM4.8", "TM4.9", "TM9.1", "TM-C4", "TM-C8", "TM-C10", "TM-M1", "TM-P1", "TM-P2", "TM-P4", "TM-P10", "TM-R48", "TM0.4", "TM0.6", "TM-A-38", "TM-A-43", "TM-A-50", "TM-AC09", "TM-AC10", "TM-AC41", "TM-C2", "TM-C12", "TM-FS1", "TM-FS2", "TM-M2", "TM-P3", "TM-P5", "TM-P20", "TM-R91", "TM-R100", "TM-SP1", "TM-SP4", "TM-SP7"],
         ["terminal/5"] =

@@ -53,6 +53,8 @@ public abstract class Scenario
         ["authentication/agents"] = () => new Authentication.AuthenticationAgents(),
         ["authentication/moves"] = () => new Authentication.AuthenticationMoves(),
         ["authentication/devices"] = () => new Authentication.DeviceAuthentication(),
+        ["terminal/2"] = () => new Terminal.Terminal2(),
+        ["terminal/3"] = () => new Terminal.Terminal3(),
         ["terminal/4"] = () => new Terminal.Terminal4(),
         ["terminal/5"] = () => new Terminal.Terminal5(),
         ["terminal/7"] = () => new Terminal.Terminal7(),

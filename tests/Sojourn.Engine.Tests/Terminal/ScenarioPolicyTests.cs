@@ -139,6 +139,10 @@ public class ScenarioPolicyTests
     [InlineData(10001)]
     [InlineData(10010)]
     [InlineData(10012)]
+    [Trait("Row", "TM1.11")]
+    [Trait("Row", "TM2.11")]
+    [Trait("Row", "TM3.13")]
+    [Trait("Row", "TM4.10")]
     [Trait("Row", "TM-NC10")]
     [Trait("Row", "TM1.11")]
     public void A_tunnel_that_cannot_be_set_leaves_everything_as_it_was(int number)
@@ -157,6 +161,8 @@ public class ScenarioPolicyTests
     [Theory]
     [InlineData(10000)]
     [InlineData(10010)]
+    [Trait("Row", "TM1.11")]
+    [Trait("Row", "TM3.13")]
     [Trait("Row", "TM-NC11")]
     [Trait("Row", "TM-R26")]
     [Trait("Row", "TM1.11")]
@@ -194,6 +200,7 @@ public class ScenarioPolicyTests
 
     [Fact]
     [Trait("Row", "TM-A-9")]
+    [Trait("Row", "TM3.47")]
     public void Without_a_virtual_address_no_correspondent_is_listed()
     {
         var tables = Tables(pool: false);
@@ -210,6 +217,21 @@ public class ScenarioPolicyTests
 
         Assert.Equal(GuestCounters.BindingListFailed, Run(10011, Acknowledgement(s_peer), tables).Counter);
         Assert.Null(tables.Find(s_peer, s_now));
+        Assert.Null(tables.HostVirtual);
+    }
+
+    [Theory]
+    [InlineData(10011, "84")]
+    [InlineData(10013, "93")]
+    [Trait("Row", "TM3.47")]
+    [Trait("Row", "TM4.10")]
+    public void A_correspondent_that_cannot_be_listed_leaves_everything_as_it_was(int number, string step)
+    {
+        var tables = Tables();
+        tables.TrySetCorrespondent(s_peer, s_home, s_former, s_now + TimeSpan.FromSeconds(40));
+
+        Assert.Equal(new ScenarioResult(GuestCounters.BindingListFailed, step), Run(number, Acknowledgement(s_peer, careOf: IPAddress.Parse("2001:db8:5c::1")), tables));
+        Assert.Equal(s_former, Assert.Single(tables.Correspondents).CareOfAddress);
         Assert.Null(tables.HostVirtual);
     }
 
