@@ -28,6 +28,10 @@ public sealed partial class Terminal3
         rows.Part("error", () => JudgeError(rows));
         rows.Part("forged", () => JudgeForged(rows));
         rows.Part("IPv6", () => JudgeSwitch(rows));
+        foreach (var (name, use) in _uses)
+        {
+            rows.Measure($"round trip, {name}", use.Pinged.Median, "ms");
+        }
     }
 
     private static Layouts LayoutsOf(string homeAgent, string careOf, string home, string peer) =>
