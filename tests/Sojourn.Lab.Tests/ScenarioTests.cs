@@ -125,13 +125,6 @@ public sealed class AuthenticationAgentsTests(ITestOutputHelper output) : Scenar
     public Task Every_row_holds() => HoldsAsync("authentication/agents", SecurityType.Esp, userSpecific: true, delay: 0);
 }
 
-public sealed class Terminal5Tests(ITestOutputHelper output) : ScenarioTests(output)
-{
-    [CallFact]
-    [ScenarioRows("terminal/5")]
-    public Task Of_calls_every_row_holds() => HoldsAsync("terminal/5", SecurityType.Esp, userSpecific: true, delay: 0);
-}
-
 public sealed class Terminal7Tests(ITestOutputHelper output) : ScenarioTests(output)
 {
     [RadvdFact]
@@ -160,6 +153,10 @@ public sealed class MoveScenarioTests(ITestOutputHelper output) : ScenarioTests(
     [RadvdFact]
     [ScenarioRows("authentication/moves")]
     public Task Of_a_terminal_with_its_key_exchange_every_row_holds() => HoldsAsync("authentication/moves", SecurityType.Esp, userSpecific: true, delay: 0);
+
+    [CallFact]
+    [ScenarioRows("terminal/5")]
+    public Task Of_a_telephone_in_a_call_every_row_holds() => HoldsAsync("terminal/5", SecurityType.Esp, userSpecific: true, delay: 0);
 
     [Fact]
     [ScenarioRows("network-vpn/2")]
