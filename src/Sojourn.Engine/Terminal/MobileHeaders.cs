@@ -24,6 +24,37 @@ internal static class MobileHeaders
         return made;
     }
 
+    /// <summary>
+    /// What <see cref="WithHomeAddress"/> was made of, out of a quotation that may be cut off; null where there is no such header, or not all of it.
+    /// </summary>
+    public static byte[]? WithoutHomeAddress(ReadOnlySpan<byte> quoted)
+    {
+        var (field, at) = quoted[6] == IpProtocol.HopByHop && quoted.Length > IPv6Header.Length + 1 ? (IPv6Header.Length, IPv6Header.Length + ((quoted[IPv6Header.Length + 1] + 1) * 8)) : (6, IPv6Header.Length);
+        var rest = at + MobileIpv6Packet.HomeAddressHeaderLength;
+        var length = BinaryPrimitives.ReadUInt16BigEndian(quoted[4..]) - MobileIpv6Packet.HomeAddressHeaderLength;
+        if (quoted[field] != IpProtocol.DestinationOptions || quoted.Length < rest || length < 0)
+        {
+            return null;
+        }
+
+        // It is the header that is written here or it is somebody else's.
+        Span<byte> ours = stackalloc byte[MobileIpv6Packet.HomeAddressHeaderLength];
+        var home = quoted[(rest - 16)..rest];
+        MobileIpv6Packet.WriteDestinationOptions(ours, quoted[at], IPv6Octets.Read(home));
+        if (!ours.SequenceEqual(quoted[at..rest]))
+        {
+            return null;
+        }
+
+        var made = new byte[quoted.Length - MobileIpv6Packet.HomeAddressHeaderLength];
+        quoted[..at].CopyTo(made);
+        quoted[rest..].CopyTo(made.AsSpan(at));
+        made[field] = quoted[at];
+        home.CopyTo(made.AsSpan(SourceAt));
+        BinaryPrimitives.WriteUInt16BigEndian(made.AsSpan(4), (ushort)length);
+        return made;
+    }
+
     /// <summary>After step 123: the packet is for the home address, and its routing header is gone.</summary>
     public static byte[] WithoutRouting(ReadOnlySpan<byte> packet, IPAddress home)
     {

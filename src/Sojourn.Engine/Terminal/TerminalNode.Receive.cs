@@ -107,6 +107,8 @@ public sealed partial class TerminalNode
             case IpProtocol.Icmpv6 when read.Payload.Span[0] is (byte)Icmpv6MessageType.HomeAgentAddressDiscoveryReply or (byte)Icmpv6MessageType.MobilePrefixAdvertisement:
                 Tell(_mobile, new Ipv6PacketReceived(packet, AnyLink));
                 break;
+            case IpProtocol.Icmpv6 when read.RoutingHomeAddress is null && !IsUsers(read.Destination) && PassOn(read.Source, read.Payload.Span):
+                break;
             default:
                 if (read.RoutingHomeAddress is not null)
                 {

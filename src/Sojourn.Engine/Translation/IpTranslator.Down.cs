@@ -44,8 +44,8 @@ public sealed partial class IpTranslator
         }
 
         var payload = ip.Packet[upper.Offset..];
-        if (Resolver is { } resolver && upper.Protocol == IpProtocol.Udp && !upper.HasFragmentHeader && payload.Length >= 8
-            && resolver.Awaits(source, BinaryPrimitives.ReadUInt16BigEndian(payload), BinaryPrimitives.ReadUInt16BigEndian(payload[2..])))
+        if (Resolver is { } resolver && upper.Protocol is IpProtocol.Udp or IpProtocol.Tcp && !upper.HasFragmentHeader && payload.Length >= 8
+            && resolver.Awaits(upper.Protocol, source, BinaryPrimitives.ReadUInt16BigEndian(payload), BinaryPrimitives.ReadUInt16BigEndian(payload[2..])))
         {
             return new(TranslationVerdict.Resolver, TranslationReason.None, 0, 0);
         }

@@ -29,7 +29,7 @@ public sealed partial class NameResolver
             case IpProtocol.Udp when UdpHeader.TryParse(ip.Payload, out var udp, out _) && udp.ChecksumIsRight(ip.Source, ip.Destination):
                 if (udp.DestinationPort == DnsLimits.Port)
                 {
-                    OnQuery(new IPEndPoint(ip.SourceAddress, udp.SourcePort), udp.Payload, now, effects);
+                    OnQuery(new NameClient(new IPEndPoint(ip.SourceAddress, udp.SourcePort), null), udp.Payload, now, effects);
                 }
                 else
                 {
@@ -40,11 +40,7 @@ public sealed partial class NameResolver
 
                 break;
             case IpProtocol.Tcp when TcpHeader.TryParse(ip.Payload, out var tcp, out _) && tcp.ChecksumIsRight(ip.Source, ip.Destination):
-                if ((tcp.Flags & TcpFlags.Rst) == 0)
-                {
-                    effects.Emit(new DeliverToHost(Reset(ip, tcp)));
-                }
-
+                OnHostSegment(ip, tcp, now, effects);
                 break;
             case IpProtocol.Icmp when IcmpMessage.TryParse(ip.Payload, out var message, out _) && message.ChecksumIsRight && message.Type == IcmpType.EchoRequest:
                 effects.Emit(new DeliverToHost(EchoReply(ip)));
@@ -56,16 +52,21 @@ public sealed partial class NameResolver
     }
 
     /// <summary>Answers in the words of <paramref name="query"/>, within the size that its sender takes.</summary>
-    private void Answer(IPEndPoint client, DnsMessage query, DnsMessage answer, EffectSink effects)
+    private void Answer(NameClient client, DnsMessage query, DnsMessage answer, EffectSink effects)
     {
         // Only what a server said itself may be called authentic; what was made here carries no such flag.
         var flags = DnsFlags.Response | DnsFlags.RecursionAvailable | (query.Flags & (DnsFlags.RecursionDesired | DnsFlags.CheckingDisabled))
             | (answer.Flags & (DnsFlags.AuthenticData | DnsFlags.Truncated));
         var most = DnsLimits.PlainUdpMessage;
         IReadOnlyList<DnsRecord> extension = [];
+        if (client.Stream is not null)
+        {
+            most = DnsLimits.Message;
+        }
+
         if (query.Extension is { } asked)
         {
-            most = Math.Clamp((int)asked.Class, DnsLimits.PlainUdpMessage, NameResolverOptions.PayloadSize);
+            most = client.Stream is not null ? most : Math.Clamp((int)asked.Class, DnsLimits.PlainUdpMessage, NameResolverOptions.PayloadSize);
             extension = [new DnsRecord(DnsName.Root, DnsRecordType.OPT, (DnsClass)NameResolverOptions.PayloadSize, asked.Seconds & DnssecOk, new DnsExtensionOptions([]))];
         }
 
@@ -80,7 +81,14 @@ public sealed partial class NameResolver
             made = made with { Flags = flags | DnsFlags.Truncated, Answers = [], Authorities = [] };
         }
 
-        effects.Emit(new DeliverToHost(WriteUdp(new IPEndPoint(_table.ResolverAddress, DnsLimits.Port), client, made.ToArray())));
+        if (client.Stream is { } stream)
+        {
+            stream.SendMessage(made.ToArray(), _now);
+            Settle(client.EndPoint, stream, _now, effects);
+            return;
+        }
+
+        effects.Emit(new DeliverToHost(WriteUdp(new IPEndPoint(_table.ResolverAddress, DnsLimits.Port), client.EndPoint, made.ToArray())));
     }
 
     private static byte[] WriteUdp(IPEndPoint source, IPEndPoint destination, ReadOnlySpan<byte> payload)

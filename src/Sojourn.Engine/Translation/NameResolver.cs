@@ -3,12 +3,14 @@
 //   records are shown as virtual addresses (TM-R85). An address that a DNS64 made is shown as the IPv4 address in it.
 // - A name lives in the host no longer than its entry does without a packet, whatever its time to live.
 // - PTR of a virtual address is the name that an application asked for; where none did, what the DNS says of the IPv6 address.
-// - An answer that a server had to truncate is used as far as it goes where it holds addresses; everything else is passed on with the
-//   flag. TCP is not spoken, and a connection to port 53 is reset so that nobody waits.
+// - An answer that a server had to truncate is asked for again by TCP where addresses are to be shown, or where the host asked by TCP;
+//   if no answer comes that way it is used as far as it goes. Who asked something else by UDP gets it with the flag and may ask by TCP.
+using System.Diagnostics.CodeAnalysis;
 using System.Net;
 using Sojourn.Engine.Terminal;
 using Sojourn.Wire.Dns;
 using Sojourn.Wire.Ip;
+using Sojourn.Wire.Tcp;
 using Sojourn.Wire.Udp;
 
 namespace Sojourn.Engine.Translation;
@@ -30,6 +32,7 @@ public sealed partial class NameResolver : IEngine
     private readonly IRandomSource _random;
     private readonly Dictionary<ushort, NameQuery> _underWay = [];
     private IReadOnlyList<IPAddress> _servers;
+    private DateTimeOffset _now;
 
     public NameResolver(NameResolverOptions options, TranslationOptions translation, TranslationTable table, IRandomSource random)
     {
@@ -50,12 +53,14 @@ public sealed partial class NameResolver : IEngine
                 next = next < query.Due ? next : query.Due;
             }
 
-            return next;
+            var stream = NextStreamDeadline;
+            return stream is null || next < stream ? next : stream;
         }
     }
 
     public void Handle(EngineInput input, DateTimeOffset now, EffectSink effects)
     {
+        _now = now;
         switch (input)
         {
             case ResolverPacketReceived { Packet: var packet } when !packet.IsEmpty && packet.Span[0] >> 4 == 4:
@@ -68,21 +73,26 @@ public sealed partial class NameResolver : IEngine
                 _servers = set.Servers;
                 break;
             case DeadlineReached:
-                foreach (var query in _underWay.Values.Where(q => q.Due <= now).ToList())
+                foreach (var query in _underWay.Values.Where(q => q.Due <= now && q.Truncated is null).ToList())
                 {
                     effects.Count("dns.resolver.timeout");
                     TryNext(query, now, effects);
                 }
 
+                WakeStreams(now, effects);
+
                 break;
         }
     }
 
-    /// <summary>Whether an IPv6 UDP packet is a server's answer to us. Allocates nothing.</summary>
-    internal bool Awaits(UInt128 source, ushort sourcePort, ushort destinationPort) =>
-        sourcePort == DnsLimits.Port && _underWay.TryGetValue(destinationPort, out var query) && AddressBits.Of6(query.Server) == source;
+    /// <summary>Whether an IPv6 packet of UDP or TCP is a server's answer to us. Allocates nothing.</summary>
+    internal bool Awaits(byte protocol, UInt128 source, ushort sourcePort, ushort destinationPort) =>
+        sourcePort == DnsLimits.Port
+        && (protocol == IpProtocol.Tcp
+            ? _toServers.TryGetValue(destinationPort, out var stream) && AddressBits.Of6(stream.Server) == source
+            : _underWay.TryGetValue(destinationPort, out var query) && query.Truncated is null && AddressBits.Of6(query.Server) == source);
 
-    private void OnQuery(IPEndPoint client, ReadOnlySpan<byte> octets, DateTimeOffset now, EffectSink effects)
+    private void OnQuery(NameClient client, ReadOnlySpan<byte> octets, DateTimeOffset now, EffectSink effects)
     {
         if (!DnsMessage.TryParse(octets, out var message, out _) || message.IsResponse)
         {
@@ -144,7 +154,7 @@ public sealed partial class NameResolver : IEngine
     private void TryNext(NameQuery query, DateTimeOffset now, EffectSink effects)
     {
         _underWay.Remove(query.Port);
-        if (query.Tries >= _servers.Count * _options.Rounds || _table.Find(AddressBits.Of4(query.Client.Address), now) is not { Kind: TranslationKind.Own } home)
+        if (query.Tries >= _servers.Count * _options.Rounds || _table.Find(AddressBits.Of4(query.Client.EndPoint.Address), now) is not { Kind: TranslationKind.Own } home)
         {
             effects.Count("dns.resolver.failed");
             Answer(query.Client, query.Message, Failure, effects);
@@ -154,29 +164,53 @@ public sealed partial class NameResolver : IEngine
         query.Server = _servers[query.Tries % _servers.Count];
         query.Due = now + (_options.FirstTimeout * (1 << (query.Tries / _servers.Count)));
         query.Tries++;
+        query.Truncated = null;
+        Number(query);
+        effects.Emit(new SendFromHomeAddress(WriteUdp(new IPEndPoint(home.Ipv6Address, query.Port), new IPEndPoint(query.Server, DnsLimits.Port), Question(query).ToArray())));
+    }
+
+    /// <summary>Gives a query an identifier and a port that nobody can guess (RFC 5452 9.2).</summary>
+    private void Number(NameQuery query)
+    {
         query.Identifier = (ushort)_random.NextUInt32();
         do
         {
             query.Port = (ushort)(_random.NextUInt32() | 0x8000);
         }
-        while (!_underWay.TryAdd(query.Port, query));
+        while (_toServers.ContainsKey(query.Port) || !_underWay.TryAdd(query.Port, query));
+    }
 
+    /// <summary>What a server is asked.</summary>
+    private static DnsMessage Question(NameQuery query)
+    {
         var options = query.Message.Extension is { } extension ? extension.Seconds & DnssecOk : 0;
-        var message = new DnsMessage
+        return new DnsMessage
         {
             Identifier = query.Identifier,
             Flags = query.Message.Flags & (DnsFlags.RecursionDesired | DnsFlags.CheckingDisabled | DnsFlags.AuthenticData),
             Questions = [query.Asked],
             Additional = [new DnsRecord(DnsName.Root, DnsRecordType.OPT, (DnsClass)NameResolverOptions.PayloadSize, options, new DnsExtensionOptions([]))],
         };
-        effects.Emit(new SendFromHomeAddress(WriteUdp(new IPEndPoint(home.Ipv6Address, query.Port), new IPEndPoint(query.Server, DnsLimits.Port), message.ToArray())));
     }
 
     private void OnServerPacket(ReadOnlySpan<byte> packet, DateTimeOffset now, EffectSink effects)
     {
-        if (!IPv6Header.TryParse(packet, out var ip, out _) || !IPv6ExtensionWalk.TryFindUpper(ip, out var upper) || upper.UpperProtocol != IpProtocol.Udp
-            || !UdpHeader.TryParse(ip.Packet[upper.UpperOffset..], out var udp, out _) || udp.Checksum == 0 || !udp.ChecksumIsRight(ip.Source, ip.Destination)
-            || !Awaits(AddressBits.Of6(ip.Source), udp.SourcePort, udp.DestinationPort))
+        if (!IPv6Header.TryParse(packet, out var ip, out _) || !IPv6ExtensionWalk.TryFindUpper(ip, out var upper))
+        {
+            effects.Count("dns.resolver.malformed");
+            return;
+        }
+
+        var transport = ip.Packet[upper.UpperOffset..];
+        if (upper.UpperProtocol == IpProtocol.Tcp && TcpHeader.TryParse(transport, out var tcp, out _) && tcp.ChecksumIsRight(ip.Source, ip.Destination)
+            && Awaits(IpProtocol.Tcp, AddressBits.Of6(ip.Source), tcp.SourcePort, tcp.DestinationPort))
+        {
+            OnServerSegment(tcp.DestinationPort, tcp, now, effects);
+            return;
+        }
+
+        if (upper.UpperProtocol != IpProtocol.Udp || !UdpHeader.TryParse(transport, out var udp, out _) || udp.Checksum == 0 || !udp.ChecksumIsRight(ip.Source, ip.Destination)
+            || !Awaits(IpProtocol.Udp, AddressBits.Of6(ip.Source), udp.SourcePort, udp.DestinationPort))
         {
             effects.Count("dns.resolver.malformed");
             return;
@@ -184,19 +218,35 @@ public sealed partial class NameResolver : IEngine
 
         // Who does not know identifier and question has not seen the query (RFC 5452 9.1); the right answer may still come.
         var query = _underWay[udp.DestinationPort];
-        if (!DnsMessage.TryParse(udp.Payload, out var answer, out _) || !answer.IsResponse || answer.Identifier != query.Identifier || answer.Questions is not [var question] || question != query.Asked)
+        if (!IsAnswerTo(query, udp.Payload, out var answer))
         {
             effects.Count("dns.resolver.mismatch");
             return;
         }
 
+        _underWay.Remove(query.Port);
+        OnAnswer(query, answer, final: false, now, effects);
+    }
+
+    private static bool IsAnswerTo(NameQuery query, ReadOnlySpan<byte> octets, [NotNullWhen(true)] out DnsMessage? answer) =>
+        DnsMessage.TryParse(octets, out answer, out _) && answer.IsResponse && answer.Identifier == query.Identifier && answer.Questions is [var question] && question == query.Asked;
+
+    /// <param name="final">There is no better one to be had from this server.</param>
+    private void OnAnswer(NameQuery query, DnsMessage answer, bool final, DateTimeOffset now, EffectSink effects)
+    {
+        var question = query.Asked;
         if (answer.ResponseCode is not (DnsResponseCode.NoError or DnsResponseCode.NameError))
         {
             TryNext(query, now, effects);
             return;
         }
 
-        _underWay.Remove(query.Port);
+        if (!final && answer.Flags.HasFlag(DnsFlags.Truncated) && (query.Client.Stream is not null || query.Asked != query.Question))
+        {
+            AskByStream(query, answer, now, effects);
+            return;
+        }
+
         if (query.Asked == query.Question)
         {
             if (question.Type == DnsRecordType.A && answer.ResponseCode == DnsResponseCode.NoError && !answer.Answers.Any(r => r.Type == DnsRecordType.A))

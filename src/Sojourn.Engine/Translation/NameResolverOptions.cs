@@ -26,10 +26,19 @@ public sealed record NameResolverOptions
     /// <summary>Addresses of a name that are shown to the host at most.</summary>
     public int MaximumAddresses { get; init; } = 8;
 
+    /// <summary>TCP connections of the host, and as many to servers; more are refused (RFC 7766 6.2.2).</summary>
+    public int MaximumStreams { get; init; } = 32;
+
+    /// <summary>A connection of the host on which nothing is asked is ended after this time (RFC 7766 6.2.3).</summary>
+    public TimeSpan StreamIdle { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>For a server to answer by TCP.</summary>
+    public TimeSpan StreamTimeout { get; init; } = TimeSpan.FromSeconds(5);
+
     /// <exception cref="ArgumentException">A setting with which no name is found.</exception>
     public void Validate()
     {
-        if (Servers.Any(s => s.AddressFamily != AddressFamily.InterNetworkV6) || MaximumQueries < 1 || FirstTimeout <= TimeSpan.Zero || Rounds < 1 || MaximumAddresses < 1)
+        if (Servers.Any(s => s.AddressFamily != AddressFamily.InterNetworkV6) || MaximumQueries < 1 || FirstTimeout <= TimeSpan.Zero || Rounds < 1 || MaximumAddresses < 1 || MaximumStreams < 1 || StreamIdle <= TimeSpan.Zero || StreamTimeout <= TimeSpan.Zero)
         {
             throw new ArgumentException("a name server without an IPv6 address, or limits with which no name is found");
         }
@@ -45,10 +54,17 @@ public sealed record SetNameServers(IReadOnlyList<IPAddress> Servers) : EngineCo
 /// <summary>An IPv6 packet from the home address to a name server: it takes the way of the host's own packets.</summary>
 public sealed record SendFromHomeAddress(ReadOnlyMemory<byte> Packet) : Effect;
 
+/// <summary>Who on the host asks.</summary>
+/// <param name="Stream">The connection it asks by; null = UDP.</param>
+internal sealed record NameClient(IPEndPoint EndPoint, TcpConnection? Stream);
+
 /// <summary>A question of the host that is being answered.</summary>
-internal sealed class NameQuery(IPEndPoint client, DnsMessage message)
+internal sealed class NameQuery(NameClient client, DnsMessage message)
 {
-    public IPEndPoint Client { get; } = client;
+    public NameClient Client { get; } = client;
+
+    /// <summary>What a server had room for, while it is asked by TCP.</summary>
+    public DnsMessage? Truncated { get; set; }
 
     public DnsMessage Message { get; } = message;
 

@@ -34,6 +34,7 @@ public static class Icmpv6Type
 
     public const byte CodeNoRoute = 0;
     public const byte CodeAdministrativelyProhibited = 1;
+    public const byte CodeAddressUnreachable = 3;
 
     public static bool IsError(byte type) => type < 128;
 }

@@ -70,7 +70,7 @@ public class GuestStackTests
 
     private static IPAddress Destination(byte[] packet) => new(packet.AsSpan(24, 16));
 
-    private static byte[] Udp4(IPAddress source, IPAddress destination, ReadOnlySpan<byte> payload)
+    internal static byte[] Udp4(IPAddress source, IPAddress destination, ReadOnlySpan<byte> payload)
     {
         var packet = new byte[IPv4Header.MinimumLength + UdpHeader.HeaderLength + payload.Length];
         payload.CopyTo(packet.AsSpan(IPv4Header.MinimumLength + UdpHeader.HeaderLength));

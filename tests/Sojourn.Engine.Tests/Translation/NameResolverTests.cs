@@ -229,7 +229,7 @@ public sealed class NameResolverTests
         var syn = new byte[40];
         syn[32] = 0x50;
         syn[33] = (byte)TcpFlags.Syn;
-        (syn[20], syn[23], syn[27]) = (0x10, 53, 7);
+        (syn[20], syn[23], syn[27]) = (0x10, 54, 7);
         IPv4Header.Write(syn, 0, 40, 1, 0, 64, IpProtocol.Tcp, Host.GetAddressBytes(), resolver.GetAddressBytes());
         System.Buffers.Binary.BinaryPrimitives.WriteUInt16BigEndian(
             syn.AsSpan(36), InternetChecksum.Finish(InternetChecksum.Add(InternetChecksum.PseudoHeader(syn.AsSpan(12, 4), syn.AsSpan(16, 4), IpProtocol.Tcp, 20), syn.AsSpan(20))));
