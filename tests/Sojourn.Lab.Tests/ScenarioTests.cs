@@ -391,7 +391,7 @@ internal static class RowsOf
         ["terminal/1"] =
         [
             "TM1.1", "TM1.2", "TM1.3", "TM1.5", "TM1.6", "TM1.7", "TM1.8", "TM1.9", "TM1.10", "TM1.12", "TM1.13", "TM1.14", "TM1.15", "TM1.16", "TM1.17", "TM1.18", "TM1.19", "TM1.20", "TM1.21", "TM1.22",
-            "TM-AC01", "TM-AC03", "TM-AC04", "TM-AC06", "TM-AC38", "TM-AC39", "TM-AC40", "TM-NC13", "TM-R80", "TM-R81", "TM-R82", "TM-R83", "TM-R85", "TM-C1", "TM-S14",
+            "TM-AC01", "TM-AC03", "TM-AC04", "TM-AC06", "TM-AC38", "TM-AC39", "TM-AC40", "TM-NC13", "TM-R73", "TM-R80", "TM-R81", "TM-R82", "TM-R83", "TM-R85", "TM-C1", "TM-S14",
             "TM0.2", "TM-A-1", "TM-A-3", "TM-A-12", "TM-A-17", "TM-A-18", "TM-A-36", "TM-AC37", "TM-AC41", "TM-C13", "TM-FS1", "TM-FS3", "TM-M2", "TM-P6", "TM-P7", "TM-P8", "TM-P26",
         ],
         ["terminal/correspondents"] =

@@ -63,14 +63,15 @@ internal static class OperateVerbs
         });
     }
 
-    /// <summary><c>sojourn terminal scenario NUMBER valid|not-valid</c>.</summary>
+    /// <summary><c>sojourn terminal up</c>, and <c>sojourn terminal scenario NUMBER valid|not-valid</c>.</summary>
     public static Command Terminal()
     {
         var number = new Argument<int>("number") { Description = "Scenario number, as `show scenarios` lists them" };
         var status = new Argument<string>("status") { Description = "valid, or not-valid" };
         status.AcceptOnlyFromAmong("valid", "not-valid");
-        return new Command("terminal", "Change a terminal while it runs")
+        return new Command("terminal", "Bring a terminal up, or change one while it runs")
         {
+            TerminalUpVerb.Create(),
             NodeVerb.Create(
                 "scenario", "Make a communication method valid or not; in force with the next binding acknowledgement",
                 command =>

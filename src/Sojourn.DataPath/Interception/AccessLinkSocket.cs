@@ -10,7 +10,7 @@ namespace Sojourn.DataPath.Interception;
 /// <summary>
 /// IPv6 packets of one Ethernet link for a host stack of our own (spec terminal TM-M1): every packet with its sender's link-layer
 /// address, whatever group it is sent to, before the kernel sees it. The kernel's own IPv6 is switched off on the link, so that it
-/// neither answers nor chooses addresses there. Checksums and segments that a driver leaves to the kernel, or the kernel to a driver, are
+/// neither answers nor chooses addresses there (<see cref="KernelIpv6Suspension"/>). Checksums and segments that a driver leaves to the kernel, or the kernel to a driver, are
 /// seen to here (<see cref="VirtioNetHeader"/>). Lives in the namespace of the thread that made it; packets are handed over by a
 /// thread of its own.
 /// </summary>
@@ -25,11 +25,12 @@ public sealed unsafe class AccessLinkSocket : IDisposable
     private readonly PacketSocket _socket = new(frames: true);
     private readonly LinkState _link;
     private readonly LinkAddress _own;
-    private readonly string? _formerSetting;
+    private readonly KernelIpv6Suspension? _kernel;
 
     /// <param name="received">Gets packets with their segment size (<see cref="Segmentation"/>).</param>
+    /// <param name="folder">Where it is kept what the link had before, in case this process is killed; null = nowhere.</param>
     /// <exception cref="IOException">The interface is not there, or the system refuses.</exception>
-    public AccessLinkSocket(string name, Action<LinkAddress, ReadOnlyMemory<byte>, int> received)
+    public AccessLinkSocket(string name, Action<LinkAddress, ReadOnlyMemory<byte>, int> received, string? folder = null)
     {
         try
         {
@@ -39,7 +40,7 @@ public sealed unsafe class AccessLinkSocket : IDisposable
             }
 
             _own = _link.Address is { Length: 6 } own ? own : throw new IOException($"{name} is no Ethernet link");
-            _formerSetting = Sysctl.Change("1", "ipv6", "conf", name, "disable_ipv6");
+            _kernel = new KernelIpv6Suspension(_link, folder);
             _socket.SizeQueue(QueueOctets);
             _socket.LeaveOutgoing();
             _socket.DescribeSegments();
@@ -95,17 +96,7 @@ public sealed unsafe class AccessLinkSocket : IDisposable
     public void Dispose()
     {
         _socket.Dispose();
-        if (_formerSetting is not null)
-        {
-            try
-            {
-                Sysctl.Change(_formerSetting, "ipv6", "conf", _link.Name, "disable_ipv6");
-            }
-            catch (IOException)
-            {
-                // The interface has gone, and its setting with it.
-            }
-        }
+        _kernel?.Dispose();
     }
 
     /// <summary>Packets that share an array, many with one system call.</summary>

@@ -6,7 +6,8 @@ namespace Sojourn.DataPath.Interception;
 
 /// <summary>
 /// The TUN device that the applications of a terminal see (spec terminal 2.1): it has the home address, and the default route
-/// leads into it; or in its place the virtual IPv4 address that stands for it, and the IPv4 default route. It also has the care-of address, which no application gets without asking for it by name: only what is
+/// leads into it; or in its place the virtual IPv4 address that stands for it, and the IPv4 default route. Both are routes of two halves,
+/// which go before a default route that the machine has, and leave it as it is. It also has the care-of address, which no application gets without asking for it by name: only what is
 /// sent from it goes by the routing table that knows it. Lives in the namespace of the thread that made it; packets are handed over
 /// by a thread of its own. Address and routes go with the device.
 /// </summary>
@@ -14,7 +15,11 @@ public sealed class HostDevice : IDisposable
 {
     private const uint CareOfTable = 4260, CareOfPriority = 1260;
 
-    private static readonly IPNetwork s_everywhere = new(IPAddress.IPv6Any, 0), s_everywhere4 = new(IPAddress.Any, 0);
+    private static readonly IPNetwork s_everywhere = new(IPAddress.IPv6Any, 0);
+
+    private static readonly IPNetwork[]
+        s_halves = [IPNetwork.Parse("::/1"), IPNetwork.Parse("8000::/1")],
+        s_halves4 = [IPNetwork.Parse("0.0.0.0/1"), IPNetwork.Parse("128.0.0.0/1")];
 
     private readonly Rtnetlink _route = new();
     private readonly TunDevice _tun;
@@ -31,6 +36,12 @@ public sealed class HostDevice : IDisposable
     {
         try
         {
+            // A process that was killed leaves its rule; all else goes with its device.
+            foreach (var stale in _route.Rules().Where(rule => rule is { Priority: CareOfPriority, Table: CareOfTable }))
+            {
+                _route.RemoveRule(stale);
+            }
+
             _tun = TunDevice.Create(name, mtu, _route, segments: true);
             _route.AddRoute(new Route { Destination = s_everywhere, Interface = name, Table = CareOfTable });
         }
@@ -54,8 +65,8 @@ public sealed class HostDevice : IDisposable
     /// <exception cref="IOException">The system refuses.</exception>
     public void Configure(IPAddress? home, IPAddress? careOf, IPAddress? virtualAddress = null, IPAddress? regional = null)
     {
-        Change(ref _home, home, s_everywhere, 128);
-        Change(ref _virtual, virtualAddress, s_everywhere4, 32);
+        Change(ref _home, home, s_halves, 128);
+        Change(ref _virtual, virtualAddress, s_halves4, 32);
         ChangeByName(ref _careOf, careOf);
         ChangeByName(ref _regional, regional);
     }
@@ -83,7 +94,7 @@ public sealed class HostDevice : IDisposable
     }
 
     /// <summary>An address that applications get, with the default route of its IP version.</summary>
-    private void Change(ref IPAddress? present, IPAddress? wanted, IPNetwork everywhere, int length)
+    private void Change(ref IPAddress? present, IPAddress? wanted, IPNetwork[] everywhere, int length)
     {
         if (Equals(wanted, present))
         {
@@ -93,7 +104,11 @@ public sealed class HostDevice : IDisposable
         if (present is { } former)
         {
             // The route first: without its address it would let others be chosen as source.
-            _route.RemoveRoute(new Route { Destination = everywhere, Interface = Name });
+            foreach (var half in everywhere)
+            {
+                _route.RemoveRoute(new Route { Destination = half, Interface = Name });
+            }
+
             _route.RemoveAddress(Name, former, length);
             present = null;
         }
@@ -101,7 +116,11 @@ public sealed class HostDevice : IDisposable
         if (wanted is not null)
         {
             _route.AddAddress(Name, wanted, length, detectDuplicates: false);
-            _route.ReplaceRoute(new Route { Destination = everywhere, Interface = Name, PreferredSource = wanted });
+            foreach (var half in everywhere)
+            {
+                _route.ReplaceRoute(new Route { Destination = half, Interface = Name, PreferredSource = wanted });
+            }
+
             present = wanted;
         }
     }

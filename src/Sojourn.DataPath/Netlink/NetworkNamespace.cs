@@ -74,6 +74,12 @@ public sealed unsafe class NetworkNamespace : IDisposable
     public static NetworkNamespace OfProcess(int processId) =>
         new($"(process {processId})", FileDescriptor.Checked(Libc.Open($"/proc/{processId}/ns/net", Libc.O_RDONLY | Libc.O_CLOEXEC, 0), $"open namespace of process {processId}"));
 
+    /// <summary>Which namespace it is, whatever its name: <c>net:[inode]</c>, as the kernel shows it until the namespace is gone.</summary>
+    public string Identity => Run(() => OwnIdentity);
+
+    /// <summary><see cref="Identity"/> of the calling thread's.</summary>
+    public static string OwnIdentity => new FileInfo("/proc/thread-self/ns/net").LinkTarget ?? "";
+
     /// <summary>Removes the name; the namespace itself goes with the last process, socket or <see cref="NetworkNamespace"/> that uses it. No error when there is none.</summary>
     public static void Delete(string name)
     {
@@ -112,6 +118,27 @@ public sealed unsafe class NetworkNamespace : IDisposable
         {
             throw Libc.Failure($"enter namespace {Name}");
         }
+    }
+
+    /// <summary>
+    /// Starts the running program anew with the same arguments, in the namespace and in place of itself: process number, standard streams and
+    /// terminal stay, and every thread there will be is in the namespace. Comes back only with an exception.
+    /// </summary>
+    /// <exception cref="SystemCallException">The system refuses.</exception>
+    public void RestartProgramInside()
+    {
+        Enter();
+        var words = File.ReadAllText("/proc/self/cmdline").Split('\0', StringSplitOptions.None)[..^1];
+        var arguments = stackalloc nint[words.Length + 1];
+        for (var i = 0; i < words.Length; i++)
+        {
+            // Not given back: what the call leaves is another program.
+            arguments[i] = Marshal.StringToCoTaskMemUTF8(words[i]);
+        }
+
+        arguments[words.Length] = 0;
+        _ = Libc.Execute(Environment.ProcessPath ?? "/proc/self/exe", arguments);
+        throw Libc.Failure($"start anew in namespace {Name}");
     }
 
     public void Dispose() => _fd.Dispose();

@@ -14,7 +14,8 @@ public sealed record LinkState(int Index, string Name, string? Kind, bool Up, bo
 
 /// <summary>An address of an interface.</summary>
 /// <param name="Owner">Who set it (IFA_PROTO); 0 = not said.</param>
-public sealed record InterfaceAddress(string Interface, IPAddress Address, int PrefixLength, byte Owner = 0);
+/// <param name="Permanent">It has no lifetime: somebody set it, or it is link-local.</param>
+public sealed record InterfaceAddress(string Interface, IPAddress Address, int PrefixLength, byte Owner = 0, bool Permanent = false);
 
 /// <summary>What a route does with a packet (rtm_type).</summary>
 public enum RouteType : byte

@@ -12,6 +12,7 @@ public sealed partial class Rtnetlink
     private const ushort StatePermanent = 0x80, StateNoArp = 0x40;
     private const ushort AddressOwner = 11, NeighbourOwner = 12;
     private const byte FlagProxy = 0x8;
+    private const byte AddressPermanent = 0x80;
     private const uint NoDuplicateDetection = 0x2;
 
     /// <summary>Gives an interface an address. An address it already has is no error.</summary>
@@ -91,7 +92,7 @@ public sealed partial class Rtnetlink
             // On a point-to-point link IFA_ADDRESS is the far end and IFA_LOCAL ours.
             if ((local ?? address) is { } own)
             {
-                addresses.Add(new InterfaceAddress(names.GetValueOrDefault(MemoryMarshal.Read<int>(body[4..]), ""), own, body[1], owner));
+                addresses.Add(new InterfaceAddress(names.GetValueOrDefault(MemoryMarshal.Read<int>(body[4..]), ""), own, body[1], owner, (body[2] & AddressPermanent) != 0));
             }
         });
         return addresses;

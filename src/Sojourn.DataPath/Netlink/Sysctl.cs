@@ -9,6 +9,9 @@ public static class Sysctl
     /// <param name="parts">Path under <c>/proc/sys/net</c>, e.g. <c>"ipv4", "conf", "eth0.5", "rp_filter"</c>: in parts, because interface names may hold dots.</param>
     public static string Read(params ReadOnlySpan<string> parts) => File.ReadAllText(PathOf(parts)).Trim();
 
+    /// <summary>Null when there is no such parameter (IPv6 may be compiled out).</summary>
+    public static string? TryRead(params ReadOnlySpan<string> parts) => PathOf(parts) is var path && File.Exists(path) ? File.ReadAllText(path).Trim() : null;
+
     /// <inheritdoc cref="Read"/>
     public static void Write(string value, params ReadOnlySpan<string> parts) => File.WriteAllText(PathOf(parts), value);
 

@@ -17,9 +17,10 @@ namespace Sojourn.Roles.Terminals;
 /// <param name="Mtu">Of the TUN device.</param>
 /// <param name="EspKeys">Wireshark's esp_sa file; null = no export.</param>
 /// <param name="IkeKeys">Wireshark's ikev2_decryption_table.</param>
+/// <param name="StateFolder">Where it is kept what the links had before the terminal took them.</param>
 /// <param name="HostSide">Told home and care-of address once the device has them.</param>
 internal sealed record TerminalPortOptions(
-    IReadOnlyList<string> Links, bool Eapol, string Device, int Mtu, string? EspKeys, string? IkeKeys, Action<IPAddress?, IPAddress?>? HostSide = null);
+    IReadOnlyList<string> Links, bool Eapol, string Device, int Mtu, string? EspKeys, string? IkeKeys, string? StateFolder, Action<IPAddress?, IPAddress?>? HostSide = null);
 
 /// <summary>Frames of the access links, packets of the applications, addresses, credential store and enrolment of a terminal.</summary>
 internal sealed class TerminalPort : IEffectPort, IDisposable
@@ -49,7 +50,7 @@ internal sealed class TerminalPort : IEffectPort, IDisposable
         {
             foreach (var name in options.Links)
             {
-                _links.Add(name, new AccessLinkSocket(name, (source, packet, segmentSize) => deliver(new Ipv6PacketReceived(packet, name, source) { SegmentSize = segmentSize })));
+                _links.Add(name, new AccessLinkSocket(name, (source, packet, segmentSize) => deliver(new Ipv6PacketReceived(packet, name, source) { SegmentSize = segmentSize }), options.StateFolder));
                 if (options.Eapol)
                 {
                     _eapol.Add(name, new EapolSocket(name, (source, frame) => deliver(new EapolReceived(name, source, frame))));

@@ -36,6 +36,7 @@ public class TerminalRole : Role
 
     private readonly TerminalSection _section;
     private readonly KeyExportOptions? _keys;
+    private readonly string _stateFolder;
     private readonly TerminalNode _terminal;
     private readonly TlsContext? _deviceTls;
     private readonly TerminalCredentials _credentials;
@@ -50,6 +51,7 @@ public class TerminalRole : Role
     {
         _section = node.Terminal!;
         _keys = node.KeyExport;
+        _stateFolder = node.StateDirectory.FullPath;
         _credentials = new TerminalCredentials(_section);
         using var route = new Rtnetlink();
         var links = _section.Links.ConvertAll(route.Link);
@@ -154,7 +156,7 @@ public class TerminalRole : Role
     {
         _deliver = deliver;
         yield return new TerminalPort(
-            new TerminalPortOptions(_section.Links, _section.Supplicant is not null, _section.Device, _mtu, _keys?.Esp.FullPath, _keys?.Ike?.FullPath, (home, careOf) => _carrier?.Configure(home, careOf)), _credentials, deliver, services);
+            new TerminalPortOptions(_section.Links, _section.Supplicant is not null, _section.Device, _mtu, _keys?.Esp.FullPath, _keys?.Ike?.FullPath, _stateFolder, (home, careOf) => _carrier?.Configure(home, careOf)), _credentials, deliver, services);
         if (_section.TlsGateway is { } gateway)
         {
             _carrier = new TlsCarrierClient(gateway, _section.Device, _credentials, services);

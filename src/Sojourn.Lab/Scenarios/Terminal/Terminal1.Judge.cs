@@ -18,6 +18,8 @@ public sealed partial class Terminal1
         rows.Part("registration", () => JudgeRegistration(rows));
         rows.Part("being called", () => JudgeCall(rows));
         rows.Part("names and programs", () => JudgePrograms(rows));
+        rows.Part("names over TCP", () => JudgeStreams(rows));
+        rows.Part("errors", () => JudgeErrors(rows));
         rows.Part("download", () => JudgeDownload(rows));
         rows.Part("path MTU", () => JudgeSizes(rows));
         rows.Part("narrow tunnel", () => JudgeNarrowTunnel(rows));
@@ -143,6 +145,30 @@ public sealed partial class Terminal1
             _foreignAfter - _foreignBefore >= 3 && _shown["translation refused"].Count == _shown["translation used"].Count, string.Create(CultureInfo.InvariantCulture, $"xlat.src_miss_up {_foreignBefore} to {_foreignAfter}"));
     }
 
+    /// <summary>BIND says 60 addresses to nobody by UDP: what comes whole has come by TCP.</summary>
+    private void JudgeStreams(RowBook rows)
+    {
+        static string[] Lines(Nodes.CommandResult result) => [.. result.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Where(l => !l.StartsWith(';'))];
+        var (byTcp, byUdp, shown) = (Lines(_ran["all by TCP"]), Lines(_ran["all by UDP"]), Lines(_ran["shown"]));
+        var asked = On("core-dns").Where(p => p.From(Home) && p.Is("tcp.dstport", "53")).Select(p => p.First("tcp.srcport")).Distinct().Count();
+        rows.Check("TM-R85", "what a name server has no room for by UDP comes whole to an application that asks by TCP, that is told to, and that asks for virtual addresses",
+            byTcp.Distinct().Count() == ManyAddresses && byUdp.Distinct().Count() == ManyAddresses && shown.Length == 8 && shown.All(l => l.StartsWith("198.18.", StringComparison.Ordinal))
+            && Lines(_ran["one by TCP"]).SequenceEqual([_ran["named"].Output.Trim()]) && asked == 3,
+            string.Create(CultureInfo.InvariantCulture, $"{byTcp.Length} and {byUdp.Length} addresses, {shown.Length} virtual ones; {Name1} by TCP: {_ran["one by TCP"].Output.Trim()}; {asked} connections from the home address to the name server; {_ran["all by TCP"].Errors}{(byTcp.Length < ManyAddresses ? _ran["all by TCP"].Output : "")}"));
+    }
+
+    private void JudgeErrors(RowBook rows)
+    {
+        var told = Visited().Where(IsAboutTunnel).ToList();
+        var said = _ran["unreachable"].Output.Split('\n').FirstOrDefault(l => l.Contains("Unreachable", StringComparison.Ordinal)) ?? "nothing";
+        rows.Check("TM-R73", "a router's error about a packet of the tunnel reaches the IPv4 application whose packet was inside",
+            told.Count > 0 && said.Contains("Destination Host Unreachable", StringComparison.Ordinal), $"on the link {Line(told.FirstOrDefault())}; ping: {said.Trim()}");
+    }
+
+    /// <summary>Destination unreachable to the care-of address, quoting a packet from the home address inside the tunnel.</summary>
+    private static bool IsAboutTunnel(DissectedPacket packet) =>
+        packet.Sender != "mn" && packet.First("icmpv6.type") == "1" && packet.Of("ipv6.src") is [_, _, Home, ..] && packet.Of("ipv6.dst") is [_, HomeAgent, ..];
+
     private void JudgeDownload(RowBook rows)
     {
         var (from, to) = _times["downloaded"];
@@ -224,6 +250,11 @@ public sealed partial class Terminal1
 
     private static bool IsExpected(DissectedPacket packet)
     {
+        if (IsAboutTunnel(packet))
+        {
+            return true;
+        }
+
         if (packet.Has("ip") || packet.Has("arp") || packet.First("esp.spi") is not null)
         {
             return false;

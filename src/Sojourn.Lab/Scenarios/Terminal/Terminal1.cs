@@ -16,7 +16,8 @@ public sealed partial class Terminal1 : TerminalScenario
 {
     private const string HomeAgent = "2001:db8:1::1", Home = "2001:db8:1::100", Correspondent = "2001:db8:2::2", NameServerAddress = "2001:db8:7::53", Host = "198.18.0.1", Resolver = "198.18.255.254";
     private const string Name1 = "cn.home.example", Web4 = "192.0.2.5", Web6 = "2001:db8:64::c000:205", Foreign = "10.9.9.9";
-    private const int DownloadLength = 200_000_000, Moves = 6, OneRecordedOf = 50;
+    private const string Many = "many.home.example";
+    private const int DownloadLength = 200_000_000, Moves = 6, OneRecordedOf = 50, ManyAddresses = 60;
 
     private static readonly TimeSpan s_outOfReach = TimeSpan.FromMilliseconds(20), s_recorded = TimeSpan.FromMilliseconds(200);
 
@@ -82,6 +83,7 @@ public sealed partial class Terminal1 : TerminalScenario
         await DownloadAsync(run, cancellation);
         await NarrowAsync(run, cancellation);
         await NarrowTunnelAsync(run, cancellation);
+        await LoseHomeAgentAsync(run, cancellation);
         await TakeAsync(run, "end", cancellation);
         _kernel = await AskKernelAsync(run, ["mn", "ha"], cancellation);
     }
@@ -115,6 +117,10 @@ public sealed partial class Terminal1 : TerminalScenario
         await RunAsync(run, "named", "mn", ["dig", "@" + Resolver, "+short", "+time=3", Name1, "A"], cancellation);
         await RunAsync(run, "named again", "mn", ["dig", "@" + Resolver, "+short", "+time=3", Name1, "A"], cancellation);
         await RunAsync(run, "reversed", "mn", ["dig", "@" + Resolver, "+short", "+time=3", "-x", _ran["named"].Output.Trim()], cancellation);
+        await RunAsync(run, "all by TCP", "mn", ["dig", "@" + Resolver, "+tcp", "+short", "+time=3", Many, "AAAA"], cancellation);
+        await RunAsync(run, "all by UDP", "mn", ["dig", "@" + Resolver, "+short", "+time=3", Many, "AAAA"], cancellation);
+        await RunAsync(run, "one by TCP", "mn", ["dig", "@" + Resolver, "+tcp", "+short", "+time=3", Name1, "A"], cancellation);
+        await RunAsync(run, "shown", "mn", ["dig", "@" + Resolver, "+short", "+ignore", "+time=3", Many, "A"], cancellation);
         await RunAsync(run, "pinged", "mn", Resolving(run, "ping", "-4", "-c", "5", "-i", "0.1", "-W", "2", Name1), cancellation);
         await RunAsync(run, "pinged long", "mn", Resolving(run, "ping", "-4", "-c", "4", "-i", "0.3", "-W", "2", "-s", "4000", Name1), cancellation);
         await RunAsync(run, "traced", "mn", Resolving(run, "traceroute", "-4", "-n", "-q", "1", "-w", "1", "-m", "8", Name1), cancellation);
@@ -210,6 +216,16 @@ public sealed partial class Terminal1 : TerminalScenario
         _times["narrow"] = (from, LabRun.Now);
     }
 
+    /// <summary>R73: a router of the way has none to the home agent, and says so of the tunnel's packets.</summary>
+    private async Task LoseHomeAgentAsync(LabRun run, CancellationToken cancellation)
+    {
+        run.Progress.Step("For a moment there is no way to the home agent");
+        string[] route = ["unreachable", HomeAgent + "/128"];
+        await run.ExecuteAsync("core", ["ip", "-6", "route", "add", .. route], cancellation);
+        await RunAsync(run, "unreachable", "mn", ["ping", "-4", "-n", "-c", "2", "-i", "0.3", "-W", "1", _ran["named"].Output.Trim()], cancellation);
+        await run.ExecuteAsync("core", ["ip", "-6", "route", "del", .. route], cancellation);
+    }
+
     private async Task RunAsync(LabRun run, string moment, string node, IReadOnlyList<string> command, CancellationToken cancellation)
     {
         _ran[moment] = await run.ExecuteAsync(node, command, cancellation);
@@ -270,6 +286,8 @@ public sealed partial class Terminal1 : TerminalScenario
         var key = await NameServer.MakeKeyAsync(run, file, "operator.home.example", cancellation);
         var names = await NameServer.StartAsync(run, "dns", NameServerAddress, ("home.example", "8.b.d.0.1.0.0.2.ip6.arpa"), file, key, cancellation);
         await names.UpdateAsync(run, "dns", $"zone home.example\nupdate add {Name1} 60 AAAA {Correspondent}", KeyOf(file), cancellation);
+        var many = string.Join('\n', Enumerable.Range(1, ManyAddresses).Select(i => string.Create(CultureInfo.InvariantCulture, $"update add {Many} 60 AAAA 2001:db8:2::1:{i:x}")));
+        await names.UpdateAsync(run, "dns", $"zone home.example\n{many}", KeyOf(file), cancellation);
         await names.DigUntilAsync(run, "dns", Name1, "AAAA", Correspondent, cancellation);
         return names;
     }
