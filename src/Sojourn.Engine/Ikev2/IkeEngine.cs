@@ -265,6 +265,7 @@ public sealed partial class IkeEngine : IEngine
             // A single octet is a keep-alive (RFC 3948 2.3); without the marker it is ESP and none of ours.
             if (message.Length < Ikev2Limits.NonEspMarkerLength || BinaryPrimitives.ReadUInt32BigEndian(message.Span) != 0)
             {
+                Effects.Count("ike.message.none");
                 return;
             }
 

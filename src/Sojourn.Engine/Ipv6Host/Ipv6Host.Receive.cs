@@ -44,11 +44,18 @@ public sealed partial class Ipv6Host
             return;
         }
 
+        if (message is RouterSolicitation or RouterAdvertisement or NeighborSolicitation or NeighborAdvertisement or Redirect)
+        {
+            var near = packet.HopLimit == Icmpv6Limits.NeighborDiscoveryHopLimit;
+            effects.Count(near ? "ipv6.neighbour_discovery" : "ipv6.neighbour_discovery_from_afar");
+            if (!near)
+            {
+                return;
+            }
+        }
+
         switch (message)
         {
-            case RouterSolicitation or RouterAdvertisement or NeighborSolicitation or NeighborAdvertisement or Redirect when packet.HopLimit != Icmpv6Limits.NeighborDiscoveryHopLimit:
-                effects.Count("ipv6.neighbour_discovery_from_afar");
-                break;
             case RouterAdvertisement advertisement when packet.Source.IsIPv6LinkLocal:
                 OnRouterAdvertisement(packet, advertisement, NeighborCache.LinkOf(advertisement.Options.SourceLinkLayerAddress) ?? received.LinkSource, now, effects);
                 break;
@@ -80,6 +87,10 @@ public sealed partial class Ipv6Host
         {
             effects.Emit(new DeliverIpv6Packet(received.Packet, _options.Interface) { SegmentSize = received.SegmentSize });
         }
+        else
+        {
+            effects.Count("ipv6.address_tentative");
+        }
     }
 
     private void Reply(MobileIpv6Packet packet, Echo echo, DateTimeOffset now, EffectSink effects)
@@ -88,6 +99,10 @@ public sealed partial class Ipv6Host
         {
             var reply = packet with { Source = packet.Destination, Destination = packet.Source, HopLimit = _hopLimit, Payload = (echo with { IsReply = true }).ToArray(packet.Destination, packet.Source) };
             Send(reply.ToArray(), now, effects);
+        }
+        else
+        {
+            effects.Count("ipv6.echo_unanswered");
         }
     }
 

@@ -174,6 +174,7 @@ public sealed class CorrespondentNode : IEngine, IDisposable
                 packet = whole;
                 break;
             case ReassemblyOutcome.Waiting:
+                _out.Count("ip6.fragment");
                 return;
             case ReassemblyOutcome.Refused:
                 _out.Count("ip6.fragment_refused");

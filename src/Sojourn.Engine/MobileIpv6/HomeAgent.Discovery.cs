@@ -54,6 +54,9 @@ public sealed partial class HomeAgent
             case RouterAdvertisement advertisement when onLink:
                 OnRouterAdvertisement(packet, advertisement, now);
                 break;
+            default:
+                effects.Count("mip6.ha.discarded.not_for_a_home_agent");
+                break;
         }
     }
 

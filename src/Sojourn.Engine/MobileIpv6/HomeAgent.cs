@@ -157,12 +157,14 @@ public sealed partial class HomeAgent : IEngine
     {
         if (!MobilityMessage.ChecksumIsRight(packet.Payload.Span, packet.EffectiveSource, packet.EffectiveDestination))
         {
+            effects.Count("mh.malformed");
             Discard("checksum", "RFC 6275 9.2", $"a Mobility Header of {packet.Source} has a wrong checksum", effects);
             return;
         }
 
         if (!MobilityMessage.TryParse(packet.Payload.Span, out var message, out var error))
         {
+            effects.Count("mh.malformed");
             Discard("malformed", "TA-R78", error.ToString(), effects);
             return;
         }
@@ -190,6 +192,7 @@ public sealed partial class HomeAgent : IEngine
             Send(new BindingError(BindingErrorStatus.UnrecognizedMobilityHeader, packet.HomeAddress ?? IPAddress.IPv6Any), packet.Source, null, null, effects);
         }
 
+        effects.Count("mh.malformed");
         Discard("unknown_type", "RFC 6275 9.2", $"MH Type {unknown.MessageType} from {packet.Source}", effects);
     }
 

@@ -215,6 +215,7 @@ public sealed partial class MobileNode
                 return;
         }
 
+        effects.Count("mip6.mn.tests_answered");
         TryUpdate(route, now, effects);
     }
 
@@ -266,9 +267,14 @@ public sealed partial class MobileNode
 
     private AnswerVerdict JudgeRoute(Route route, MobileIpv6Packet packet, BindingAcknowledgement acknowledgement)
     {
-        if (route.Registration is not { State: BindingUpdateState.Temporary, RetransmitAt: not null } entry || !packet.EffectiveDestination.Equals(entry.HomeAddress))
+        if (route.Registration is not { } entry || !packet.EffectiveDestination.Equals(entry.HomeAddress))
         {
             return AnswerVerdict.NoEntry;
+        }
+
+        if (entry is not { State: BindingUpdateState.Temporary, RetransmitAt: not null })
+        {
+            return AnswerVerdict.NotAskedFor;
         }
 
         if (!IsForgotten(acknowledgement.Status) && !ReturnRoutability.IsAuthorized(acknowledgement, packet.Payload.Span, route.Key!.Octets, entry.CareOfAddress, route.Peer))

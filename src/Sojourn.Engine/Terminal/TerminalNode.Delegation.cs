@@ -110,6 +110,10 @@ public sealed partial class TerminalNode
         {
             Tell(client, datagram, keeps: false);
         }
+        else if (_prefixClient is null)
+        {
+            _out.Count("terminal.not_for_applications");
+        }
     }
 
     private bool CarryOutDelegation(Effect effect)

@@ -104,7 +104,7 @@ public sealed partial class TerminalNode
             case IpProtocol.Udp when read.RoutingHomeAddress is null && UdpHeader.TryParse(header.Packet[upper.UpperOffset..], out var udp, out _) && IsOwnPort(udp.DestinationPort) && !IsUsers(read.Destination):
                 OnDatagram(header, udp, link);
                 break;
-            case IpProtocol.Icmpv6 when read.Payload.Span[0] is (byte)Icmpv6MessageType.HomeAgentAddressDiscoveryReply or (byte)Icmpv6MessageType.MobilePrefixAdvertisement:
+            case IpProtocol.Icmpv6 when read.Payload.Length > 0 && read.Payload.Span[0] is (byte)Icmpv6MessageType.HomeAgentAddressDiscoveryReply or (byte)Icmpv6MessageType.MobilePrefixAdvertisement:
                 Tell(_mobile, new Ipv6PacketReceived(packet, AnyLink));
                 break;
             case IpProtocol.Icmpv6 when read.RoutingHomeAddress is null && !IsUsers(read.Destination) && PassOn(read.Source, read.Payload.Span):

@@ -222,6 +222,7 @@ public sealed partial class TerminalNode
             _out.Count(GuestCounters.NoTunnel);
         }
 
+        _out.Count("terminal.host.held");
         _held.Enqueue((_now, packet));
     }
 

@@ -88,6 +88,10 @@ public sealed partial class TerminalControlDevice
             {
                 _effects.Emit(reply);
             }
+            else
+            {
+                _effects.Count("ha6.packet.malformed");
+            }
 
             return;
         }

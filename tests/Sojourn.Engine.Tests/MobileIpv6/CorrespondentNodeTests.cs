@@ -21,7 +21,7 @@ public class CorrespondentNodeTests
     private static readonly LinkAddress s_router = new([2, 0, 0, 0, 0, 1]), s_own = new([2, 0, 0, 0, 0, 2]);
 
     /// <summary>One correspondent behind a router.</summary>
-    private sealed class World
+    internal sealed class World
     {
         private ushort _sequence = 100;
 
