@@ -12,7 +12,7 @@ string[] flags = ["--users", "--measured", "--window", "--json", "--clients", "-
 var options = new Dictionary<string, string>();
 for (var i = 1; i < args.Length; i++)
 {
-    if (args[i] is "--no-relay" or "--keep")
+    if (args[i] is "--no-relay" or "--keep" or "--no-offloads")
     {
         options[args[i]] = "";
     }
@@ -26,7 +26,7 @@ for (var i = 1; i < args.Length; i++)
     }
 }
 
-if (args is not ["control-plane" or "delegations" or "enrolment", ..])
+if (args is not ["control-plane" or "delegations" or "enrolment" or "translation", ..])
 {
     return Usage();
 }
@@ -40,6 +40,18 @@ if (args[0] == "delegations")
 {
     return await Delegations.RunAsync(
         new DelegationsSettings(Option("--clients", 50_000), Option("--seconds", 6), Option("--trials", 7), Option("--highest", 16_000), options.ContainsKey("--keep")), Console.Out, ending.Token);
+}
+
+if (args[0] == "translation")
+{
+    var stretches = await Translation.RunAsync(new TranslationSettings(Option("--rounds", 5), Option("--seconds", 4), !options.ContainsKey("--no-offloads")), Console.Error, ending.Token);
+    Translation.Print(stretches, Console.Out);
+    if (options.GetValueOrDefault("--json") is { } figures)
+    {
+        File.WriteAllText(figures, JsonSerializer.Serialize(stretches, TranslationJson.Default.IReadOnlyListTranslationStretch) + "\n");
+    }
+
+    return 0;
 }
 
 if (args[0] == "enrolment")
@@ -92,6 +104,7 @@ static int Usage()
     Console.Error.WriteLine("usage: benchmarks/run control-plane [--users 1000,10000,100000] [--measured N] [--window N] [--no-relay] [--keep] [--json FILE]");
     Console.Error.WriteLine("       benchmarks/run enrolment [--repeat N] [--rounds N] [--certificates N] [--window N] [--json FILE]");
     Console.Error.WriteLine("       benchmarks/run delegations [--clients N] [--seconds N] [--trials N] [--highest N] [--keep]");
+    Console.Error.WriteLine("       benchmarks/run translation [--rounds N] [--seconds N] [--no-offloads] [--json FILE]");
     Console.Error.WriteLine("       benchmarks/run ike [--setups N] [--rounds N] [--window N] [--json FILE]");
     return 2;
 }
