@@ -30,9 +30,10 @@ public sealed class TerminalUpTests(ITestOutputHelper output)
 
             // What the machine has of its own: a default route of the metric that counts first, a configured address with a route behind it, a resolver file.
             Assert.Equal(0, (await run.ExecuteAsync("mn", ["sysctl", "-qw", "net.ipv6.conf.eth0.disable_ipv6=0"], CancellationToken.None)).ExitCode);
-            foreach (var command in (string[])["link add own0 type dummy", "link set own0 up", "address add 192.0.2.77/24 dev own0", "route add default via 192.0.2.1", "-6 address add 2001:db8:77::2/64 dev eth0", "-6 route add 2001:db8:78::/64 via 2001:db8:77::1 dev eth0"])
+            foreach (var command in (string[])["link add own0 type veth peer name own1", "link set own1 up", "link set own0 up", "address add 192.0.2.77/24 dev own0", "route add default via 192.0.2.1", "-6 address add 2001:db8:77::2/64 dev eth0", "-6 route add 2001:db8:78::/64 via 2001:db8:77::1 dev eth0"])
             {
-                Assert.Equal(0, (await run.ExecuteAsync("mn", ["ip", .. command.Split(' ')], CancellationToken.None)).ExitCode);
+                var done = await run.ExecuteAsync("mn", ["ip", .. command.Split(' ')], CancellationToken.None);
+                Assert.True(done.ExitCode == 0, $"ip {command}: {done.Errors}");
             }
 
             var resolver = Path.Combine("/etc/netns", run.SpaceOf("mn"), "resolv.conf");

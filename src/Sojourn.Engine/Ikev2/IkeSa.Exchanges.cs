@@ -85,6 +85,10 @@ internal sealed partial class IkeSa
                 init.ProcessInit(message, octets);
                 StartNext();
             }
+            else
+            {
+                Engine.Effects.Count("ike.response.stale");
+            }
 
             return;
         }
@@ -134,6 +138,7 @@ internal sealed partial class IkeSa
 
             if (!PeerFragments || parts.Add(fragment, plaintext) is not { } complete)
             {
+                Engine.Effects.Count("ike.message.fragment");
                 return;
             }
 

@@ -75,6 +75,7 @@ internal sealed class NeighborCache(Ipv6HostOptions options, Action<IPAddress, b
         }
 
         neighbor.Waiting.Enqueue((packet, segmentSize));
+        effects.Count("ipv6.waits_for_neighbour");
     }
 
     /// <summary>Asks a neighbour whether it is still there, without waiting for a packet to it.</summary>

@@ -330,6 +330,8 @@ public sealed partial class MobileNode
         else if (acknowledgement.Status.IsAccepted() && acknowledgement.Lifetime > 0)
         {
             var lifetime = Math.Min(entry.Lifetime, acknowledgement.Lifetime) * MobileIpv6Limits.LifetimeUnit;
+            // Authorised, and so progress: an error about a packet sent before it may still be on its way.
+            route.Progress = now;
             route.Registration = entry with { State = BindingUpdateState.Registered, Expires = entry.SentAt + lifetime, RefreshAt = entry.SentAt + (lifetime * _options.RefreshAt), RetransmitAt = null, GrantedCareOfAddress = entry.CareOfAddress };
             route.InUse = true;
             effects.Count("mip6.mn.route_accepted");

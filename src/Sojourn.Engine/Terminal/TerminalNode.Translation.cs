@@ -100,6 +100,11 @@ public sealed partial class TerminalNode
             return;
         }
 
+        if (result.Length == 0)
+        {
+            _out.Count("xlat.fragment");
+        }
+
         var carried = result.Verdict == TranslationVerdict.Forward ? segmentSize : 0;
         for (var rest = _translated.AsSpan(0, result.Length); rest.Length > 0 && IpPacket.LengthOf(rest) is var length and > 0; rest = rest[length..])
         {

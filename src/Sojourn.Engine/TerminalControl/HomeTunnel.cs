@@ -113,6 +113,7 @@ public sealed class HomeTunnel
     {
         if (!IPv6Header.TryParse(packet, out var header, out _))
         {
+            Count("ip6.malformed");
             return Dropped(DropReason.Malformed);
         }
 
@@ -127,6 +128,7 @@ public sealed class HomeTunnel
             var current = header.Packet;
             if (header.NextHeader == IpProtocol.Icmpv6 && current.Length > IPv6Header.Length && current[IPv6Header.Length] == (byte)Icmpv6MessageType.PacketTooBig)
             {
+                Count("ip6.too_big_heard");
                 _table.OnIcmp(current, now);
                 return Dropped(DropReason.None);
             }

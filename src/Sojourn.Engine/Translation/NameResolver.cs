@@ -109,6 +109,7 @@ public sealed partial class NameResolver : IEngine
         if (_underWay.Values.Any(q => q.Client.Equals(client) && q.Message.Identifier == message.Identifier && q.Question == question))
         {
             // The host asks again because we are slow; the servers are being asked again as it is.
+            effects.Count("dns.resolver.repeated");
             return;
         }
 

@@ -122,6 +122,7 @@ public class RouteOptimisationTests
     public void A_binding_error_of_a_correspondent_that_lost_its_binding_ends_the_short_way()
     {
         var world = Optimised();
+        world.Run(TimeSpan.FromSeconds(4));
         var stranger = new Correspondent(new CorrespondentOptions { Address = PeerAddress }, new SeededRandom(9));
         var sink = new EffectSink();
         stranger.Handle(Data(world.Node.CareOfAddress!), world.Now, sink);

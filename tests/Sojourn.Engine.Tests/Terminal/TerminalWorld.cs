@@ -293,8 +293,9 @@ internal sealed class TerminalWorld
     /// <summary>Under the signalling association of the home agent, whatever it is; null when that does not cover it.</summary>
     public byte[]? Signalled(ReadOnlySpan<byte> clear) => _esp.Children.FirstOrDefault() is { } child && _esp.TryProtect(child.Id, clear, Now, out var wire) == DropReason.None ? wire : null;
 
-    /// <summary>Under the home agent's ESP in tunnel mode, whatever it is; null when that does not cover it.</summary>
-    public byte[]? Tunnelled(ReadOnlySpan<byte> user) => _tunnel.TryProtect(0, user, Agent, Terminal.CareOfAddress!, mobileHeader: false, Now, out var wire) == DropReason.None ? wire : null;
+    /// <summary>Under the home agent's ESP in tunnel mode, whatever it is; null when that does not cover it, or the terminal is nowhere.</summary>
+    public byte[]? Tunnelled(ReadOnlySpan<byte> user) =>
+        Terminal.CareOfAddress is { } careOf && _tunnel.TryProtect(0, user, Agent, careOf, mobileHeader: false, Now, out var wire) == DropReason.None ? wire : null;
 
     /// <summary>Under the home agent's ESP, with a mobile tunnel's header from somebody.</summary>
     public byte[] Protected(byte[] user, IPAddress mobileSource)
