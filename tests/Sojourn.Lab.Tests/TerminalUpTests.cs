@@ -62,7 +62,7 @@ public sealed class TerminalUpTests(ITestOutputHelper output)
                         continue;
                     }
 
-                    Assert.Equal(0, ended);
+                    Assert.True(ended == 0, $"status {ended}: {up.Errors}");
                     Assert.Equal(before, await SystemAsync(run));
                     Assert.Equal("nameserver 192.0.2.53\n", await File.ReadAllTextAsync(resolver));
                     Assert.False(File.Exists(NodeFiles.SocketOf(run.Directory, "mn")));
@@ -134,7 +134,7 @@ public sealed class TerminalUpTests(ITestOutputHelper output)
     {
         var folder = run.Directory.FolderOf("radvd");
         var file = Path.Combine(folder, "radvd.conf");
-        File.WriteAllText(file, "interface acc0 { AdvSendAdvert on; MinRtrAdvInterval 0.1; MaxRtrAdvInterval 0.3; MinDelayBetweenRAs 0.05; AdvDefaultLifetime 1800; prefix 2001:db8:5b::/64 { AdvOnLink on; AdvAutonomous on; }; };\n");
+        File.WriteAllText(file, "interface acc0 { AdvSendAdvert on; AdvIntervalOpt on; MinRtrAdvInterval 0.1; MaxRtrAdvInterval 0.3; MinDelayBetweenRAs 0.05; AdvDefaultLifetime 1800; prefix 2001:db8:5b::/64 { AdvOnLink on; AdvAutonomous on; }; };\n");
         var process = LabCommand.Start(LabCommand.Inside(run.SpaceOf("ar-b"), ["radvd", "-n", "-C", file, "-p", Path.Combine(folder, "pid"), "-m", "stderr", "-u", "root"]), redirect: true);
         run.Directory.Remember(process.Id);
         process.BeginErrorReadLine();
@@ -207,6 +207,18 @@ public sealed class TerminalUpTests(ITestOutputHelper output)
             lock (_errors)
             {
                 throw new Xunit.Sdk.XunitException($"it did not say that: {last}; {_errors}");
+            }
+        }
+
+        /// <summary>What it has said on standard error.</summary>
+        public string Errors
+        {
+            get
+            {
+                lock (_errors)
+                {
+                    return _errors.ToString();
+                }
             }
         }
 

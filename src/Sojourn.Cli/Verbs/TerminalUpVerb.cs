@@ -77,8 +77,10 @@ internal static class TerminalUpVerb
         {
             using var names = ShowNames(wishes, terminal);
             using var ended = CancellationTokenSource.CreateLinkedTokenSource(stop);
-            using var asked = host.StopAsked.ContinueWith(_ => ended.Cancel(), CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
-            await ShowAsync(wishes, new TerminalWatch(host), ended.Token).ConfigureAwait(false);
+            var showing = ShowAsync(wishes, new TerminalWatch(host), ended.Token);
+            await Task.WhenAny(showing, host.StopAsked).ConfigureAwait(false);
+            await ended.CancelAsync().ConfigureAwait(false);
+            await showing.ConfigureAwait(false);
             await SayGoodbyeAsync(host).ConfigureAwait(false);
         }
         finally

@@ -122,7 +122,6 @@ public sealed class AnchorTests
 
     [Fact]
     [Trait("Row", "TA-G27")]
-    [Trait("Row", "TM-A-51")]
     public void Without_an_association_nothing_is_bound_unless_a_laboratory_says_so()
     {
         var world = new AnchorWorld();
