@@ -90,6 +90,13 @@ public sealed class Terminal4Tests(ITestOutputHelper output) : ScenarioTests(out
     public Task Every_row_holds() => HoldsAsync("terminal/4", SecurityType.Esp, userSpecific: true, delay: 0);
 }
 
+public sealed class TerminalHostileTests(ITestOutputHelper output) : ScenarioTests(output)
+{
+    [RadvdFact("python3", "bash")]
+    [ScenarioRows("terminal/hostile")]
+    public Task Every_row_holds() => HoldsAsync("terminal/hostile", SecurityType.Esp, userSpecific: true, delay: 0);
+}
+
 public sealed class Terminal1Tests(ITestOutputHelper output) : ScenarioTests(output)
 {
     [RadvdFact("named", "dig", "nsupdate", "tsig-keygen", "curl", "traceroute", "iperf3", "tayga", "python3")]
@@ -398,6 +405,11 @@ internal static class RowsOf
         [
             "TM0.7", "TM3.40", "TM3.41", "TM3.42", "TM3.48", "TM4.4", "TM4.5", "TM4.7", "TM-AC13", "TM-C9", "TM-L11", "TM-L12", "TM-L15", "TM-L16", "TM-L17", "TM-R104",
             "TM-A-22", "TM-A-23", "TM-P9", "TM-S2", "TM-SP2",
+        ],
+        ["terminal/hostile"] =
+        [
+            "TM-NC01", "TM-NC02", "TM-NC03", "TM-NC04", "TM-NC05", "TM-NC06", "TM-NC07", "TM-NC08", "TM-NC09", "TM-NC12", "TM-NC13", "TM-NC14", "TM-NC15", "TM-NC16", "TM-NC17", "TM-NC18", "TM-NC19", "TM-NC20",
+            "TM-NC25", "TM-NC26", "TM-NC27",
         ],
         ["terminal/8"] =
         [
