@@ -80,11 +80,13 @@ public sealed partial class TerminalHostile : TerminalScenario
     public override IReadOnlyList<LadderChapter> Chapters(CaptureSet captures) =>
         [new LadderChapter("The terminal registers", new Ladder(["mn", "ar1", "ha"], [.. SignallingSteps("mn", new Dictionary<string, string> { [HomeAgent] = "ha" }, new Dictionary<string, string> { ["access-1"] = "ar1" }, _from)]))];
 
-    /// <summary>NC16: the host has been given the home address by hand.</summary>
+    /// <summary>NC16: the host has been given the home address and a way by hand.</summary>
     private async Task SendTooEarlyAsync(LabRun run, CancellationToken cancellation)
     {
         await run.ExecuteAsync("mn", ["ip", "address", "add", Home + "/128", "dev", "mip0", "nodad"], cancellation);
+        await run.ExecuteAsync("mn", ["ip", "route", "add", Plain + "/128", "dev", "mip0", "src", Home], cancellation);
         await TryAsync(run, "TM-NC16", "a datagram before any registration, away from home", "mn", "tx.no_tunnel", 1, () => DatagramAsync(run, "mn", Plain, cancellation), cancellation);
+        await run.ExecuteAsync("mn", ["ip", "route", "del", Plain + "/128", "dev", "mip0"], cancellation);
         await run.ExecuteAsync("mn", ["ip", "address", "del", Home + "/128", "dev", "mip0"], cancellation);
     }
 
