@@ -51,6 +51,9 @@ internal static class Corpus
         Ipv6Of(43, [50, 2, 4, 1, 0, 0, 0, 0, .. new byte[16], .. Esp[1]]), Ipv6Of(41, new byte[1400]), Ipv6Of(51, [17, 4, 0, 0, .. new byte[20], .. Udp[1]]),
     ];
 
+    /// <summary>TCP and UDP inside tunnels of both IP versions.</summary>
+    public static IReadOnlyList<byte[]> Tunnelled { get; } = [Ipv6Of(41, Ipv6Of(6, Tcp[1])), Ipv6Of(41, Ipv6Of(41, Ipv6Of(17, Udp[2]))), Ipv6Of(4, Ipv4Of(6, Tcp[1], [])), Ipv4Of(41, Ipv6Of(17, Udp[2]), [])];
+
     public static IReadOnlyList<byte[]> Dhcpv6 { get; } =
     [
         Convert.FromHexString("01e88e3d0001000e000100013293b366c24a92b821090008000200000019000c000000000000000000000000"),

@@ -106,6 +106,28 @@ internal static partial class FuzzTargets
             return true;
         })
         { Mend = m => { Corpus.MendIpv4(m); Corpus.MendIpv6(m); } };
+        yield return new FuzzTarget("segments", ["Segmentation.TryFind"], [.. Corpus.Ipv4, .. Corpus.Ipv6, .. Corpus.Tunnelled], input =>
+        {
+            if (!Segmentation.TryFind(input.Span, out var transport, out var payload, out _))
+            {
+                return false;
+            }
+
+            Require(transport < payload && payload <= input.Length, "the transport header lies beyond the packet");
+            return true;
+        })
+        {
+            Mend = m => { Corpus.MendIpv4(m); Corpus.MendIpv6(m); },
+            Holds = input =>
+            {
+                const int Size = 50;
+                _ = Segmentation.TryFind(input.Span, out var transport, out var payload, out var protocol);
+                var segments = Segmentation.Cut(input, Size);
+                Require(segments.Count == Math.Max(1, (input.Length - payload + Size - 1) / Size), "too many segments or too few");
+                Require(segments.SelectMany(s => s[payload..].ToArray()).SequenceEqual(input[payload..].ToArray()), "what is carried has changed");
+                Require(segments.All(s => Segmentation.TryFind(s.Span, out var there, out var behind, out var found) && (there, behind, found) == (transport, payload, protocol)), "a segment is no packet of its kind");
+            },
+        };
         yield return new FuzzTarget("carried-packet", ["CarriedPacket.TryParse"], [.. Corpus.Ipv6.Select(packet => (byte[])[(byte)(packet.Length >> 8), (byte)packet.Length, .. packet])], input =>
         {
             if (!CarriedPacket.TryParse(input.Span, out var next, out _))

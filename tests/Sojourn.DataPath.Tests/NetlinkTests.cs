@@ -69,7 +69,7 @@ public class NetlinkTests
         Assert.Contains("mtu 1400", shown);
         Assert.Contains("inet 192.0.2.1/24 brd 192.0.2.255", shown);
         Assert.Contains("inet6 2001:db8::1/64", shown);
-        Assert.Contains(new InterfaceAddress("left", IPAddress.Parse("192.0.2.1"), 24), route.Addresses());
+        Assert.Contains(new InterfaceAddress("left", IPAddress.Parse("192.0.2.1"), 24, Permanent: true), route.Addresses());
         Assert.Equal(0, TestNetwork.Exec(a, "ping", "-c1", "-W2", "192.0.2.2").Status);
         Assert.Empty(a.Run(() => Ethtool.EnabledOffloads("left")));
 
