@@ -226,7 +226,9 @@ public sealed class TerminalUpTests(ITestOutputHelper output)
         {
             LabCommand.Signal(_process, signal);
             using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(15));
-            await _process.WaitForExitAsync(limit.Token);
+
+            // Who does not read what it prints would keep it from ending.
+            await Task.WhenAll(_process.StandardOutput.ReadToEndAsync(limit.Token), _process.WaitForExitAsync(limit.Token));
             return _process.ExitCode;
         }
 

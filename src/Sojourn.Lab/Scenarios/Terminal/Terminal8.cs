@@ -17,7 +17,7 @@ public sealed partial class Terminal8 : TerminalScenario
     private const string Name1 = "mn.home.example", HomeAgentName = "ha1.home.example", GatewayName = "gw.home.example", CorrespondentName = "cn.home.example", AuthorityName = "ca.home.example";
     private const string Authority = "2001:db8:3::2", HomeAgent = "2001:db8:a::1", Home = "2001:db8:a:1::71", Gateway = "2001:db8:5::2", Correspondent = "2001:db8:6::2";
     private const string GatewayPort = "4433", GatewayEnd = "[2001:db8:5::2]:4433", CorrespondentEnd = "[2001:db8:6::2]:443";
-    private const int DownloadOctets = 1_500_000, DownloadRate = 500_000;
+    private const int DownloadOctets = 4_000_000, DownloadRate = 800_000;
 
     private static readonly byte[] s_page = [.. "What only the correspondent and the application can read.\n"u8];
     private static readonly TimeSpan s_outOfReach = TimeSpan.FromMilliseconds(100);
