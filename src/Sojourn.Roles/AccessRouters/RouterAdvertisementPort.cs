@@ -20,6 +20,7 @@ internal sealed class RouterAdvertisementPort : IEffectPort, IDisposable
     private static readonly IPAddress s_allNodes = IPAddress.Parse("ff02::1"), s_allRouters = IPAddress.Parse("ff02::2");
 
     private readonly Dictionary<string, (Socket Socket, IPEndPoint AllNodes)> _links = [];
+    private volatile bool _closing;
     private readonly Action<EngineInput> _deliver;
     private readonly Action<string, long> _count;
 
@@ -65,6 +66,8 @@ internal sealed class RouterAdvertisementPort : IEffectPort, IDisposable
 
     public void Dispose()
     {
+        // A raw socket that is shut down gives nothing again and again, and is not closed before who reads it has left.
+        _closing = true;
         foreach (var (socket, _) in _links.Values)
         {
             socket.Dispose();
@@ -88,7 +91,7 @@ internal sealed class RouterAdvertisementPort : IEffectPort, IDisposable
     private void Receive(string name, Socket socket, int index)
     {
         var buffer = new byte[2048];
-        while (true)
+        while (!_closing)
         {
             try
             {
