@@ -134,7 +134,12 @@ public sealed partial class TerminalHostile
     {
         var facts = new Dictionary<string, object>
         {
-            ["agent"] = HomeAgent, ["careof"] = _careOf[link == "access-2" ? link : "access-1"], ["home"] = link == "access-2" ? Translated : Home, ["other"] = Nobody, ["peer"] = Correspondent, ["stranger"] = Stranger,
+            ["agent"] = HomeAgent,
+            ["careof"] = _careOf[link == "access-2" ? link : "access-1"],
+            ["home"] = link == "access-2" ? Translated : Home,
+            ["other"] = Nobody,
+            ["peer"] = Correspondent,
+            ["stranger"] = Stranger,
             ["keys"] = Keys(run),
         };
         foreach (var (name, value) in more)
