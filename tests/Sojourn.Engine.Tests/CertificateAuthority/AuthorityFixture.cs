@@ -231,7 +231,7 @@ internal sealed class Asker(AuthorityFixture fixture)
         {
             ECDsa ec => (digest == HashAlgorithmName.SHA1 ? "1.2.840.10045.4.1" : CmpOids.EcdsaSha256, ec.SignData(octets, digest, DSASignatureFormat.Rfc3279DerSequence)),
             RSA rsa => (CmpOids.RsaSha256, rsa.SignData(octets, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1)),
-            _ => throw new NotSupportedException(),
+            _ => throw new ArgumentException($"requests signed by {key.GetType().Name} are not made here", nameof(key)),
         };
         return request with
         {

@@ -272,5 +272,14 @@ public abstract partial class TerminalScenario : Scenario
         }
     }
 
+    /// <summary>Headers from the first IPv6 header on, outermost first.</summary>
+    protected static string Stack(DissectedPacket? packet) => packet is null ? "none" : string.Join(' ', packet.Protocols.SkipWhile(p => p != "ipv6"));
+
+    /// <summary>Sources and destinations of all IPv6 headers, outermost first.</summary>
+    protected static string Ends(DissectedPacket? packet) => packet is null ? "none" : Ends([.. packet.Of("ipv6.src").Zip(packet.Of("ipv6.dst"))]);
+
+    /// <summary>As <see cref="Ends(DissectedPacket?)"/> writes them.</summary>
+    protected static string Ends(params (string From, string To)[] headers) => string.Join(" | ", headers.Select(h => $"{h.From} > {h.To}"));
+
     protected static string Payloads(DissectedPacket packet) => string.Join(",", packet.Of("isakmp.typepayload"));
 }

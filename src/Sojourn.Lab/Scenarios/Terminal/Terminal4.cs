@@ -24,7 +24,7 @@ public sealed partial class Terminal4 : TerminalScenario
         listener = socket.create_server((sys.argv[1], 9), family=socket.AF_INET6)
         while True:
             client, _ = listener.accept()
-            client.recv(1024)
+            client.makefile("rb").readline()
             client.sendfile(open(sys.argv[2], "rb"))
             client.close()
         """;
@@ -141,8 +141,8 @@ public sealed partial class Terminal4 : TerminalScenario
         var (keepUp, keepDown) = (Echo("access-4", "mn3", EchoRequest), Echo("access-4", "ar2", EchoReply));
         rows.Check(
             "TM4.6", "without a policy every packet is in the plain mobile tunnel: care-of address and home agent outside, home address and correspondent inside",
-            plainUp.Count == 5 && plainDown.Count == 5 && plainUp.All(p => Stack(p).StartsWith("ipv6 ipv6 icmpv6", StringComparison.Ordinal) && Ends(p) == $"{p.Source} > {HomeAgent}, {Home} > {Correspondent}")
-                && plainDown.All(p => Stack(p).StartsWith("ipv6 ipv6 icmpv6", StringComparison.Ordinal) && Ends(p) == $"{HomeAgent} > {p.Destination}, {Correspondent} > {Home}") && _plain!.Received > 0,
+            plainUp.Count == 5 && plainDown.Count == 5 && plainUp.All(p => Stack(p).StartsWith("ipv6 ipv6 icmpv6", StringComparison.Ordinal) && Ends(p) == $"{p.Source} > {HomeAgent} | {Home} > {Correspondent}")
+                && plainDown.All(p => Stack(p).StartsWith("ipv6 ipv6 icmpv6", StringComparison.Ordinal) && Ends(p) == $"{HomeAgent} > {p.Destination} | {Correspondent} > {Home}") && _plain!.Received > 0,
             $"{plainUp.Count} up {Stack(plainUp.FirstOrDefault())} ({Ends(plainUp.FirstOrDefault())}), {plainDown.Count} down {Stack(plainDown.FirstOrDefault())}; {_plain!.Summary}");
         rows.Check(
             "TM4.9", "with protection and without the tunnel's header: ESP, and in it the user's packet",
@@ -150,7 +150,7 @@ public sealed partial class Terminal4 : TerminalScenario
             $"{dropUp.Count} up {Stack(dropUp.FirstOrDefault())}, {dropDown.Count} down {Stack(dropDown.FirstOrDefault())}; {_dropped!.Summary}");
         rows.Check(
             "TM4.8", "with protection and the tunnel's header: ESP, and in it the tunnel's header with the same ends, then the user's packet; the home agent leaves it out and both understand each other",
-            keepUp.Count == 5 && keepUp.All(p => Stack(p).StartsWith("ipv6 esp ipv6 ipv6 icmpv6", StringComparison.Ordinal) && Ends(p) == $"{p.Source} > {HomeAgent}, {p.Source} > {HomeAgent}, {Home3} > {Correspondent}") && keepDown.Count == 5 && _kept!.Received > 0,
+            keepUp.Count == 5 && keepUp.All(p => Stack(p).StartsWith("ipv6 esp ipv6 ipv6 icmpv6", StringComparison.Ordinal) && Ends(p) == $"{p.Source} > {HomeAgent} | {p.Source} > {HomeAgent} | {Home3} > {Correspondent}") && keepDown.Count == 5 && _kept!.Received > 0,
             $"{keepUp.Count} up {Stack(keepUp.FirstOrDefault())} ({Ends(keepUp.FirstOrDefault())}), {keepDown.Count} down {Stack(keepDown.FirstOrDefault())}; {_kept!.Summary}");
         var (shorter, longer) = (Length(dropUp.FirstOrDefault()), Length(keepUp.FirstOrDefault()));
         foreach (var row in new[] { "TM0.6", "TM-R91", "TM-SP4", "TM-C2" })
@@ -183,7 +183,7 @@ public sealed partial class Terminal4 : TerminalScenario
             rows.Check(row, "curl on the host downloads over a move between access networks; the host sees its home address all the time", _hash.Length > 0 && _received == _hash && changed && _host["moved"].Contains($" {Home}/128 ", StringComparison.Ordinal), $"{_received} of {_hash}; tunnel from {before}, then {string.Join(", ", after.Select(t => Text(t, "start")))}");
         }
 
-        rows.Check("TM4.6", "and its data goes through the tunnel from the new care-of address", changed && On("access-2", _moved).Any(p => p.Sender == "mn" && p.Has("tcp") && Ends(p) == $"{Text(after[0], "start")} > {HomeAgent}, {Home} > {Correspondent}"), string.Join("; ", after));
+        rows.Check("TM4.6", "and its data goes through the tunnel from the new care-of address", changed && On("access-2", _moved).Any(p => p.Sender == "mn" && p.Has("tcp") && Ends(p) == $"{Text(after[0], "start")} > {HomeAgent} | {Home} > {Correspondent}"), string.Join("; ", after));
         var data = On("access-2", _moved).FirstOrDefault(p => p.Sender == "ar2" && p.Has("tcp"));
         var last = On("access-1", 0, _moved).LastOrDefault(p => p.Sender == "ar1" && p.Has("tcp"));
         if (data is not null && last is not null)
@@ -260,12 +260,6 @@ public sealed partial class Terminal4 : TerminalScenario
     private List<DissectedPacket> Echo(string link, string sender, string type) => [.. On(link, _pinged, _moved).Where(p => p.Sender == sender && p.Is("icmpv6.type", type) && p.First("icmpv6.echo.identifier") is not null && p.Is("ipv6.dst", type == EchoRequest ? Correspondent : Homes(link)))];
 
     private static string Homes(string link) => link switch { "access-3" => Home2, "access-4" => Home3, _ => Home };
-
-    /// <summary>Headers from the first IPv6 header on.</summary>
-    private static string Stack(DissectedPacket? packet) => string.Join(' ', (packet?.Protocols ?? []).SkipWhile(p => p != "ipv6"));
-
-    /// <summary>Sources and destinations of all IPv6 headers, outermost first.</summary>
-    private static string Ends(DissectedPacket? packet) => packet is null ? "" : string.Join(", ", packet.Of("ipv6.src").Zip(packet.Of("ipv6.dst"), (source, destination) => $"{source} > {destination}"));
 
     private static int Length(DissectedPacket? packet) => int.TryParse(packet?.First("frame.len"), NumberStyles.None, CultureInfo.InvariantCulture, out var length) ? length : 0;
 }

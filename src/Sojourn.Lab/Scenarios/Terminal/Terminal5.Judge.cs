@@ -196,9 +196,6 @@ public sealed partial class Terminal5
 
     private static string Spi(HostAssociation association) => string.Create(CultureInfo.InvariantCulture, $"0x{association.Spi:x8}");
 
-    /// <summary>From the outermost IPv6 header on.</summary>
-    private static string Stack(DissectedPacket? packet) => packet is null ? "none" : string.Join(' ', packet.Protocols.SkipWhile(p => p != "ipv6"));
-
     /// <summary>Ends of all headers, the care-of address without its number.</summary>
     private static string Inner(DissectedPacket packet, string wanted)
     {

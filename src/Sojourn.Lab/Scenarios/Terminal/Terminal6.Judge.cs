@@ -26,15 +26,6 @@ public sealed partial class Terminal6
         rows.Part("Two levels", () => TwoLevels(rows));
     }
 
-    private static string Pair(string from, string to) => $"{from} > {to}";
-
-    private static string Ends(DissectedPacket? packet) => packet is null ? "nothing" : string.Join(" | ", packet.Of("ipv6.src").Zip(packet.Of("ipv6.dst"), Pair));
-
-    private static string Ends(params (string From, string To)[] headers) => string.Join(" | ", headers.Select(h => Pair(h.From, h.To)));
-
-    /// <summary>Headers from the first IPv6 header on.</summary>
-    private static string Stack(DissectedPacket? packet) => string.Join(' ', (packet?.Protocols ?? []).SkipWhile(p => p != "ipv6"));
-
     private static string Seen(DissectedPacket? packet) => $"{Ends(packet)} ({Stack(packet)})";
 
     private static string Seen(IReadOnlyList<DissectedPacket> packets) => $"{packets.Count} packets: {string.Join("; ", packets.Select(Ends).Distinct())}";

@@ -27,17 +27,12 @@ public sealed partial class Terminal7
         rows.Part("Kernel", () => JudgeKernel(rows, _kernel, "a terminal behind a mobile router"));
     }
 
-    /// <summary>Source and destination of each header around an echo message, the outermost first.</summary>
-    private static string Stack(DissectedPacket packet) => string.Join(" | ", packet.Of("ipv6.src").Zip(packet.Of("ipv6.dst"), (from, to) => $"{from} > {to}"));
-
-    private static string Stack(params (string From, string To)[] headers) => string.Join(" | ", headers.Select(h => $"{h.From} > {h.To}"));
-
     private IReadOnlyList<DissectedPacket> Echoes(string link, string moment, string sender) =>
         [.. On(link, _times[moment].From, _times[moment].To).Where(p => p.Sender == sender && p.First("icmpv6.type") is EchoRequest or EchoReply)];
 
-    private static bool AllAre(IReadOnlyList<DissectedPacket> packets, string down, string other) => packets.Count >= 10 && packets.All(p => Stack(p) == down || Stack(p) == other);
+    private static bool AllAre(IReadOnlyList<DissectedPacket> packets, string down, string other) => packets.Count >= 10 && packets.All(p => Ends(p) == down || Ends(p) == other);
 
-    private static string Seen(IReadOnlyList<DissectedPacket> packets) => $"{packets.Count} packets: {string.Join("; ", packets.Select(Stack).Distinct())}";
+    private static string Seen(IReadOnlyList<DissectedPacket> packets) => $"{packets.Count} packets: {string.Join("; ", packets.Select(Ends).Distinct())}";
 
     private IEnumerable<DissectedPacket> Updates(string link, string home, long from, long to) =>
         On(link, from, to).Where(p => p.Is("mip6.mhtype", BindingUpdate) && p.Is("ipv6.opt.mipv6.home_address", home));
@@ -58,9 +53,9 @@ public sealed partial class Terminal7
 
         (from, to) = _times["mn"];
         var inside = Updates("access-5b", Terminal, from, to).LastOrDefault();
-        var outside = inside is null ? "none" : Stack(inside);
+        var outside = inside is null ? "none" : Ends(inside);
         rows.Check("TM7.2", "the terminal's care-of address is the network's; its update crosses the link above the router inside the router's tunnel",
-            TerminalAt.StartsWith("2001:db8:9:", StringComparison.Ordinal) && outside.StartsWith(Stack((RouterAt, HomeAgent), (TerminalAt, HomeAgent)), StringComparison.Ordinal), $"{Terminal} is at {TerminalAt}; {outside}");
+            TerminalAt.StartsWith("2001:db8:9:", StringComparison.Ordinal) && outside.StartsWith(Ends((RouterAt, HomeAgent), (TerminalAt, HomeAgent)), StringComparison.Ordinal), $"{Terminal} is at {TerminalAt}; {outside}");
         rows.Check("TM7.3", "both tunnels end on the home agent", _shown["paths on board"].All(p => Text(p, "localGateway") == HomeAgent) && _shown["paths on board"].Select(p => Text(p, "remoteGateway")).ToHashSet().SetEquals([RouterAt, TerminalAt]),
             string.Join("; ", _shown["paths on board"].Select(PathText)));
         rows.Measure("from switching the router on to its registration", (_times["mr"].To - _times["mr"].From) / 1e6, "ms");
@@ -70,8 +65,8 @@ public sealed partial class Terminal7
 
     private void Headers(RowBook rows)
     {
-        var (outerDown, innerDown) = (Stack((HomeAgent, RouterAt), (HomeAgent, TerminalAt), (Correspondent, Terminal)), Stack((HomeAgent, TerminalAt), (Correspondent, Terminal)));
-        var (outerUp, innerUp) = (Stack((RouterAt, HomeAgent), (TerminalAt, HomeAgent), (Terminal, Correspondent)), Stack((TerminalAt, HomeAgent), (Terminal, Correspondent)));
+        var (outerDown, innerDown) = (Ends((HomeAgent, RouterAt), (HomeAgent, TerminalAt), (Correspondent, Terminal)), Ends((HomeAgent, TerminalAt), (Correspondent, Terminal)));
+        var (outerUp, innerUp) = (Ends((RouterAt, HomeAgent), (TerminalAt, HomeAgent), (Terminal, Correspondent)), Ends((TerminalAt, HomeAgent), (Terminal, Correspondent)));
         var (above, behind) = (Echoes("access-5b", "on board", "ar-b"), Echoes("moving", "on board", "mr"));
         var (up, out_) = (Echoes("moving", "on board", "mn"), Echoes("access-5b", "on board", "mr"));
         var arrived = _pings["on board down"].AllArrived && _pings["on board up"].AllArrived;
@@ -84,7 +79,7 @@ public sealed partial class Terminal7
         var plain = On("core-cn", _times["on board"].From, _times["on board"].To).Where(p => p.Sender == "core" && p.First("icmpv6.type") is EchoRequest or EchoReply).ToList();
         foreach (var row in (string[])["TM7.7", "TM-R94", "TM-A-31"])
         {
-            rows.Check(row, "up, the router puts its header around the terminal's, and the home agent takes both off", arrived && AllAre(up, innerUp, innerUp) && AllAre(out_, outerUp, outerUp) && AllAre(plain, Stack((Terminal, Correspondent)), ""), $"{Seen(up)}; {Seen(out_)}; {Seen(plain)}");
+            rows.Check(row, "up, the router puts its header around the terminal's, and the home agent takes both off", arrived && AllAre(up, innerUp, innerUp) && AllAre(out_, outerUp, outerUp) && AllAre(plain, Ends((Terminal, Correspondent)), ""), $"{Seen(up)}; {Seen(out_)}; {Seen(plain)}");
         }
 
         rows.Check("TM-AC28", "two headers above the router, one behind it", arrived && AllAre(above, outerDown, outerDown) && AllAre(behind, innerDown, innerDown) && AllAre(out_, outerUp, outerUp), $"{Seen(above)}; {Seen(out_)}; {Seen(behind)}");
@@ -96,7 +91,7 @@ public sealed partial class Terminal7
         // Everything that leaves by the access link is in the tunnel, or the router's own.
         var past = Packets.Where(p => p.Link.StartsWith("access-", StringComparison.Ordinal) && p.Sender == "mr" && p.First("ipv6.src") is { } source && (source.StartsWith("2001:db8:9:", StringComparison.Ordinal) || source.StartsWith("2001:db8:1:", StringComparison.Ordinal))).ToList();
         var carried = On("access-5b").Count(p => p.Of("ipv6.src").Contains(OnBoard) || p.Of("ipv6.dst").Contains(OnBoard));
-        rows.Check("TM-R106", "the network's packets cross the link above the router in its tunnel and nowhere else", past.Count == 0 && carried >= 20, $"{carried} packets of {OnBoard} in the tunnel, {past.Count} packets of the network or a home address outside it{(past.Count > 0 ? ": " + Stack(past[0]) : "")}");
+        rows.Check("TM-R106", "the network's packets cross the link above the router in its tunnel and nowhere else", past.Count == 0 && carried >= 20, $"{carried} packets of {OnBoard} in the tunnel, {past.Count} packets of the network or a home address outside it{(past.Count > 0 ? ": " + Ends(past[0]) : "")}");
         var told = On("core-cn").Where(p => p.Sender == "core" && p.First("icmpv6.type") == PacketTooBig).Select(p => p.First("icmpv6.mtu") ?? "").Distinct().ToList();
         rows.Check("TM-AC28", "packets too long for both headers are answered until they fit them, and then the correspondent gets through", told is [.., "1420"] && _pings["long"].Received > 0, $"MTU {string.Join(", ", told)}; {_pings["long"].Summary}");
     }
@@ -146,10 +141,10 @@ public sealed partial class Terminal7
         var between = Echoes("between", "nested", "mr");
         var last = Echoes("inner", "nested", "mr2");
         var ok = _pings["nested down"].AllArrived && _pings["nested up"].AllArrived
-            && AllAre(down, Stack((HomeAgent, outer), (HomeAgent, middle), (HomeAgent, inner), (Correspondent, Terminal)), "")
-            && AllAre(up, Stack((outer, HomeAgent), (middle, HomeAgent), (inner, HomeAgent), (Terminal, Correspondent)), "")
-            && AllAre(between, Stack((HomeAgent, middle), (HomeAgent, inner), (Correspondent, Terminal)), "")
-            && AllAre(last, Stack((HomeAgent, inner), (Correspondent, Terminal)), "");
+            && AllAre(down, Ends((HomeAgent, outer), (HomeAgent, middle), (HomeAgent, inner), (Correspondent, Terminal)), "")
+            && AllAre(up, Ends((outer, HomeAgent), (middle, HomeAgent), (inner, HomeAgent), (Terminal, Correspondent)), "")
+            && AllAre(between, Ends((HomeAgent, middle), (HomeAgent, inner), (Correspondent, Terminal)), "")
+            && AllAre(last, Ends((HomeAgent, inner), (Correspondent, Terminal)), "");
         foreach (var row in (string[])["TM7.11", "TM-AC30"])
         {
             rows.Check(row, "three headers on the outermost link, one less behind each router", ok, $"{Seen(down)}; {Seen(up)}; {Seen(between)}; {Seen(last)}");
@@ -160,8 +155,8 @@ public sealed partial class Terminal7
     private void Protection(RowBook rows)
     {
         var (router, terminal) = (CareOf(_shown["bindings both levels"], Router), CareOf(_shown["bindings both levels"], Terminal));
-        var down = Stack((HomeAgent, router), (HomeAgent, terminal), (Correspondent, Terminal));
-        var up = Stack((router, HomeAgent), (terminal, HomeAgent), (Terminal, Correspondent));
+        var down = Ends((HomeAgent, router), (HomeAgent, terminal), (Correspondent, Terminal));
+        var up = Ends((router, HomeAgent), (terminal, HomeAgent), (Terminal, Correspondent));
         foreach (var (moment, above, behind) in new[] { ("one level", "ipv6 ipv6 esp ipv6", "ipv6 esp ipv6"), ("both levels", "ipv6 esp ipv6 esp ipv6", "ipv6 esp ipv6") })
         {
             var (downs, ups, inside) = (Echoes("access-5a", moment, "ar-a"), Echoes("access-5a", moment, "mr"), Echoes("moving", moment, "mr").Concat(Echoes("moving", moment, "mn")).ToList());
@@ -170,7 +165,7 @@ public sealed partial class Terminal7
             {
                 rows.Check(row, moment == "one level" ? "the terminal's ESP is in the router's plain tunnel, both ways" : "ESP of the terminal inside ESP of the router, both ways, and no plain mobile header is left",
                     right && _pings[moment + " down"].Received > 0 && _pings[moment + " up"].Received > 0,
-                    $"{string.Join("; ", downs.Concat(ups).Select(p => $"{Layers(p)} {Stack(p)}").Distinct())}; behind the router {string.Join("; ", inside.Select(Layers).Distinct())}");
+                    $"{string.Join("; ", downs.Concat(ups).Select(p => $"{Layers(p)} {Ends(p)}").Distinct())}; behind the router {string.Join("; ", inside.Select(Layers).Distinct())}");
             }
         }
 

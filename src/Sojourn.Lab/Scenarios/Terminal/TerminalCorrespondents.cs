@@ -229,11 +229,6 @@ public sealed class TerminalCorrespondents : TerminalScenario
     private List<DissectedPacket> Echo(string link, string sender, string type, string correspondent, long from, long to) =>
         [.. On(link, from, to).Where(p => p.Sender == sender && p.Is("icmpv6.type", type) && Ends(p).Contains(correspondent, StringComparison.Ordinal))];
 
-    /// <summary>From the outermost IPv6 header on.</summary>
-    private static string Stack(DissectedPacket? packet) => packet is null ? "none" : string.Join(' ', packet.Protocols.SkipWhile(p => p != "ipv6"));
-
-    private static string Ends(DissectedPacket packet) => string.Join(", ", packet.Of("ipv6.src").Zip(packet.Of("ipv6.dst"), (s, d) => $"{s} > {d}"));
-
     private IEnumerable<LadderStep> Steps(long from, long to)
     {
         foreach (var packet in Packets.Where(p => p.Link is "access-1" or "access-2" && p.Time >= from && p.Time <= to && p.First("mip6.mhtype") is not null))
