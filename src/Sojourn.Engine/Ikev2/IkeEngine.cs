@@ -12,7 +12,7 @@ namespace Sojourn.Engine.Ikev2;
 ///
 /// Readings: a message whose retransmission is answered from memory must be the same octets as the first (RFC 7296 2.1);
 /// messages to unknown SPIs are counted and dropped without INVALID_IKE_SPI, which an attacker could use as a reflector
-/// (2.21.4 allows both); unprotected errors end only an attempt that is still in IKE_SA_INIT, and only from its peer's address.
+/// (2.21.4 allows both), unless it carries a token that tells the peer something (<c>IkeEngine.CrashDetection.cs</c>); unprotected errors end only an attempt that is still in IKE_SA_INIT, and only from its peer's address.
 /// </summary>
 public sealed partial class IkeEngine : IEngine
 {
@@ -113,6 +113,9 @@ public sealed partial class IkeEngine : IEngine
                 break;
             case PeerConfigured answer:
                 Answer(answer.Request, answer);
+                break;
+            case EngineStarted started:
+                RestoreCrashSecret(started);
                 break;
             case EngineStopping:
                 foreach (var sa in _byId.Values.Where(s => s.IsEstablished).ToList())
@@ -299,6 +302,7 @@ public sealed partial class IkeEngine : IEngine
         if (!_bySpi.TryGetValue(own, out var sa))
         {
             Effects.Count("ike.message.unknown_spi");
+            AnswerUnknown(datagram, header);
             return;
         }
 

@@ -45,6 +45,9 @@ public sealed record IkeOptions
     /// <summary>Hands out keys of IKE SAs with <see cref="IkeKeysDerived"/>, for Wireshark. Off unless somebody asks for it.</summary>
     public bool ExportKeys { get; init; }
 
+    /// <summary>Peers get tokens by which they know at once that this end has lost its IKE SAs (RFC 6290). The secret behind them is saved state of the engine.</summary>
+    public bool CrashTokens { get; init; }
+
     /// <summary>Hosts that certificates may be fetched from (hash-and-URL); none = certificates come in messages only.</summary>
     public IReadOnlyCollection<string> CertificateHosts { get; init; } = [];
 }

@@ -170,6 +170,8 @@ internal sealed partial class IkeSa
             answer.Add(new NotifyPayload(IkeNotifyType.MobikeSupported));
         }
 
+        KeepCrashToken(payloads);
+        answer.AddRange(OwnCrashToken());
         Establish(replaces: null);
         if (Said(IkeNotifyType.InitialContact))
         {

@@ -130,7 +130,7 @@ internal sealed partial class IkeSa
         var theirs = payloads.OfType<NoncePayload>().First().Data;
         OctetString ours = Engine.Random.NextBytes(NonceLength);
         var successor = Derive(isInitiator: false, Engine.NewSpi(), peerSpi, suite, shared, theirs, ours);
-        var answer = new IkePayload[] { chosen.Answer(RekeyIkeTask.Octets(successor.OwnSpi)), new NoncePayload(ours), new KeyExchangePayload(suite.Group, value) };
+        IReadOnlyList<IkePayload> answer = [chosen.Answer(RekeyIkeTask.Octets(successor.OwnSpi)), new NoncePayload(ours), new KeyExchangePayload(suite.Group, value), .. successor.OwnCrashToken()];
         if (_active is RekeyIkeTask { Rival: null } own)
         {
             Engine.Effects.Count("ike.sa.collision");

@@ -93,6 +93,11 @@ internal sealed partial class IkeSa
             return;
         }
 
+        if (header.InitiatorSpi == InitiatorSpi && header.ResponderSpi == ResponderSpi && EndsByCrashToken(message))
+        {
+            return;
+        }
+
         if (header.InitiatorSpi != InitiatorSpi || header.ResponderSpi != ResponderSpi || Incoming is null || message.Payloads is not [EncryptedPayload or EncryptedFragmentPayload])
         {
             Engine.Effects.Count("ike.message.unprotected");

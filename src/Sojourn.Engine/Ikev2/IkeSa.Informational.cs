@@ -23,6 +23,7 @@ internal sealed partial class IkeSa
             return;
         }
 
+        KeepCrashToken(payloads);
         var answer = new List<IkePayload>();
         var deleted = new List<uint>();
         foreach (var spi in payloads.OfType<DeletePayload>().Where(d => d.Protocol == IkeProtocol.Esp).SelectMany(d => d.Spis))

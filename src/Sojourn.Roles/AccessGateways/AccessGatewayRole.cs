@@ -145,7 +145,7 @@ public sealed class AccessGatewayRole : Role
         AccessLifetime = _section.AccessLifetime,
         MaximumSessions = _section.MaximumSessions,
         LivenessInterval = _section.Liveness,
-        KeyExchange = new IkeOptions { Peers = [], CookieThreshold = _section.CookieThreshold, ExportKeys = _keyExport is not null },
+        KeyExchange = new IkeOptions { Peers = [], CookieThreshold = _section.CookieThreshold, ExportKeys = _keyExport is not null, CrashTokens = true },
         Anchor = _section.Anchor is not { } anchor ? null : new MobilityAnchorPointOptions
         {
             Address = _section.Address,

@@ -75,7 +75,7 @@ public sealed class HomeAgent6Role : Role
                 DataProtection = _section.DataProtection,
                 Signalling = node.Interop.PlainBindings ? SignallingTreatment.Bypass : SignallingTreatment.Protect,
                 KeepsMobileHeader = _section.MobileTunnelHeader == TunnelHeader.Keep,
-                KeyExchange = new IkeOptions { Peers = [], CookieThreshold = _section.CookieThreshold, ExportKeys = _keyExport is not null },
+                KeyExchange = new IkeOptions { Peers = [], CookieThreshold = _section.CookieThreshold, ExportKeys = _keyExport is not null, CrashTokens = true },
             },
             services.Random);
         _engine = router is null ? _device : new DelegatingTerminalControl(_device, (DelegatingRouter)router.Engine);

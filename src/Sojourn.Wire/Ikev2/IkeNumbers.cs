@@ -182,6 +182,7 @@ public enum IkeNotifyType : ushort
     RedirectSupported = 16406,
     EapOnlyAuthentication = 16417,
     ChildlessIkev2Supported = 16418,
+    QuickCrashDetection = 16419,
     Ikev2FragmentationSupported = 16430,
     SignatureHashAlgorithms = 16431,
     IntermediateExchangeSupported = 16438,

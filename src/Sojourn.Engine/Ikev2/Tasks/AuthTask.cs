@@ -15,7 +15,7 @@ internal sealed class AuthTask(IkeSa sa) : FirstAuthTask(sa)
             return null;
         }
 
-        List<IkePayload> payloads = [id, .. Sa.CertificatePayloads(peer), .. Wanted(), auth, .. Announced()];
+        List<IkePayload> payloads = [id, .. Sa.CertificatePayloads(peer), .. Wanted(), auth, .. Announced(), .. Sa.OwnCrashToken()];
         if (Engine.Options.CertificateHosts.Count > 0)
         {
             payloads.Add(new NotifyPayload(IkeNotifyType.HttpCertLookupSupported));

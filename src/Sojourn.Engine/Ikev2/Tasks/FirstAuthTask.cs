@@ -85,6 +85,7 @@ internal abstract class FirstAuthTask(IkeSa sa) : IkeTask(sa)
     protected void Establish(IReadOnlyList<IkePayload> payloads)
     {
         Sa.Mobike = Sa.Peer!.Mobike && Notify(payloads, IkeNotifyType.MobikeSupported) is not null;
+        Sa.KeepCrashToken(payloads);
         Sa.Establish(replaces: null);
     }
 

@@ -84,8 +84,10 @@ internal sealed class RekeyIkeTask(IkeSa sa) : IkeTask(sa)
             Engine.Schedule(loser.Sa);
         }
 
+        successor.KeepCrashToken(payloads);
         successor.Establish(replaces: Sa.Id);
         Sa.MoveChildrenTo(successor);
+        successor.Enqueue(new CrashTokenTask(successor));
         Sa.State = IkeSaState.Closing;
         Sa.Enqueue(new DeleteIkeTask(Sa), first: true);
     }
