@@ -139,6 +139,13 @@ public sealed class Terminal7Tests(ITestOutputHelper output) : ScenarioTests(out
     public Task Of_networks_that_move_every_row_holds() => HoldsAsync("terminal/7", SecurityType.Esp, userSpecific: true, delay: 0);
 }
 
+public sealed class Terminal5Tests(ITestOutputHelper output) : ScenarioTests(output)
+{
+    [CallFact]
+    [ScenarioRows("terminal/5")]
+    public Task Every_row_holds() => HoldsAsync("terminal/5", SecurityType.Esp, userSpecific: true, delay: 0);
+}
+
 public sealed class Terminal6Tests(ITestOutputHelper output) : ScenarioTests(output)
 {
     [RadvdFact]
@@ -161,10 +168,6 @@ public sealed class MoveScenarioTests(ITestOutputHelper output) : ScenarioTests(
     [ScenarioRows("authentication/moves")]
     public Task Of_a_terminal_with_its_key_exchange_every_row_holds() => HoldsAsync("authentication/moves", SecurityType.Esp, userSpecific: true, delay: 0);
 
-    [CallFact]
-    [ScenarioRows("terminal/5")]
-    public Task Of_a_telephone_in_a_call_every_row_holds() => HoldsAsync("terminal/5", SecurityType.Esp, userSpecific: true, delay: 0);
-
     [Fact]
     [ScenarioRows("network-vpn/2")]
     public Task Inside_a_domain_every_row_holds() => HoldsAsync("network-vpn/2", SecurityType.Esp, userSpecific: true, delay: 0);
@@ -186,12 +189,15 @@ public sealed class MoveScenarioTests(ITestOutputHelper output) : ScenarioTests(
     public Task Of_two_hundred_users_every_row_holds() => HoldsAsync("network-vpn/crowd", SecurityType.Esp, userSpecific: true, delay: 0);
 
     [Fact]
-    [ScenarioRows("network-vpn/9")]
-    public Task While_nodes_die_and_forgers_try_every_row_holds() => HoldsAsync("network-vpn/9", SecurityType.Esp, userSpecific: true, delay: 0);
-
-    [Fact]
     [ScenarioRows("network-vpn/tour")]
     public Task In_the_demo_every_row_holds() => HoldsAsync("network-vpn/tour", SecurityType.Esp, userSpecific: true, delay: 0);
+}
+
+public sealed class NetworkVpn9Tests(ITestOutputHelper output) : ScenarioTests(output)
+{
+    [Fact]
+    [ScenarioRows("network-vpn/9")]
+    public Task Every_row_holds() => HoldsAsync("network-vpn/9", SecurityType.Esp, userSpecific: true, delay: 0);
 }
 
 public sealed class NetworkVpn7Tests(ITestOutputHelper output) : ScenarioTests(output)
