@@ -3,6 +3,8 @@
 //   links that terminals come to while they move (RFC 6275 7.5).
 // - A solicitation is answered to all, within half a second, and not when an advertisement is due before that or left a moment ago
 //   (RFC 4861 6.2.6, with the bound of RFC 6275 7.5).
+// - A link whose carrier comes back has a host that looks where it is: it is told at once, as on an interface that becomes an advertising
+//   one (RFC 4861 6.2.4, RFC 4957 for such events), but not sooner after the last one than the least distance of RFC 6275 7.5.
 // - At a stop the router lifetime goes to 0, the anchor point stays what it was, so that nobody waits for a router that is gone (RFC 4861 6.2.5).
 using System.Net;
 using Sojourn.Wire.Icmpv6;
@@ -86,12 +88,22 @@ public sealed class AdvertisingRouter : IEngine
                 at = link.LastAt is { } last && last + s_leastDistance > at ? last + s_leastDistance : at;
                 link.NextAt = at < due ? at : due;
                 break;
+            case LinkChanged { Up: true } change when _links.TryGetValue(change.Interface, out var link) && link.NextAt is { } due:
+                var earliest = link.LastAt is { } sent && sent + s_leastDistance > now ? sent + s_leastDistance : now;
+                if (earliest > now)
+                {
+                    link.NextAt = earliest < due ? earliest : due;
+                }
+                else
+                {
+                    Advertise(link, now, effects);
+                }
+
+                break;
             case DeadlineReached:
                 foreach (var link in _links.Values.Where(l => l.NextAt <= now))
                 {
-                    Send(link, now, effects);
-                    var longest = link.Sent <= InitialAdvertisements && link.Link.Interval > s_initialInterval ? s_initialInterval : link.Link.Interval;
-                    link.NextAt = now + Random(longest / 3, longest);
+                    Advertise(link, now, effects);
                 }
 
                 break;
@@ -106,11 +118,13 @@ public sealed class AdvertisingRouter : IEngine
         }
     }
 
-    private void Send(Advertising link, DateTimeOffset now, EffectSink effects)
+    private void Advertise(Advertising link, DateTimeOffset now, EffectSink effects)
     {
         (link.LastAt, link.Sent) = (now, link.Sent + 1);
         effects.Count("router.advertised");
         effects.Emit(new AdvertiseRouter(link.Link.Interface, Message(link.Link, leaving: false)));
+        var longest = link.Sent <= InitialAdvertisements && link.Link.Interval > s_initialInterval ? s_initialInterval : link.Link.Interval;
+        link.NextAt = now + Random(longest / 3, longest);
     }
 
     private static byte[] Message(AdvertisedLink link, bool leaving)

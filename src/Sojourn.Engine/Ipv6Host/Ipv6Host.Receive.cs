@@ -208,8 +208,16 @@ public sealed partial class Ipv6Host
 
     private void Configure(MobileIpv6Packet packet, RouterAdvertisement advertisement, LinkAddress? link, DateTimeOffset now, EffectSink effects)
     {
-        _changed |= _unsure;
-        _unsure = false;
+        if (_unsure)
+        {
+            // The link is the same as before; its routers may have missed the host meanwhile.
+            (_changed, _unsure) = (true, false);
+            foreach (var own in _addresses.Values.Where(own => own.ValidUntil > now && (own.TestedAt is null || _options.Optimistic)))
+            {
+                TellRouters(own.Address, effects);
+            }
+        }
+
         _nextSolicitation = null;
         if (link is { } address)
         {

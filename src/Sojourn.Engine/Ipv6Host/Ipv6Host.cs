@@ -4,6 +4,9 @@
 // - Without a carrier event a foreign advertisement may come from a second router of the same link. The router in use is asked
 //   first (RFC 6275 11.5.1); only when it does not answer has the host moved.
 // - Three missed advertisement intervals are a reason to ask the router, not to give it up.
+// - Routers hear of an address as soon as it may be used, and again when the carrier was away (RFC 9131 6.1.2): a router that looked for
+//   the host meanwhile would look again only after a second. The advertisement never overrides what a router has, and so is as good of
+//   an optimistic address (RFC 4429 3.3).
 using System.Net;
 using System.Security.Cryptography;
 using Sojourn.Wire.Icmp;
@@ -192,6 +195,10 @@ public sealed partial class Ipv6Host : IEngine
             else
             {
                 _addresses[address.Address] = address with { TestedAt = null };
+                if (!_options.Optimistic)
+                {
+                    TellRouters(address.Address, effects);
+                }
             }
         }
 
@@ -309,6 +316,20 @@ public sealed partial class Ipv6Host : IEngine
         if (test)
         {
             Test(address, effects);
+            if (_options.Optimistic)
+            {
+                TellRouters(address, effects);
+            }
+        }
+    }
+
+    /// <summary>RFC 9131 6.1.2: routers shall not have to ask when the first packet for the address comes.</summary>
+    private void TellRouters(IPAddress address, EffectSink effects)
+    {
+        if (IPv6Octets.IsUnicastRoutable(address))
+        {
+            effects.Count("ipv6.routers_told");
+            Advertise(address, NeighborAdvertisementFlags.None, s_allRouters, effects);
         }
     }
 
@@ -321,6 +342,10 @@ public sealed partial class Ipv6Host : IEngine
         {
             _addresses[own.Address] = own with { TestedAt = now + s_testTime };
             Test(own.Address, effects);
+            if (_options.Optimistic)
+            {
+                TellRouters(own.Address, effects);
+            }
         }
 
         _changed = true;

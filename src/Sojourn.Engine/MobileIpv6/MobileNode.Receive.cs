@@ -178,6 +178,7 @@ public sealed partial class MobileNode
             refresh = advice.Interval;
         }
 
+        ForgetRefusal();
         var first = entry.GrantedCareOfAddress is null;
         HomeRegistration = entry with
         {
@@ -239,9 +240,9 @@ public sealed partial class MobileNode
             return;
         }
 
-        _refused = true;
+        (_refused, Refusal) = (true, acknowledgement.Status);
         NetworksRefused = RefusesNetworks(acknowledgement.Status) ? acknowledgement.Status : null;
-        _resumeAt = acknowledgement.Status == BindingStatus.DuplicateAddressDetectionFailed || NetworksRefused is not null ? null : now + s_pause;
+        _resumeAt = acknowledgement.Status == BindingStatus.DuplicateAddressDetectionFailed || NetworksRefused is not null ? null : now + LongerPause();
         if (entry is { GrantedCareOfAddress: { } granted, Expires: { } end } && end > now && acknowledgement.Status != BindingStatus.DuplicateAddressDetectionFailed)
         {
             // A refused update changes nothing (spec terminal R26, R27): the binding that stands at the home agent serves until it runs out.
@@ -250,6 +251,13 @@ public sealed partial class MobileNode
         }
 
         DropRegistration(effects);
+    }
+
+    /// <summary>5, 10, 20 s … five minutes: whatever is amiss at the home agent, it may be mended soon, and it may be never.</summary>
+    private TimeSpan LongerPause()
+    {
+        var pause = s_again * (1 << Math.Min(_refusals++, 6));
+        return pause < s_longestPause ? pause : s_longestPause;
     }
 
     private void OnIcmp(MobileIpv6Packet packet, Ipv6PacketReceived received, DateTimeOffset now, EffectSink effects)

@@ -1,10 +1,13 @@
 // Readings:
-// - A peer is told of a new place after the home agent has confirmed it (RFC 6275 11.5.1, 11.7.2). Until then, and while a test
-//   runs, packets go by way of home: an old binding of the peer would send into the void.
-// - A home token is used again over moves while it is young (RFC 6275 5.2.7); then only the care-of test remains.
+// - A peer is told of a new place after the home agent has confirmed it (RFC 6275 11.5.1, 11.7.2); the care-of test, which needs no home
+//   agent, runs beside the registration. Until then packets go by way of home: an old binding of the peer would send into the void, and
+//   is taken back as soon as there is a new care-of address. Nobody answers to that: if it gets lost, the update mends it.
+// - A home token is used again over moves while it is young (RFC 6275 5.2.7); then only the care-of test remains. It is renewed before it
+//   is old, so that a move finds one.
 // - A binding error of a peer removes that peer alone; while packets of the peer still arrive by the short way it is not
 //   believed (RFC 6275 11.3.6).
 using System.Net;
+using System.Security.Cryptography;
 using Sojourn.Wire.MobileIpv6;
 
 namespace Sojourn.Engine.MobileIpv6;
@@ -21,6 +24,9 @@ public sealed partial class MobileNode
     private const int MaximumRoutes = 64;
 
     private static readonly TimeSpan s_progress = TimeSpan.FromSeconds(3);
+
+    /// <summary>Age at which a home token is renewed: a test and a repetition of it before it is of no use (210 s).</summary>
+    private static readonly TimeSpan s_renewHomeToken = TimeSpan.FromSeconds(200);
 
     private readonly Dictionary<IPAddress, Route> _routes = [];
 
@@ -62,6 +68,9 @@ public sealed partial class MobileNode
         public BindingUpdateListEntry? Registration { get; set; }
 
         public bool Deleting { get; set; }
+
+        /// <summary>Not in use since the care-of address is another, until the home agent has confirmed that.</summary>
+        public bool Suspended { get; set; }
 
         public bool InUse { get; set; }
 
@@ -105,7 +114,7 @@ public sealed partial class MobileNode
         foreach (var route in _routes.Values)
         {
             Stop(route, effects);
-            (route.TestAgain, route.CareOf, route.TestedAddress) = (null, null, null);
+            (route.TestAgain, route.CareOf, route.TestedAddress, route.Suspended) = (null, null, null, true);
             if (route.Registration is { } entry)
             {
                 route.Registration = entry with { RetransmitAt = null, RefreshAt = null };
@@ -113,11 +122,45 @@ public sealed partial class MobileNode
         }
     }
 
+    /// <summary>What can be done for routes at a new place before the home agent has confirmed it.</summary>
+    private void ProveNewPlace(IPAddress careOf, DateTimeOffset now, EffectSink effects)
+    {
+        foreach (var route in _routes.Values.Where(r => r is { Deleting: false, Suspended: true }))
+        {
+            SendHome(route, careOf, effects);
+            (route.Timeout, route.TestAgain) = (FirstTimeout, now + FirstTimeout);
+            TestCareOf(route, careOf, effects);
+        }
+    }
+
+    /// <summary>The peer shall forget the place that was left and send by way of home until it knows the new one. A home token is proof enough (RFC 6275 5.2.5).</summary>
+    private void SendHome(Route route, IPAddress careOf, EffectSink effects)
+    {
+        if (route is not { Registration.Lifetime: > 0, Home: { } token })
+        {
+            return;
+        }
+
+        var key = ReturnRoutability.BindingKey(token.Value, null);
+        var update = new BindingUpdate { SequenceNumber = ++route.Sequence, Flags = BindingUpdateFlags.None, Lifetime = 0, Options = MobilityOptions.Of(new NonceIndicesOption(token.Index, 0)) };
+        effects.Count("mip6.mn.routes_sent_home");
+        SendMessage(ReturnRoutability.Authorize(update, key, careOf, route.Peer), careOf, route.Peer, _home!.HomeAddress, effects);
+        CryptographicOperations.ZeroMemory(key);
+    }
+
+    private void TestCareOf(Route route, IPAddress careOf, EffectSink effects)
+    {
+        (route.CareOf, route.TestedAddress) = (null, careOf);
+        route.CareOfCookie = _random.NextUInt64();
+        SendMessage(new CareOfTestInit(route.CareOfCookie), careOf, route.Peer, null, effects);
+    }
+
     /// <summary>The home agent has confirmed a place.</summary>
     private void ResumeRoutes(DateTimeOffset now, EffectSink effects)
     {
-        foreach (var route in _routes.Values.Where(r => !r.Deleting && !Equals(r.TestedAddress, HomeRegistration!.CareOfAddress)).ToList())
+        foreach (var route in _routes.Values.Where(r => r is { Deleting: false, Suspended: true }).ToList())
         {
+            route.Suspended = false;
             Test(route, now, effects, first: true);
         }
     }
@@ -167,10 +210,11 @@ public sealed partial class MobileNode
     {
         if (HomeRegistration is not { GrantedCareOfAddress: { } careOf } entry || AtHome || !careOf.Equals(_careOf))
         {
-            route.TestAgain = null;
+            (route.TestAgain, route.Suspended) = (null, true);
             return;
         }
 
+        var underWay = route.TestAgain > now && careOf.Equals(route.TestedAddress);
         route.Timeout = first ? FirstTimeout : route.Timeout * 2 > LongestTimeout ? LongestTimeout : route.Timeout * 2;
         route.TestAgain = now + route.Timeout;
         if (route.Home?.IsFresh(now) != true)
@@ -181,11 +225,9 @@ public sealed partial class MobileNode
             SendMessage(new HomeTestInit(route.HomeCookie), entry.HomeAddress, route.Peer, null, effects, careOf, entry.Peer);
         }
 
-        if (route.CareOf?.IsFresh(now) != true || !careOf.Equals(route.TestedAddress))
+        if (!underWay && (route.CareOf?.IsFresh(now) != true || !careOf.Equals(route.TestedAddress)))
         {
-            (route.CareOf, route.TestedAddress) = (null, careOf);
-            route.CareOfCookie = _random.NextUInt64();
-            SendMessage(new CareOfTestInit(route.CareOfCookie), careOf, route.Peer, null, effects);
+            TestCareOf(route, careOf, effects);
         }
 
         effects.Count("mip6.mn.route_tests");
@@ -221,7 +263,7 @@ public sealed partial class MobileNode
 
     private void TryUpdate(Route route, DateTimeOffset now, EffectSink effects)
     {
-        if (route.Home?.IsFresh(now) != true || route.CareOf?.IsFresh(now) != true || HomeRegistration is not { Expires: { } home } || route.Deleting)
+        if (route.Home?.IsFresh(now) != true || route.CareOf?.IsFresh(now) != true || HomeRegistration is not { Expires: { } home } || route.Deleting || route.Suspended)
         {
             return;
         }
@@ -265,120 +307,6 @@ public sealed partial class MobileNode
         SendMessage(ReturnRoutability.Authorize(update, route.Key.Octets, place, route.Peer), place, route.Peer, AtHome ? null : home, effects);
     }
 
-    private AnswerVerdict JudgeRoute(Route route, MobileIpv6Packet packet, BindingAcknowledgement acknowledgement)
-    {
-        if (route.Registration is not { } entry || !packet.EffectiveDestination.Equals(entry.HomeAddress))
-        {
-            return AnswerVerdict.NoEntry;
-        }
-
-        if (entry is not { State: BindingUpdateState.Temporary, RetransmitAt: not null })
-        {
-            return AnswerVerdict.NotAskedFor;
-        }
-
-        if (!IsForgotten(acknowledgement.Status) && !ReturnRoutability.IsAuthorized(acknowledgement, packet.Payload.Span, route.Key!.Octets, entry.CareOfAddress, route.Peer))
-        {
-            return AnswerVerdict.NotAskedFor;
-        }
-
-        return acknowledgement.Status == BindingStatus.SequenceNumberOutOfWindow ? AnswerVerdict.Good
-            : acknowledgement.SequenceNumber != entry.SequenceNumber ? AnswerVerdict.NotAskedFor
-            : entry.Lifetime == 0 || (acknowledgement.Status.IsAccepted() && acknowledgement.Lifetime == 0) ? AnswerVerdict.TakesBack
-            : AnswerVerdict.Good;
-    }
-
-    /// <summary>What this node would make of a binding error now. Nothing changes by asking.</summary>
-    public AnswerVerdict Judge(MobileIpv6Packet packet, BindingError error, DateTimeOffset now) =>
-        !_routes.TryGetValue(packet.Source, out var route) || packet.HomeAddress is not null || (error.Status == BindingErrorStatus.UnknownBinding && !error.HomeAddress.Equals(_home?.HomeAddress)) ? AnswerVerdict.NoEntry
-        : now - route.Progress < s_progress ? AnswerVerdict.InProgress
-        : AnswerVerdict.Good;
-
-    /// <summary>The three that tell of forgotten nonces cannot be authorised; all others have to be (RFC 6275 9.5.4).</summary>
-    private static bool IsForgotten(BindingStatus status) => status is BindingStatus.ExpiredHomeNonceIndex or BindingStatus.ExpiredCareOfNonceIndex or BindingStatus.ExpiredNonces;
-
-    private void OnRouteAcknowledged(MobileIpv6Packet packet, BindingAcknowledgement acknowledgement, DateTimeOffset now, EffectSink effects)
-    {
-        if (!_routes.TryGetValue(packet.Source, out var route) || route.Registration is not { State: BindingUpdateState.Temporary, RetransmitAt: not null } entry || !packet.EffectiveDestination.Equals(entry.HomeAddress))
-        {
-            effects.Count("mip6.mn.ignored.wrong_selector");
-            return;
-        }
-
-        var forgotten = IsForgotten(acknowledgement.Status);
-        if (!forgotten && !ReturnRoutability.IsAuthorized(acknowledgement, packet.Payload.Span, route.Key!.Octets, entry.CareOfAddress, route.Peer))
-        {
-            effects.Count("mip6.mn.ignored.authenticator");
-            return;
-        }
-
-        if (acknowledgement.Status == BindingStatus.SequenceNumberOutOfWindow)
-        {
-            route.Sequence = acknowledgement.SequenceNumber;
-            Update(route, entry.Lifetime, entry.Timeout, now, effects);
-            return;
-        }
-
-        if (acknowledgement.SequenceNumber != entry.SequenceNumber)
-        {
-            effects.Count("mip6.mn.ignored.sequence");
-        }
-        else if (entry.Lifetime == 0)
-        {
-            Forget(route);
-        }
-        else if (acknowledgement.Status.IsAccepted() && acknowledgement.Lifetime > 0)
-        {
-            var lifetime = Math.Min(entry.Lifetime, acknowledgement.Lifetime) * MobileIpv6Limits.LifetimeUnit;
-            // Authorised, and so progress: an error about a packet sent before it may still be on its way.
-            route.Progress = now;
-            route.Registration = entry with { State = BindingUpdateState.Registered, Expires = entry.SentAt + lifetime, RefreshAt = entry.SentAt + (lifetime * _options.RefreshAt), RetransmitAt = null, GrantedCareOfAddress = entry.CareOfAddress };
-            route.InUse = true;
-            effects.Count("mip6.mn.route_accepted");
-            effects.Emit(new RouteOptimised(route.Peer, entry.HomeAddress, entry.CareOfAddress));
-        }
-        else if (forgotten)
-        {
-            route.Home = acknowledgement.Status == BindingStatus.ExpiredCareOfNonceIndex ? route.Home : null;
-            route.CareOf = acknowledgement.Status == BindingStatus.ExpiredHomeNonceIndex ? route.CareOf : null;
-            route.Registration = null;
-            Test(route, now, effects, first: true);
-        }
-        else
-        {
-            effects.Count($"mip6.mn.route_refused.{(byte)acknowledgement.Status}");
-            Stop(route, effects);
-            _routes.Remove(route.Peer);
-        }
-    }
-
-    private void OnBindingError(MobileIpv6Packet packet, BindingError error, DateTimeOffset now, EffectSink effects)
-    {
-        switch (Judge(packet, error, now))
-        {
-            case AnswerVerdict.NoEntry:
-                effects.Count("mip6.mn.ignored.error");
-                return;
-            case AnswerVerdict.InProgress:
-                effects.Count("mip6.mn.ignored.error_in_progress");
-                return;
-        }
-
-        var route = _routes[packet.Source];
-        effects.Count("mip6.mn.errors");
-        Stop(route, effects);
-        if (error.Status == BindingErrorStatus.UnknownBinding && route.Registration is not null)
-        {
-            // It knew us once; ask again from the beginning.
-            (route.Registration, route.Home, route.CareOf) = (null, null, null);
-            Test(route, now, effects, first: true);
-        }
-        else
-        {
-            _routes.Remove(route.Peer);
-        }
-    }
-
     private void RepeatRoutes(DateTimeOffset now, EffectSink effects)
     {
         foreach (var route in _routes.Values.Where(r => r.Next <= now).ToList())
@@ -411,6 +339,7 @@ public sealed partial class MobileNode
             else if (route.Registration is { RefreshAt: { } refresh } registered && refresh <= now)
             {
                 route.Registration = registered with { RefreshAt = null };
+                route.Home = route.Home?.At + s_renewHomeToken <= now ? null : route.Home;
                 Test(route, now, effects, first: true);
             }
             else if (route.TestAgain <= now)

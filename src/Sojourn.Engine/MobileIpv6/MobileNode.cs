@@ -5,7 +5,7 @@
 // - With protection by policy nothing leaves before there is an association. One that cannot move with the binding is made anew
 //   from the new care-of address before the update (spec TA-A19).
 // - Acknowledgements with status 135 name the sequence number to go on from, other refusals of this home agent send the node to the
-//   next of the discovery reply; with none left it waits a minute. Status 134 ends the matter: the address is somebody else's.
+//   next of the discovery reply; with none left it asks again ever more slowly. Status 134 ends the matter: the address is somebody else's.
 using System.Net;
 using System.Text;
 using Sojourn.Wire.Ip;
@@ -24,7 +24,7 @@ public sealed partial class MobileNode : IEngine
     /// <summary>INITIAL_BINDACK_TIMEOUT, the same for a first registration (10.3.1 tests for duplicates), MAX_BINDACK_TIMEOUT (RFC 6275 12).</summary>
     public static readonly TimeSpan FirstTimeout = TimeSpan.FromSeconds(1), FirstRegistrationTimeout = TimeSpan.FromSeconds(1.5), LongestTimeout = TimeSpan.FromSeconds(32);
 
-    private static readonly TimeSpan s_pause = TimeSpan.FromSeconds(60), s_again = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan s_pause = TimeSpan.FromSeconds(60), s_again = TimeSpan.FromSeconds(5), s_longestPause = TimeSpan.FromMinutes(5);
 
     private readonly MobileNodeOptions _options;
     private readonly IRandomSource _random;
@@ -39,6 +39,7 @@ public sealed partial class MobileNode : IEngine
     private bool _reachable;
     private bool _leaving;
     private bool _refused;
+    private int _refusals;
     private DateTimeOffset? _resumeAt;
 
     public MobileNode(MobileNodeOptions options, IRandomSource random)
@@ -57,6 +58,9 @@ public sealed partial class MobileNode : IEngine
 
     /// <summary>What the home agent last said about <see cref="MobileNodeOptions.Name"/>; null = nothing.</summary>
     public DnsUpdateStatus? NameStatus { get; private set; }
+
+    /// <summary>With what the last home agent asked has refused the registration; null = it has not, or the node has a new reason to ask.</summary>
+    public BindingStatus? Refusal { get; private set; }
 
     /// <summary>The node is on its home link.</summary>
     public bool AtHome { get; private set; }
@@ -142,7 +146,8 @@ public sealed partial class MobileNode : IEngine
         _home = home;
         if (begins)
         {
-            (_leaving, _refused, _resumeAt, NetworksRefused) = (false, false, null, null);
+            (_leaving, NetworksRefused) = (false, null);
+            ForgetRefusal();
         }
 
         OnLink(now, effects, renew: begins);
@@ -199,11 +204,17 @@ public sealed partial class MobileNode : IEngine
         }
 
         effects.Emit(new Report(new EngineEvent("careof.changed", EventSeverity.Information, $"{_home.HomeAddress} is away at {careOf}") { HomeAddress = _home.HomeAddress, CareOfAddress = careOf, Rule = "TA0.2" }));
+        var moved = !careOf.Equals(_careOf);
         _careOf = careOf;
-        _refused = false;
-        _resumeAt = null;
+        ForgetRefusal();
         Register(now, effects);
+        if (moved)
+        {
+            ProveNewPlace(careOf, now, effects);
+        }
     }
+
+    private void ForgetRefusal() => (_refused, _refusals, Refusal, _resumeAt) = (false, 0, null, null);
 
     private IPAddress? ChooseCareOf(DateTimeOffset now)
     {

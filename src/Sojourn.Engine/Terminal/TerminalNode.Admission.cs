@@ -22,6 +22,9 @@ public sealed partial class TerminalNode
 
         public LinkConfigured? Configured { get; set; }
 
+        /// <summary>The how manieth of all that became usable this one was last; 0 = it is not usable.</summary>
+        public int Usable { get; set; }
+
         /// <summary>DHCPv6 client of the link, once a router has asked for one (M flag).</summary>
         public RequestingRouter? AddressClient { get; set; }
 

@@ -14,6 +14,7 @@ namespace Sojourn.Engine.Terminal;
 public sealed partial class TerminalNode
 {
     private DateTimeOffset? _brokenAt, _careOfAt;
+    private int _usable;
 
     private AccessLink? FindLink(string name) => _links.Find(link => link.Interface == name);
 
@@ -57,8 +58,13 @@ public sealed partial class TerminalNode
     private void Choose(AccessLink link)
     {
         var before = _active;
-        bool Leads(AccessLink l) => IsHomeLink(l) || CareOfOn(l) is not null;
-        _active = _links.Find(l => l.Admitted && Leads(l)) ?? _links.Find(Leads) ?? (_active is { Configured.Up: true } ? _active : null);
+        foreach (var one in _links)
+        {
+            one.Usable = !IsHomeLink(one) && CareOfOn(one) is null ? 0 : one.Usable == 0 ? ++_usable : one.Usable;
+        }
+
+        var usable = _options.LinkPreference == LinkPreference.Newest ? _links.Where(l => l.Usable > 0).OrderByDescending(l => l.Usable) : _links.Where(l => l.Usable > 0);
+        _active = usable.FirstOrDefault(l => l.Admitted) ?? usable.FirstOrDefault() ?? (_active is { Configured.Up: true } ? _active : null);
         if (_active != before)
         {
             _brokenAt ??= _now;

@@ -1,7 +1,8 @@
 // Readings:
 // - What applications send from the home address leaves through the tunnel, by the short way to a correspondent, or not at all; there is
 //   no way past it. It waits a moment where there is no binding, or where the binding is that of a care-of address which is no
-//   longer ours; step 112 comes when the moment is over.
+//   longer ours; step 112 comes when the moment is over. It waits, too, while an update is on its way from another care-of address: the home
+//   agent takes nothing from the former one any more once it has that (RFC 6275 10.4.5).
 // - Mobility headers never take the short way (step 102, RFC 6275 11.3.1).
 // - The tunnel's own header has no encapsulation limit option (RFC 2473 5.1 allows that).
 // - What an association with the home agent covers goes under it even if this end's policy would let it pass (another protocol of a peer,
@@ -35,6 +36,7 @@ public sealed partial class TerminalNode
     private readonly Queue<(DateTimeOffset At, ReadOnlyMemory<byte> Packet)> _held = new();
     private readonly Dictionary<IPAddress, DateTimeOffset> _optimised = [];
     private uint _fragments;
+    private bool _moving;
 
     /// <summary>When the oldest packet that waits has waited long enough.</summary>
     private DateTimeOffset? HeldUntil => _held.TryPeek(out var oldest) ? oldest.At + _options.HoldTime : null;
@@ -82,7 +84,7 @@ public sealed partial class TerminalNode
             return;
         }
 
-        if (_tables.TunnelOf(_home?.HomeAddress) is { } tunnel && LinkWith(tunnel.CareOfAddress) is { } link)
+        if (_tables.TunnelOf(_home?.HomeAddress) is { } tunnel && LinkWith(tunnel.CareOfAddress) is { } link && !IsMoving)
         {
             var protect = treatment == DataTreatment.Protect || _tunnelEsp.Carries(HomeTunnel, packet.Span);
             if (protect && segmentSize > 0)
@@ -212,6 +214,24 @@ public sealed partial class TerminalNode
             var answer = new byte[IcmpError.MaximumIPv6];
             ToHost(answer.AsMemory(0, IcmpError.WriteTooBig(offending, from.GetAddressBytes(), mtu, answer)));
         }
+    }
+
+    /// <summary>Whoever has the far end of the tunnel is being told of another near end.</summary>
+    private bool IsMoving => (_tables.TunnelOf(_home?.HomeAddress) is { } tunnel && Leaves(_mobile.HomeRegistration, tunnel.CareOfAddress))
+        || (_local?.RegionalAddress is { } regional && AnchorTunnel(regional) is { } outer && Leaves(_local.Registration, outer.LocalGateway));
+
+    private static bool Leaves(BindingUpdateListEntry? entry, IPAddress place) => entry is { State: BindingUpdateState.Temporary, Lifetime: > 0, RetransmitAt: not null } && !entry.CareOfAddress.Equals(place);
+
+    /// <summary>What waited for an answer goes when there is one, whatever it is.</summary>
+    private void ReleaseMoved()
+    {
+        var moving = IsMoving;
+        if (_moving && !moving)
+        {
+            Release();
+        }
+
+        _moving = moving;
     }
 
     private void Hold(ReadOnlyMemory<byte> packet)

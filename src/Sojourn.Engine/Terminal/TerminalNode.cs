@@ -6,8 +6,9 @@
 //   LINK, and neither the credential store nor the mobile node hears of the link. Without a supplicant the terminal takes a care-of
 //   address for the answer of TA1.104. A shut port lets no DHCPv6 pass, so with M set rows 103 and 104 come before row 102.
 // - The credential store is opened for every signature, and what was read for an earlier one is not used (TA-N28).
-// - Of several access links the first in the order of the options that has a router and a usable address carries the care-of
-//   address. What still comes for the address of another link is taken while that link stands.
+// - Of several access links that have a router and a usable address the first in the order of the options carries the care-of address, or
+//   the one that became so last. What still comes for the address of another link is taken while that link stands, and what applications
+//   send takes it until home knows the new one.
 using System.Net;
 using Sojourn.Engine.Access;
 using Sojourn.Engine.Dhcpv6;
@@ -231,6 +232,7 @@ public sealed partial class TerminalNode : IEngine, IDisposable
             Drain();
         }
         while (Advance());
+        ReleaseMoved();
         ShowHostSide();
     }
 
@@ -443,12 +445,15 @@ public sealed partial class TerminalNode : IEngine, IDisposable
         var reached = Reached();
         if (reached < State)
         {
-            Say("terminal.state", EventSeverity.Warning, $"{Name(State)} to {Name(reached)}{(_trouble is null ? "" : ": " + _trouble)}", RowOf(reached));
+            var reason = _trouble ?? (_mobile.Refusal is { } refusal ? $"{HomeAgent} refuses {HomeAddress}: {refusal}" : null);
+            Say("terminal.state", EventSeverity.Warning, $"{Name(State)} to {Name(reached)}{(reason is null ? "" : ": " + reason)}", RowOf(reached));
             (State, _trouble) = (reached, null);
         }
 
         while (State < reached)
         {
+            // What stood in the way does so no more, and is no reason of a later failure.
+            _trouble = null;
             var before = State;
             State = before == TerminalState.Cert && Gateway is null ? TerminalState.Pfx : before + 1;
             Say("terminal.state", EventSeverity.Information, $"{Name(before)} to {Name(State)}", RowOf(State));

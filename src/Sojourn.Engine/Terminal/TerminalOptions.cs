@@ -21,6 +21,16 @@ public enum IdentityMode : byte
     HomeAddress,
 }
 
+/// <summary>Which of several access links that are usable carries the care-of address.</summary>
+public enum LinkPreference : byte
+{
+    /// <summary>The first of the configuration.</summary>
+    Listed,
+
+    /// <summary>The one that became usable last: a terminal that travels leaves the others before long, and moves while they are still there.</summary>
+    Newest,
+}
+
 /// <summary>A home address that needs no delegated prefix (embodiment 4).</summary>
 public sealed record FixedHome(IPAddress Address, IPNetwork Prefix);
 
@@ -72,8 +82,11 @@ public sealed record TerminalAnchorOptions
 /// <summary>Settings of a terminal.</summary>
 public sealed record TerminalOptions
 {
-    /// <summary>The first that has a router and a usable address is the one the terminal is reached by.</summary>
+    /// <summary>One that has a router and a usable address is the one the terminal is reached by.</summary>
     public required IReadOnlyList<TerminalLink> Links { get; init; }
+
+    /// <summary>Which one, where several have.</summary>
+    public LinkPreference LinkPreference { get; init; }
 
     /// <summary>Null = the access network is not asked; a care-of address is leave to use the link.</summary>
     public DeviceAuthentication? DeviceAuthentication { get; init; }

@@ -14,6 +14,8 @@ public sealed class AccessRouterRole : Role
 {
     private readonly List<AdvertisedLink> _links;
     private readonly AdvertisingRouter _router;
+    private Action<EngineInput> _deliver = _ => { };
+    private LinkPort? _monitor;
 
     public AccessRouterRole(NodeOptions node, IRandomSource random)
     {
@@ -23,8 +25,19 @@ public sealed class AccessRouterRole : Role
 
     public override IEngine Engine => _router;
 
-    public override IEnumerable<IEffectPort> OpenPorts(Action<EngineInput> deliver, NodeServices services) =>
-        [new RouterAdvertisementPort(_links.Select(link => link.Interface), deliver, services.Count)];
+    public override IEnumerable<IEffectPort> OpenPorts(Action<EngineInput> deliver, NodeServices services)
+    {
+        _deliver = deliver;
+        return [new RouterAdvertisementPort(_links.Select(link => link.Interface), deliver, services.Count)];
+    }
+
+    public override void Start() => _monitor = new LinkPort([.. _links.Select(link => link.Interface)], _deliver);
+
+    public override void Dispose()
+    {
+        _monitor?.Dispose();
+        base.Dispose();
+    }
 
     internal static AdvertisedLink LinkOf(AdvertisedLinkSection link) => new()
     {

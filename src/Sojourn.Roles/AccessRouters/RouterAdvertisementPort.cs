@@ -1,5 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
+using System.Runtime.InteropServices;
+using System.Text;
 using Sojourn.DataPath.Netlink;
 using Sojourn.Engine;
 using Sojourn.Engine.Ipv6Host;
@@ -16,6 +18,9 @@ internal sealed class RouterAdvertisementPort : IEffectPort, IDisposable
 {
     /// <summary>Neighbour discovery has no other (RFC 4861 4).</summary>
     private const int HopLimit = 255;
+
+    /// <summary>SOL_SOCKET, SO_BINDTODEVICE, ICMP6_FILTER.</summary>
+    private const int SocketLevel = 1, BindToDevice = 25, IcmpFilter = 1;
 
     private static readonly IPAddress s_allNodes = IPAddress.Parse("ff02::1"), s_allRouters = IPAddress.Parse("ff02::2");
 
@@ -82,13 +87,26 @@ internal sealed class RouterAdvertisementPort : IEffectPort, IDisposable
         socket.SetSocketOption(SocketOptionLevel.IPv6, SocketOptionName.MulticastInterface, index);
         socket.SetSocketOption(SocketOptionLevel.IPv6, SocketOptionName.MulticastTimeToLive, HopLimit);
         socket.SetSocketOption(SocketOptionLevel.IPv6, SocketOptionName.MulticastLoopback, false);
-        socket.SetSocketOption(SocketOptionLevel.IPv6, SocketOptionName.PacketInformation, true);
+        socket.SetRawSocketOption(SocketLevel, BindToDevice, Encoding.ASCII.GetBytes(name));
+        socket.SetRawSocketOption((int)ProtocolType.IcmpV6, IcmpFilter, SolicitationsOnly());
         socket.SetSocketOption(SocketOptionLevel.IPv6, SocketOptionName.AddMembership, new IPv6MulticastOption(s_allRouters, index));
-        new Thread(() => Receive(name, socket, index)) { Name = $"router {name}", IsBackground = true }.Start();
+        new Thread(() => Receive(name, socket)) { Name = $"router {name}", IsBackground = true }.Start();
     }
 
-    /// <summary>Only what was sent to the link's routers is taken: no other link can send that, so its hop limit need not be looked at.</summary>
-    private void Receive(string name, Socket socket, int index)
+    /// <summary>RFC 3542 3.2: a bit for each type, set for those that are not passed.</summary>
+    private static byte[] SolicitationsOnly()
+    {
+        var types = new uint[8];
+        Array.Fill(types, uint.MaxValue);
+        types[(byte)Icmpv6MessageType.RouterSolicitation / 32] &= ~(1u << ((byte)Icmpv6MessageType.RouterSolicitation % 32));
+        return MemoryMarshal.AsBytes<uint>(types).ToArray();
+    }
+
+    /// <summary>
+    /// Only what has a link-local source or none is taken: no router passes that on (RFC 4291 2.5.2, 2.5.6), so its hop limit need not be looked at. Nor can
+    /// it be: the platform asks for IPv4's information too with every message that has any, which a raw socket of IPv6 does not give.
+    /// </summary>
+    private void Receive(string name, Socket socket)
     {
         var buffer = new byte[2048];
         while (!_closing)
@@ -96,9 +114,8 @@ internal sealed class RouterAdvertisementPort : IEffectPort, IDisposable
             try
             {
                 EndPoint from = new IPEndPoint(IPAddress.IPv6Any, 0);
-                var flags = SocketFlags.None;
-                var length = socket.ReceiveMessageFrom(buffer, 0, buffer.Length, ref flags, ref from, out var about);
-                if (length >= 8 && buffer[0] == (byte)Icmpv6MessageType.RouterSolicitation && buffer[1] == 0 && about.Interface == index && about.Address.GetAddressBytes().AsSpan().SequenceEqual(s_allRouters.GetAddressBytes()))
+                var length = socket.ReceiveFrom(buffer, ref from);
+                if (length >= 8 && buffer[0] == (byte)Icmpv6MessageType.RouterSolicitation && buffer[1] == 0 && from is IPEndPoint { Address: var source } && (source.IsIPv6LinkLocal || source.Equals(IPAddress.IPv6Any)))
                 {
                     _deliver(new RouterSolicited(name));
                 }

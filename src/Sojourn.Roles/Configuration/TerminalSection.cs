@@ -8,6 +8,9 @@ public sealed class TerminalSection : OptionSection
     [Option("Access links, the preferred first. The kernel's own IPv6 is switched off on them.", Required = true, Example = "wlan0")]
     public List<string> Links { get; set; } = [];
 
+    [Option("Which of several usable access links carries the care-of address: listed, the first of `links`; newest, the one that became usable last, so that the terminal moves there while the former is still in reach.")]
+    public LinkPreference LinkPreference { get; set; }
+
     [Option("TUN device that applications use. It has the home address.", Syntax = TextSyntax.Interface)]
     public string Device { get; set; } = "mip0";
 

@@ -61,6 +61,7 @@ public class TerminalRole : Role
             new TerminalOptions
             {
                 Links = [.. links.Select(link => new TerminalLink(link.Name, link.Address ?? throw new IOException($"{link.Name} has no link-layer address"), link.Mtu))],
+                LinkPreference = _section.LinkPreference,
                 DeviceAuthentication = _section.Supplicant is { } supplicant ? new DeviceAuthentication(DeviceOf(supplicant, links[0], _deviceTls), supplicant.Required) : null,
                 Home = _section.HomeAddress is { } home ? new FixedHome(home, new IPNetwork(Masked(home), 64)) : null,
                 PrefixRequest = _section.HomeAddress is null && (_section.Access is null || _section.PrefixRequest is not null) ? RequestOf(_section.PrefixRequest, links[0]) : null,

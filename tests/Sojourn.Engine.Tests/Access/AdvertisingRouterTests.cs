@@ -66,6 +66,18 @@ public sealed class AdvertisingRouterTests
     }
 
     [Fact]
+    public void A_link_whose_carrier_is_back_is_told_at_once_and_no_more_often_than_may_be()
+    {
+        var router = Router(TimeSpan.FromMinutes(10));
+        Run(router, 60, new EngineStarted([]));
+        Assert.Empty(Run(router, 1, new LinkChanged("acc0", false)));
+        var back = _now;
+        Assert.Equal(back, Assert.Single(Run(router, 0.01, new LinkChanged("acc0", true))).At);
+        Assert.Equal(back + TimeSpan.FromMilliseconds(30), Assert.Single(Run(router, 1, new LinkChanged("acc0", true))).At);
+        Assert.Empty(Run(router, 1, new LinkChanged("other0", true)));
+    }
+
+    [Fact]
     public void At_a_stop_hosts_are_told_that_the_router_goes()
     {
         var router = Router(TimeSpan.FromMinutes(10));

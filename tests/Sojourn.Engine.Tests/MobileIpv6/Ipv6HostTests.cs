@@ -99,6 +99,54 @@ public class Ipv6HostTests
     }
 
     [Fact]
+    [Trait("Row", "TM-S4")]
+    public void Routers_are_told_of_an_address_as_soon_as_it_may_be_used_and_when_the_carrier_was_away()
+    {
+        Up();
+        Advertise();
+        Told(s_global, 1);
+        Pass(TimeSpan.FromSeconds(2));
+        Told(s_global, 0);
+
+        // The same link again: nothing new is tested, and a router may have given the host up.
+        Tell(new LinkChanged(Interface, false));
+        Tell(new LinkChanged(Interface, true));
+        Told(s_global, 0);
+        Advertise();
+        Told(s_global, 1);
+        Advertise();
+        Told(s_global, 0);
+
+        // Another one.
+        Tell(new LinkChanged(Interface, false));
+        Tell(new LinkChanged(Interface, true));
+        Advertise("2001:db8:f:2::");
+        Told(IPAddress.Parse("2001:db8:f:2:0:ff:fe00:77"), 1);
+
+        // An address that may not be used before it was tested is told of after that.
+        _host = new(new Ipv6HostOptions { Interface = Interface, LinkAddress = s_own, Optimistic = false });
+        _sent = [];
+        Up();
+        Advertise();
+        Told(s_global, 0);
+        Pass(TimeSpan.FromSeconds(2));
+        Told(s_global, 1);
+
+        void Told(IPAddress address, int times)
+        {
+            var told = _sent.Where(s => s.Message is NeighborAdvertisement).ToList();
+            Assert.Equal(times, told.Count);
+            Assert.All(told, t =>
+            {
+                var advertisement = (NeighborAdvertisement)t.Message;
+                Assert.Equal((address, NeighborAdvertisementFlags.None, address, IPAddress.Parse("ff02::2")), (advertisement.Target, advertisement.Flags, t.Packet.Source, t.Packet.Destination));
+                Assert.Equal(s_own.ToArray(), advertisement.Options.TargetLinkLayerAddress!.Address.ToArray());
+            });
+            _sent = [];
+        }
+    }
+
+    [Fact]
     public void Router_solicitations_go_out_three_times_when_nobody_answers()
     {
         Up();

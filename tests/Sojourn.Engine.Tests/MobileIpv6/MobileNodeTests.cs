@@ -240,15 +240,19 @@ public class MobileNodeTests
     }
 
     [Fact]
-    public void A_refusing_home_agent_is_left_alone_for_a_minute()
+    public void A_refusing_home_agent_is_asked_again_ever_more_slowly_and_at_a_new_place_at_once()
     {
         var world = Away(agent: o => o with { Prefixes = [new HomePrefix(IPNetwork.Parse("2001:db8:a:99::/64"), DateTimeOffset.MaxValue, DateTimeOffset.MaxValue, false)] }, node: o => o with { HomeAgent = Agent });
         world.Attach(Visited);
-        world.Run(TimeSpan.FromSeconds(50));
-        Assert.Single(world.Messages<BindingUpdate>());
-        Assert.Equal(1, world.NodeCount("mip6.mn.refused.132"));
-        world.Run(TimeSpan.FromSeconds(20));
-        Assert.Equal(2, world.Messages<BindingUpdate>().Count());
+        world.Run(TimeSpan.FromSeconds(1));
+        Assert.Equal((1, BindingStatus.NotHomeSubnet), (world.NodeCount("mip6.mn.refused.132"), world.Node.Refusal));
+        world.Run(TimeSpan.FromMinutes(30));
+        var asked = world.Messages<BindingUpdate>().Select(m => m.At).ToList();
+        var pauses = asked.Zip(asked.Skip(1), (a, b) => Math.Round((b - a).TotalSeconds)).ToList();
+        Assert.Equal([5.0, 10, 20, 40, 80, 160, 300, 300], pauses.Take(8));
+        world.Attach(Next);
+        world.Run(TimeSpan.FromSeconds(8));
+        Assert.Equal(asked.Count + 2, world.Messages<BindingUpdate>().Count());
     }
 
     [Fact]

@@ -57,12 +57,17 @@ public class GuestStackRefusalTests
         // No prefix of the home agent holds this home address: status 132.
         var world = new TerminalWorld(o => o with { Home = new FixedHome(IPAddress.Parse("2001:db8:a:77::77"), IPNetwork.Parse("2001:db8:a:77::/64")), PrefixRequest = null, HomeAgent = Agent });
         world.Attach(Wlan, "2001:db8:f:1::/64");
-        world.Run(TimeSpan.FromSeconds(8));
+        world.Run(TimeSpan.FromSeconds(4));
 
         Assert.Equal(1, world.Count(GuestCounters.StatusRefused));
         Assert.Empty(world.Terminal.Tables.Tunnels);
         Assert.Null(world.Terminal.Tables.HostHome);
         Assert.NotEqual(TerminalState.Reg, world.Terminal.State);
+        Assert.Equal($"BUP to SA: {Agent} refuses 2001:db8:a:77::77: NotHomeSubnet", world.Steps[^1]);
+
+        // It asks again by itself: what was amiss may be mended.
+        world.Run(TimeSpan.FromSeconds(40));
+        Assert.Equal(4, world.Count(GuestCounters.StatusRefused));
     }
 
     [Fact]

@@ -211,6 +211,46 @@ public class TerminalNodeTests
     }
 
     [Fact]
+    public void To_the_newest_link_the_terminal_moves_while_the_former_is_there_and_nothing_is_lost()
+    {
+        var world = Registered(o => o with { LinkPreference = LinkPreference.Newest });
+        foreach (var (link, prefix, former) in new[] { (Cell, Second, Wlan), (Wlan, First, Cell), (Cell, Second, Wlan) })
+        {
+            var (taken, got, sent) = (world.ToPeer.Count, world.ToApplications.Count, 0);
+            world.Attach(link, prefix);
+            for (; !IPNetwork.Parse(prefix).Contains(world.Binding!.CareOfAddress) || sent < 30; sent++)
+            {
+                world.Send(world.Terminal.HomeAddress!, Peer);
+                world.Answer();
+                world.Run(TimeSpan.FromMilliseconds(2));
+            }
+
+            world.Run(TimeSpan.FromMilliseconds(100));
+            world.Tell(new LinkChanged(former, false));
+            world.Run(TimeSpan.FromMilliseconds(100));
+            Assert.Equal((link, TerminalState.Reg), (world.Terminal.ActiveLink, world.Terminal.State));
+            Assert.Equal((sent, sent), (world.ToPeer.Count - taken, world.ToApplications.Count - got));
+        }
+    }
+
+    [Fact]
+    public void Of_the_listed_links_the_first_usable_one_counts_and_of_the_newest_the_one_before_when_it_goes()
+    {
+        var listed = Registered();
+        listed.Attach(Cell, Second);
+        listed.Run(TimeSpan.FromSeconds(1));
+        Assert.Equal(Wlan, listed.Terminal.ActiveLink);
+
+        var newest = Registered(o => o with { LinkPreference = LinkPreference.Newest });
+        newest.Attach(Cell, Second);
+        newest.Run(TimeSpan.FromSeconds(1));
+        Assert.Equal(Cell, newest.Terminal.ActiveLink);
+        newest.Tell(new LinkChanged(Cell, false));
+        newest.Run(TimeSpan.FromSeconds(1));
+        Assert.Equal((Wlan, TerminalState.Reg), (newest.Terminal.ActiveLink, newest.Terminal.State));
+    }
+
+    [Fact]
     [Trait("Row", "TA-A19")]
     public void Without_the_K_bit_a_move_runs_the_key_exchange_anew()
     {
