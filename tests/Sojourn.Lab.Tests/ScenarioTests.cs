@@ -373,7 +373,7 @@ internal static class RowsOf
         ["terminal/7"] =
         [
             "TM0.12", "TM7.1", "TM7.2", "TM7.3", "TM7.4", "TM7.5", "TM7.6", "TM7.7", "TM7.10", "TM7.11", "TM7.12", "TM-AC28", "TM-AC29", "TM-AC30", "TM-C6", "TM-NC24", "TM-P23", "TM-R94", "TM-R106", "TM-S6",
-            "TM7.8", "TM-A-31", "TM-A-32", "TM-AC31", "TM-AC41", "TM-M2", "TM-R100",
+            "TM7.8", "TM7.9", "TM-P21", "TM-A-31", "TM-A-32", "TM-AC31", "TM-AC41", "TM-M2", "TM-R100",
         ],
         ["terminal/6"] =
         [

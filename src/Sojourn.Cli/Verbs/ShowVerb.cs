@@ -30,6 +30,8 @@ internal static class ShowVerb
             ("LIST", "list"), ("PEER", "peer"), ("HOME ADDRESS", "homeAddress"), ("CARE-OF", "careOfAddress"), ("STATE", "state"), ("EXPIRES", "expires")),
         new("tunnels", "A terminal's tunnel information", "tunnels", false,
             ("START", "start"), ("END", "end"), ("HOME ADDRESS", "homeAddress"), ("PROTECTED", "protected"), ("MOBILE HEADER", "mobileHeader"), ("PATH MTU", "pathMtu")),
+        new("servers", "Servers of a home agent's packet path", "servers", false,
+            ("SERVER", "server"), ("RECEIVED", "received"), ("SENT", "sent"), ("TUNNELS", "tunnels"), ("NESTED", "nested"), ("CONTROL", "control"), ("DROPPED", "dropped")),
         new("policy", "A terminal's policy for packets of applications", "policy", false, ("TRAFFIC", "traffic"), ("PEERS", "peers"), ("PROTOCOL", "protocol"), ("TREATMENT", "treatment")),
         new("sa", "A terminal's associations", "associations", false,
             ("NAME", "name"), ("MODE", "mode"), ("SPI IN", "spiIn"), ("SPI OUT", "spiOut"), ("ALGORITHM", "algorithm"), ("LOCAL", "local"), ("REMOTE", "remote"), ("IN", "packetsIn"), ("OUT", "packetsOut")),

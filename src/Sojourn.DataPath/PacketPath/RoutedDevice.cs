@@ -5,24 +5,33 @@ namespace Sojourn.DataPath.PacketPath;
 
 /// <summary>
 /// A TUN interface that IPv6 prefixes are routed into, none of whose addresses is the kernel's own: whatever is sent to them is
-/// handed over, and what is written goes wherever routing leads. Switches forwarding on. Lives in the namespace of the thread that
-/// made it; routes go with it.
+/// handed over, and what is written goes wherever routing leads. With several queues each has a thread of its own, and a flow stays with
+/// one of them (<see cref="TunDevice.OpenQueue"/>). Switches forwarding on. Lives in the namespace of the thread that made it; routes go with it.
 /// </summary>
 public sealed class RoutedDevice : IDisposable
 {
-    private readonly TunDevice _tun;
+    private readonly List<TunDevice> _queues = [];
+    private readonly TunDevice _writer;
     private readonly NetworkNamespace _network = NetworkNamespace.Current();
     private readonly string? _forwarding;
-    private TunReader? _reader;
+    private IReadOnlyList<TunReader> _readers = [];
 
     /// <param name="mtu">Octets.</param>
+    /// <param name="queues">How many are read.</param>
+    /// <param name="segments">Take from the kernel in one piece what it has as a long TCP segment. It is handed over in packets.</param>
     /// <exception cref="IOException">The system refuses interface or routes.</exception>
-    public RoutedDevice(string name, int mtu, IEnumerable<IPNetwork> prefixes)
+    public RoutedDevice(string name, int mtu, IEnumerable<IPNetwork> prefixes, int queues = 1, bool segments = false)
     {
         using var route = new Rtnetlink();
-        _tun = TunDevice.Create(name, mtu, route);
+        _queues.Add(TunDevice.Create(name, mtu, route, segments, queues > 1));
         try
         {
+            while (_queues.Count < queues)
+            {
+                _queues.Add(_queues[0].OpenQueue(read: true));
+            }
+
+            _writer = queues > 1 ? _queues[0].OpenQueue(read: false) : _queues[0];
             foreach (var prefix in prefixes)
             {
                 route.ReplaceRoute(new Route { Destination = prefix, Interface = name });
@@ -32,22 +41,32 @@ public sealed class RoutedDevice : IDisposable
         }
         catch
         {
-            _tun.Dispose();
+            Close();
             throw;
         }
     }
 
-    public string Name => _tun.Name;
+    public string Name => _queues[0].Name;
 
-    /// <summary>Hands over what comes from now on, on a thread of its own.</summary>
-    public void Start(PacketHandler handler) => _reader = new TunReader(_tun, handler);
+    /// <summary>How many are read.</summary>
+    public int Queues => _queues.Count;
+
+    /// <summary>Hands over what comes from now on, on a thread for each queue.</summary>
+    public void Start(PacketHandler handler) => StartEach(_ => handler);
+
+    /// <param name="handlerOf">What takes the packets of a queue, by its number from 0 on.</param>
+    public void StartEach(Func<int, PacketHandler> handlerOf) => _readers = [.. _queues.Select((queue, number) => new TunReader(queue, handlerOf(number)))];
 
     /// <summary>False when the kernel does not take it. Any thread.</summary>
-    public bool Write(ReadOnlySpan<byte> packet) => _tun.Write(packet);
+    public bool Write(ReadOnlySpan<byte> packet) => _writer.Write(packet, segmentSize: 0);
 
     public void Dispose()
     {
-        _reader?.Dispose();
+        foreach (var reader in _readers)
+        {
+            reader.Dispose();
+        }
+
         if (_forwarding is { } before)
         {
             try
@@ -60,7 +79,16 @@ public sealed class RoutedDevice : IDisposable
             }
         }
 
-        _tun.Dispose();
+        Close();
         _network.Dispose();
+    }
+
+    private void Close()
+    {
+        _writer?.Dispose();
+        foreach (var queue in _queues)
+        {
+            queue.Dispose();
+        }
     }
 }

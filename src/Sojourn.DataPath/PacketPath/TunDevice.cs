@@ -8,11 +8,13 @@ namespace Sojourn.DataPath.PacketPath;
 /// <summary>A TUN interface without packet information header (linux/if_tun.h). It goes when this object or the process goes.</summary>
 internal sealed unsafe class TunDevice : IDisposable
 {
-    private const nuint SetInterface = 0x400454ca, SetOffload = 0x400454d0;
-    private const ushort Tun = 0x0001, NoPacketInformation = 0x1000, VirtioHeader = 0x4000, Exclusive = 0x8000;
+    private const nuint SetInterface = 0x400454ca, SetOffload = 0x400454d0, SetQueue = 0x400454d9;
+    private const ushort Tun = 0x0001, MultiQueue = 0x0100, DetachQueue = 0x0400, NoPacketInformation = 0x1000, VirtioHeader = 0x4000, Exclusive = 0x8000;
 
     /// <summary>TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6, TUN_F_TSO_ECN.</summary>
     private const nint Offloads = 1 | 2 | 4 | 8;
+
+    private const int InterfaceRequest = 40;
 
     private readonly FileDescriptor _fd;
     private readonly bool _segments;
@@ -29,25 +31,17 @@ internal sealed unsafe class TunDevice : IDisposable
 
     /// <summary>Creates the interface in the calling thread's namespace and brings it up.</summary>
     /// <param name="segments">TCP is handed over and taken in segments longer than the MTU, with the size to cut them to.</param>
-    public static TunDevice Create(string name, int mtu, Rtnetlink route, bool segments = false)
+    /// <param name="queues">It may get further queues (<see cref="OpenQueue"/>).</param>
+    public static TunDevice Create(string name, int mtu, Rtnetlink route, bool segments = false, bool queues = false)
     {
         if (Encoding.UTF8.GetByteCount(name) is 0 or > 15)
         {
             throw new ArgumentException($"'{name}' cannot name an interface: 1 to 15 octets are allowed", nameof(name));
         }
 
-        var fd = FileDescriptor.Checked(Libc.Open("/dev/net/tun", Libc.O_RDWR | Libc.O_NONBLOCK | Libc.O_CLOEXEC, 0), "open /dev/net/tun");
+        var fd = Open(name, (ushort)(Exclusive | FlagsOf(segments, queues)));
         try
         {
-            var request = stackalloc byte[40];
-            new Span<byte>(request, 40).Clear();
-            Encoding.UTF8.GetBytes(name, new Span<byte>(request, 15));
-            *(ushort*)(request + 16) = (ushort)(Tun | NoPacketInformation | Exclusive | (segments ? VirtioHeader : 0));
-            if (Libc.IoCtl(fd.Value, SetInterface, request) != 0)
-            {
-                throw Libc.Failure($"create TUN interface {name}");
-            }
-
             if (segments && Libc.IoCtl(fd.Value, SetOffload, (void*)Offloads) != 0)
             {
                 throw Libc.Failure($"set offloads of {name}");
@@ -67,6 +61,29 @@ internal sealed unsafe class TunDevice : IDisposable
             fd.Dispose();
             throw;
         }
+    }
+
+    /// <summary>
+    /// Another queue of the same interface. The kernel steers what it sends into the interface by a hash over addresses and ports, or over
+    /// the SPI, of the innermost header that it finds, the same for both directions: a flow stays with one of the queues that are read,
+    /// whether it comes plain or in tunnels.
+    /// </summary>
+    /// <param name="read">
+    /// False = for writing alone, detached from steering. By what is written to a queue that is read the kernel would learn a flow, and
+    /// steer the other direction to that queue from then on, out of order with what waits in the former.
+    /// </param>
+    public TunDevice OpenQueue(bool read)
+    {
+        var queue = new TunDevice(Open(Name, FlagsOf(_segments, queues: true)), Name, _segments);
+        var request = stackalloc byte[InterfaceRequest];
+        WriteRequest(request, Name, DetachQueue);
+        if (!read && Libc.IoCtl(queue.Fd, SetQueue, request) != 0)
+        {
+            queue.Dispose();
+            throw Libc.Failure($"detach a queue of {Name}");
+        }
+
+        return queue;
     }
 
     /// <summary>One packet, or -1 when none waits; 0 = one that is not to be understood.</summary>
@@ -134,4 +151,28 @@ internal sealed unsafe class TunDevice : IDisposable
     }
 
     public void Dispose() => _fd.Dispose();
+
+    private static ushort FlagsOf(bool segments, bool queues) => (ushort)(Tun | NoPacketInformation | (segments ? VirtioHeader : 0) | (queues ? MultiQueue : 0));
+
+    private static FileDescriptor Open(string name, ushort flags)
+    {
+        var fd = FileDescriptor.Checked(Libc.Open("/dev/net/tun", Libc.O_RDWR | Libc.O_NONBLOCK | Libc.O_CLOEXEC, 0), "open /dev/net/tun");
+        var request = stackalloc byte[InterfaceRequest];
+        WriteRequest(request, name, flags);
+        if (Libc.IoCtl(fd.Value, SetInterface, request) == 0)
+        {
+            return fd;
+        }
+
+        fd.Dispose();
+        throw Libc.Failure($"open TUN interface {name}");
+    }
+
+    /// <summary>struct ifreq with ifr_flags.</summary>
+    private static void WriteRequest(byte* request, string name, ushort flags)
+    {
+        new Span<byte>(request, InterfaceRequest).Clear();
+        Encoding.UTF8.GetBytes(name, new Span<byte>(request, 15));
+        *(ushort*)(request + 16) = flags;
+    }
 }

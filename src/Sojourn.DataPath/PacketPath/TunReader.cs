@@ -1,4 +1,6 @@
 using Sojourn.DataPath.Native;
+using Sojourn.Engine.Ipsec;
+using Sojourn.Wire.Ip;
 
 namespace Sojourn.DataPath.PacketPath;
 
@@ -19,8 +21,9 @@ internal sealed unsafe class TunReader : IDisposable
     private readonly WakeEvent _stop = new();
     private readonly Thread _thread;
 
+    /// <summary>Packets that stand for several are handed over one by one.</summary>
     public TunReader(TunDevice tun, PacketHandler handler)
-        : this(tun, (packet, _) => handler(packet))
+        : this(tun, new Cutter(handler).Take)
     {
     }
 
@@ -37,6 +40,31 @@ internal sealed unsafe class TunReader : IDisposable
         _stop.Set();
         _thread.Join();
         _stop.Dispose();
+    }
+
+    private sealed class Cutter(PacketHandler handler)
+    {
+        private byte[] _room = [];
+
+        public void Take(ReadOnlySpan<byte> packet, int segmentSize)
+        {
+            if (segmentSize == 0)
+            {
+                handler(packet);
+                return;
+            }
+
+            var length = Segmentation.LengthOfAll(packet, segmentSize);
+            if (_room.Length < length)
+            {
+                _room = GC.AllocateUninitializedArray<byte>(length);
+            }
+
+            foreach (var one in new PacketSequence(_room.AsSpan(0, Segmentation.Cut(packet, segmentSize, _room))))
+            {
+                handler(one);
+            }
+        }
     }
 
     private void Run()

@@ -22,6 +22,9 @@ public enum HomeTunnelVerdict : byte
 /// <param name="Length">Octets of all of them; 0 with <see cref="HomeTunnelVerdict.Control"/> when the packet came without a tunnel around it.</param>
 public readonly record struct HomeTunnelResult(HomeTunnelVerdict Verdict, DropReason Reason, int Offset, int Length)
 {
+    /// <summary>Tunnels that the packet went through here: headers taken off it and put around it.</summary>
+    public int Levels { get; init; }
+
     /// <summary>The packet for the engine: the one that was given, or what was in the tunnels around it.</summary>
     public ReadOnlySpan<byte> ForEngine(ReadOnlySpan<byte> given, ReadOnlySpan<byte> output) => Length == 0 ? given : output.Slice(Offset, Length);
 }
@@ -135,7 +138,7 @@ public sealed class HomeTunnel
 
             if (!IPv6ExtensionWalk.TryFindUpper(header, out var upper) || !(upper.UpperProtocol is IpProtocol.IPv6 or IpProtocol.IPv4 || (header.NextHeader == IpProtocol.Esp && _table.Knows(current))))
             {
-                return Control(from, length);
+                return Control(from, length) with { Levels = level };
             }
 
             if (level == MaximumLevels)
@@ -160,7 +163,8 @@ public sealed class HomeTunnel
             if (!IPv6Header.TryParse(inner, out header, out _) || !header.Destination.SequenceEqual(_address))
             {
                 // From one terminal to another; anything else goes where routing leads.
-                return _table.HasPath(inner) ? Encapsulate(inner, output, from + length, now) : new HomeTunnelResult(HomeTunnelVerdict.Send, DropReason.None, from, length);
+                var on = _table.HasPath(inner) ? Encapsulate(inner, output, from + length, now) : new HomeTunnelResult(HomeTunnelVerdict.Send, DropReason.None, from, length);
+                return on with { Levels = on.Levels + level + 1 };
             }
         }
     }
@@ -227,8 +231,8 @@ public sealed class HomeTunnel
         }
 
         // An answer to the packet's source may have to go into a tunnel too.
-        var (from, length) = (at + first.Offset, first.Length);
-        for (var level = 1; _table.HasPath(output.Slice(from, length)); level++)
+        var (from, length, level) = (at + first.Offset, first.Length, 1);
+        for (; _table.HasPath(output.Slice(from, length)); level++)
         {
             if (level == MaximumLevels)
             {
@@ -253,7 +257,7 @@ public sealed class HomeTunnel
             (from, length) = (next, end - next);
         }
 
-        result = new HomeTunnelResult(HomeTunnelVerdict.Send, first.Reason, from, length);
+        result = new HomeTunnelResult(HomeTunnelVerdict.Send, first.Reason, from, length) { Levels = first.Verdict == OutboundVerdict.Send ? level : level - 1 };
         return true;
     }
 

@@ -37,6 +37,7 @@ internal sealed partial class ControlEndpoints(NodeHost host)
         Get("scenarios", "Scenario policy: which communication methods are valid (terminal).", () => host.Tables.Scenarios()),
         Get("binding-list", "Binding update lists: of registration and of forwarding (terminal).", () => host.Tables.BindingList()),
         Get("tunnels", "Tunnel information: from which care-of address to which home agent (terminal).", () => host.Tables.MobileTunnels()),
+        Get("servers", "Servers of the packet path and what each carried (home agent of Mobile IPv6).", () => Task.FromResult(host.Tables.Servers())),
         Get("policy", "What is done with packets of applications (terminal).", () => host.Tables.DataPolicies()),
         Get("sa", "Pairs of associations the key exchange made, with packets under each (terminal).", () => host.Tables.ChildSas()),
         Get("translation", "The IPv4-IPv6 translation table (terminal).", () => host.Tables.Translations()),

@@ -67,6 +67,8 @@ public sealed record BindingListDocument(string Node, IReadOnlyList<BindingListR
 
 public sealed record MobileTunnelsDocument(string Node, IReadOnlyList<MobileTunnelRow> Tunnels) : Document("sojourn/tunnels/1", Node);
 
+public sealed record ServersDocument(string Node, IReadOnlyList<ServerRow> Servers) : Document("sojourn/servers/1", Node);
+
 public sealed record DataPolicyDocument(string Node, IReadOnlyList<DataPolicyRow> Policy) : Document("sojourn/policy/1", Node);
 
 public sealed record ChildSasDocument(string Node, IReadOnlyList<ChildSaRow> Associations) : Document("sojourn/sa/1", Node);

@@ -47,6 +47,8 @@ public sealed class NodeTables(RunningNode node, NodeMetrics metrics) : IDisposa
 
     public async Task<MobileTunnelsDocument> MobileTunnels() => new(Name, await node.Engine.Query(node.Role.MobileTunnels).ConfigureAwait(false));
 
+    public ServersDocument Servers() => new(Name, node.Role.Servers());
+
     public async Task<DataPolicyDocument> DataPolicies() => new(Name, await node.Engine.Query(node.Role.DataPolicies).ConfigureAwait(false));
 
     public async Task<ChildSasDocument> ChildSas() => new(Name, await node.Engine.Query(node.Role.ChildSas).ConfigureAwait(false));

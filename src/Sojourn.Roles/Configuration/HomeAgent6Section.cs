@@ -85,6 +85,9 @@ public sealed class HomeAgent6Section : OptionSection
 
     [Option("Largest packet the links towards terminals carry, octets.", Minimum = "1280", Maximum = "65535")]
     public int OuterMtu { get; set; } = 1500;
+
+    [Option("Servers that carry packets, each a thread with a queue of the virtual device. A flow stays with one of them; which one is decided by its addresses and ports, under ESP by the SPI.", Minimum = "1", Maximum = "64", Otherwise = "as many as there are processors")]
+    public int? Servers { get; set; }
 }
 
 public enum TunnelHeader : byte

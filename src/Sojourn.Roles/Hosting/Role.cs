@@ -73,6 +73,9 @@ public abstract class Role : IDisposable
     /// <summary>Counters of what carries those tunnels. Any thread may ask.</summary>
     public virtual IReadOnlyDictionary<string, long> PacketCounters => new Dictionary<string, long>();
 
+    /// <summary>The servers of a home agent. Any thread may ask.</summary>
+    public virtual IReadOnlyList<ServerRow> Servers() => [];
+
     /// <summary>The VPN database (spec 3.1), at the home AAA server.</summary>
     public virtual IReadOnlyList<VpnInstance> VpnDatabase() => [];
 

@@ -27,6 +27,9 @@ public sealed class HomeAgent6Role : Role
 {
     private const ushort NameUpdatePort = 53530;
 
+    /// <summary>Where nothing is configured: more processors than that have other work too.</summary>
+    private const int MostServers = 16;
+
     private readonly HomeAgent6Section _section;
     private readonly KeyExportOptions? _keyExport;
     private readonly DelegatingRouterRole? _router;
@@ -39,6 +42,7 @@ public sealed class HomeAgent6Role : Role
     private readonly HomeAgentCredentials _credentials;
     private readonly IReadOnlyList<X509Certificate2> _authorities;
     private WithdrawalReceiver? _withdrawals;
+    private HomeAgent6Port? _packets;
 
     /// <exception cref="InvalidDataException">Certificate or key cannot be read or do not belong together.</exception>
     /// <param name="router">The delegating router of this node; null = it is elsewhere.</param>
@@ -89,6 +93,8 @@ public sealed class HomeAgent6Role : Role
 
     public override IReadOnlyDictionary<string, long> PacketCounters => _tunnel.Drops;
 
+    public override IReadOnlyList<ServerRow> Servers() => _packets?.Servers ?? [];
+
     public override IReadOnlyList<BindingRow> Bindings() =>
     [
         .. _device.Bindings.OrderBy(b => b.Identifier, StringComparer.Ordinal).Select(b => new BindingRow(
@@ -127,8 +133,9 @@ public sealed class HomeAgent6Role : Role
     {
         yield return new KeyExportPort(_keyExport, services);
 
-        var device = new RoutedDevice(_section.Tun, _section.OuterMtu, [new IPNetwork(_section.Address, 128), .. _section.HomePrefixes, .. _section.MobileRouters.SelectMany(r => r.Networks)]);
-        yield return new HomeAgent6Port(device, _tunnel, _section.Address, _device.Cookies, deliver, services);
+        var device = new RoutedDevice(_section.Tun, _section.OuterMtu, [new IPNetwork(_section.Address, 128), .. _section.HomePrefixes, .. _section.MobileRouters.SelectMany(r => r.Networks)],
+            _section.Servers ?? Math.Min(Environment.ProcessorCount, MostServers), segments: true);
+        yield return _packets = new HomeAgent6Port(device, _tunnel, _section.Address, _device.Cookies, deliver, services);
         yield return new HomeAgentCredentialPort(_credentials, deliver, services);
         yield return new RevocationPort(new RevocationChecker(_revocation, _authorities, services.Time, services.Random), deliver);
         if (_section.Allocations is { } allocations)

@@ -52,34 +52,58 @@ public static class Segmentation
     /// <param name="size">Payload octets of each but the last.</param>
     public static IReadOnlyList<ReadOnlyMemory<byte>> Cut(ReadOnlyMemory<byte> packet, int size)
     {
-        var whole = packet.Span;
-        if (size <= 0 || !TryFind(whole, out var transport, out var payload, out var protocol) || whole.Length - payload <= size)
+        var count = CountOf(packet.Span, size, out var payload);
+        if (count == 1)
         {
             return [packet];
         }
 
-        var count = (whole.Length - payload + size - 1) / size;
-        var room = GC.AllocateUninitializedArray<byte>(whole.Length + ((count - 1) * payload));
-        var segments = new ReadOnlyMemory<byte>[count];
+        var room = GC.AllocateUninitializedArray<byte>(packet.Length + ((count - 1) * payload));
+        _ = Cut(packet.Span, size, room);
+        return [.. Enumerable.Range(0, count).Select(ReadOnlyMemory<byte> (i) => room.AsMemory(i * (payload + size), payload + Math.Min(size, packet.Length - payload - (i * size))))];
+    }
+
+    /// <summary>Octets of all the packets together that it stands for.</summary>
+    public static int LengthOfAll(ReadOnlySpan<byte> packet, int size) => packet.Length + ((CountOf(packet, size, out var payload) - 1) * payload);
+
+    /// <summary>Writes the packets that it stands for back to back.</summary>
+    /// <param name="output">At least <see cref="LengthOfAll"/> octets, none of them the packet's own.</param>
+    /// <returns>Octets written.</returns>
+    public static int Cut(ReadOnlySpan<byte> packet, int size, Span<byte> output)
+    {
+        var count = CountOf(packet, size, out var payload);
+        if (count == 1)
+        {
+            packet.CopyTo(output);
+            return packet.Length;
+        }
+
+        _ = TryFind(packet, out var transport, out _, out var protocol);
         Span<byte> rest = stackalloc byte[8];
         rest.Clear();
-        BinaryPrimitives.WriteInt32BigEndian(rest[4..], whole.Length - transport);
-        var addresses = InternetChecksum.Finish(InternetChecksum.Add(InternetChecksum.Add(0, rest), whole[transport..]));
+        BinaryPrimitives.WriteInt32BigEndian(rest[4..], packet.Length - transport);
+        var addresses = InternetChecksum.Finish(InternetChecksum.Add(InternetChecksum.Add(0, rest), packet[transport..]));
         BinaryPrimitives.WriteUInt16BigEndian(rest, addresses);
-        for (int i = 0, at = 0; i < count; i++)
+        var at = 0;
+        for (var i = 0; i < count; i++)
         {
-            var piece = whole.Slice(payload + (i * size), Math.Min(size, whole.Length - payload - (i * size)));
-            var segment = room.AsSpan(at, payload + piece.Length);
-            whole[..payload].CopyTo(segment);
+            var piece = packet.Slice(payload + (i * size), Math.Min(size, packet.Length - payload - (i * size)));
+            var segment = output.Slice(at, payload + piece.Length);
+            packet[..payload].CopyTo(segment);
             piece.CopyTo(segment[payload..]);
             WriteHeaders(segment, transport, i);
             BinaryPrimitives.WriteInt32BigEndian(rest[4..], segment.Length - transport);
             WriteTransport(segment[transport..], protocol, rest, i * size, first: i == 0, last: i == count - 1);
-            segments[i] = room.AsMemory(at, segment.Length);
             at += segment.Length;
         }
 
-        return segments;
+        return at;
+    }
+
+    private static int CountOf(ReadOnlySpan<byte> packet, int size, out int payload)
+    {
+        payload = 0;
+        return size <= 0 || !TryFind(packet, out _, out payload, out _) || packet.Length - payload <= size ? 1 : (packet.Length - payload + size - 1) / size;
     }
 
     private static bool TrySkip(ReadOnlySpan<byte> packet, out int length, out byte protocol)

@@ -21,6 +21,7 @@ public sealed partial class Terminal7
         rows.Part("Headers", () => Headers(rows));
         rows.Part("Ingress", () => Ingress(rows));
         rows.Part("Move", () => Move(rows));
+        rows.Part("Servers", () => JudgeServers(rows));
         rows.Part("Refusal", () => Refusal(rows));
         rows.Part("Nesting", () => Nesting(rows));
         rows.Part("Protection", () => Protection(rows));

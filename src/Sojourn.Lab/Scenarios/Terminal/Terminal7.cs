@@ -32,7 +32,7 @@ public sealed partial class Terminal7 : TerminalScenario
     public override string Name => "terminal/7";
 
     protected override IReadOnlyList<string> Fields =>
-        [.. base.Fields, "icmpv6.echo.sequence_number", "icmpv6.mtu", "mip6.nemo.bu.r_flag", "mip6.nemo.ba.r_flag", "mip6.nemo.mnp.mnp", "mip6.nemo.mnp.pfl", "tcp.len"];
+        [.. base.Fields, "icmpv6.echo.sequence_number", "icmpv6.mtu", "mip6.nemo.bu.r_flag", "mip6.nemo.ba.r_flag", "mip6.nemo.mnp.mnp", "mip6.nemo.mnp.pfl", "tcp.len", "udp.srcport", "udp.payload"];
 
     /// <summary>Errors about what was on its way when the router left quote the beginning of a segment, and tshark checks the checksum of such a piece within three headers.</summary>
     public override string? Damaged(string link) => $"{base.Damaged(link)} || (icmpv6.type in {{1, 2}} && tcp)";
@@ -66,6 +66,7 @@ public sealed partial class Terminal7 : TerminalScenario
         _pings["fixed down"] = await run.PingAsync("cn", OnBoard, new PingOptions(5), cancellation);
         _pings["long"] = await run.PingAsync("cn", Terminal, new PingOptions(12) { Size = 1452, Interval = TimeSpan.FromMilliseconds(100) }, cancellation);
         await SpoofAsync(run, cancellation);
+        await FlowAsync(run, cancellation);
         await MoveAsync(run, cancellation);
         await NestAsync(run, cancellation);
         await ProtectAsync(run, cancellation);
@@ -119,12 +120,17 @@ public sealed partial class Terminal7 : TerminalScenario
         run.Progress.Step("It moves to network 5a while a transfer to the terminal runs");
         var transfer = Transfer.RunAsync(
             run.Network.Namespace("cn"), run.Network.Namespace("mn"), new IPEndPoint(IPAddress.Parse(Terminal), TransferPort), s_transfer, s_transfer + TimeSpan.FromSeconds(15), cancellation);
-        await Task.Delay(1500, cancellation);
-        var radio = run.Network.Radio("mr", "out0");
-        _left = LabRun.Now;
-        radio.Leave();
-        await Task.Delay(s_outOfReach, cancellation);
-        radio.Reach("access-5a");
+        await Task.Delay(1000, cancellation);
+        await FlowsAsync(
+            run, async () =>
+            {
+                await Task.Delay(500, cancellation);
+                var radio = run.Network.Radio("mr", "out0");
+                _left = LabRun.Now;
+                radio.Leave();
+                await Task.Delay(s_outOfReach, cancellation);
+                radio.Reach("access-5a");
+            }, cancellation);
         _transfer = await transfer;
         run.Progress.Note(_transfer.ToString());
         await TakeAsync(run, "moved", cancellation);
@@ -176,7 +182,9 @@ public sealed partial class Terminal7 : TerminalScenario
             await SwitchOnAsync(run, node, cancellation, node + " protected");
             await LabRun.UntilAsync(async () => (await run.PingAsync("mn", Correspondent, new PingOptions(1) { Wait = TimeSpan.FromSeconds(1) }, cancellation)).Received > 0, s_switchOn, cancellation);
             await TakeAsync(run, moment, cancellation);
+            await TakeServersAsync(run, "before ESP", cancellation);
             await PingBothAsync(run, moment, cancellation);
+            await TakeServersAsync(run, "after ESP", cancellation);
         }
     }
 
