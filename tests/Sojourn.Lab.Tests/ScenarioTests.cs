@@ -358,6 +358,7 @@ internal static class RowsOf
             "TA0.4", "TA1.125a", "TA1.125x", "TA1.137a", "TA4.101-107", "TA4.121-125", "TA4.129-132", "TA4.133-137", "TA4.171", "TA4.172", "TA4.172p", "TA4.173", "TA4.174", "TA4.175", "TA4.175x", "TA4.176", "TA4.176a", "TA4.177",
             "TA-A20", "TA-A26", "TA-A27", "TA-C7", "TA-C12", "TA-C17", "TA-C23", "TA-C28", "TA-D6", "TA-G20", "TA-G21", "TA-G22", "TA-G23", "TA-G24", "TA-G32", "TA-G33",
             "TA-H14", "TA-H15", "TA-H16", "TA-H27", "TA-I4", "TA-N27", "TA-P1", "TA-P7", "TA-P10", "TA-S11", "TA-S12",
+            "TM-SP3",
         ],
         ["authentication/2"] =
         [
@@ -373,13 +374,13 @@ internal static class RowsOf
         ["terminal/7"] =
         [
             "TM0.12", "TM7.1", "TM7.2", "TM7.3", "TM7.4", "TM7.5", "TM7.6", "TM7.7", "TM7.10", "TM7.11", "TM7.12", "TM-AC28", "TM-AC29", "TM-AC30", "TM-C6", "TM-NC24", "TM-P23", "TM-R94", "TM-R106", "TM-S6",
-            "TM7.8", "TM7.9", "TM-P21", "TM-A-31", "TM-A-32", "TM-AC31", "TM-AC41", "TM-M2", "TM-R100",
+            "TM7.8", "TM7.9", "TM-P21", "TM-A-31", "TM-A-32", "TM-AC31", "TM-AC41", "TM-L30", "TM-L31", "TM-M2", "TM-R100",
         ],
         ["terminal/6"] =
         [
             "TM6.1", "TM6.2", "TM6.3", "TM6.4", "TM6.5", "TM6.6", "TM6.7", "TM6.8", "TM6.9", "TM6.10", "TM6.20", "TM6.21", "TM6.22", "TM6.23", "TM6.24", "TM6.30", "TM6.31", "TM6.32",
             "TM6.33", "TM6.34", "TM6.40", "TM6.41", "TM6.42", "TM6.43", "TM6.44", "TM6.50", "TM6.51", "TM6.52", "TM6.53", "TM0.8", "TM0.10", "TM0.11", "TM-FS4", "TM-A-24", "TM-A-25", "TM-A-26",
-            "TM-A-27", "TM-A-30", "TM-A-37", "TM-A-46", "TM-A-53", "TM-A-55", "TM-R4", "TM-R23", "TM-R24", "TM-R25", "TM-R93", "TM-L20", "TM-L21", "TM-L22", "TM-L23", "TM-L24", "TM-L25", "TM-L26",
+            "TM-A-27", "TM-A-30", "TM-A-37", "TM-A-46", "TM-A-51", "TM-A-53", "TM-A-55", "TM-SP6", "TM-R4", "TM-R23", "TM-R24", "TM-R25", "TM-R93", "TM-L20", "TM-L21", "TM-L22", "TM-L23", "TM-L24", "TM-L25", "TM-L26",
             "TM-L27", "TM-L28", "TM-L29", "TM-P5", "TM-P12", "TM-P13", "TM-P22", "TM-M4", "TM-C3", "TM-C11", "TM-C15", "TM9.5", "TM-AC22", "TM-AC23", "TM-AC24", "TM-AC25", "TM-AC26", "TM-AC27",
         ],
         ["terminal/2"] =
@@ -410,7 +411,7 @@ internal static class RowsOf
         ["terminal/correspondents"] =
         [
             "TM0.7", "TM3.40", "TM3.41", "TM3.42", "TM3.48", "TM4.4", "TM4.5", "TM4.7", "TM-AC13", "TM-C9", "TM-L11", "TM-L12", "TM-L15", "TM-L16", "TM-L17", "TM-R104",
-            "TM-A-22", "TM-A-23", "TM-P9", "TM-S2", "TM-SP2",
+            "TM-A-22", "TM-A-23", "TM-P9", "TM-R1", "TM-S2", "TM-SP2",
         ],
         ["terminal/hostile"] =
         [

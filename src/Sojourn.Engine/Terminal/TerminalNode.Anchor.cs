@@ -30,6 +30,9 @@ public sealed partial class TerminalNode
     /// <summary>What it was handed last; of another type than what it does where that came to nothing.</summary>
     private AnchorRegistration? _handed;
 
+    /// <summary>Three updates without answer.</summary>
+    private static readonly TimeSpan s_anchorPatience = TimeSpan.FromSeconds(7);
+
     /// <summary>An update that was repeated for so long will not be answered by the way it takes.</summary>
     private static readonly TimeSpan s_directWait = TimeSpan.FromSeconds(4);
 
@@ -66,6 +69,10 @@ public sealed partial class TerminalNode
                 if (RunScenario(new ScenarioTrigger(ControlPeer.AnchorPoint, (int)mode), packet, received))
                 {
                     TellHostPart(received.Packet);
+                }
+                else
+                {
+                    _local.Answered();
                 }
 
                 break;

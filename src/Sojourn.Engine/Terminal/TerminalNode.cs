@@ -81,7 +81,15 @@ public sealed partial class TerminalNode : IEngine, IDisposable
             random);
         _anchors = options.AnchorPoints is { } anchors ? new AnchorSecurity(anchors.Associations, random) : null;
         _local = options.Access is null && _anchors is null ? null : new LocalMobility(
-            new LocalMobilityOptions { Interface = AnyLink, AsksInClear = _anchors is null, Known = options.AnchorPoints is { } known ? [.. known.Associations.Select(a => a.Anchor)] : null }, random);
+            new LocalMobilityOptions
+            {
+                Interface = AnyLink,
+                AsksInClear = _anchors is null,
+                Patience = _anchors is null ? null : s_anchorPatience,
+                Known = options.AnchorPoints is { } known ? [.. known.Associations.Select(a => a.Anchor), .. known.Unprotected] : null,
+                Unprotected = options.AnchorPoints?.Unprotected ?? [],
+            },
+            random);
         _ike = new IkeEngine(new IkeOptions { Peers = _peers, ExportKeys = options.ExportKeys, CertificateHosts = options.CertificateHosts }, random);
         _esp = new TransportEsp(random);
         _tunnelEsp = new TunnelEsp(random);

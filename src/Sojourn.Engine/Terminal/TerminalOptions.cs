@@ -72,6 +72,9 @@ public sealed record TerminalAnchorOptions
     /// <summary>The ones it may use, with what protects the way to them.</summary>
     public required IReadOnlyList<AnchorAssociations> Associations { get; init; }
 
+    /// <summary>Others that it may use, and registers with in clear (SP6 ).</summary>
+    public IReadOnlyCollection<IPAddress> Unprotected { get; init; } = [];
+
     /// <summary>The bits I, P and V of router advertisements say which type of registration is used (<c>hmip-mode-bits</c>).</summary>
     public bool ModeBits { get; init; }
 

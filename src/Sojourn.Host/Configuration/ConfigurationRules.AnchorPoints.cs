@@ -16,12 +16,35 @@ internal sealed partial class ConfigurationRules
             }
         }
 
+        if (_node.AnchorPoint is { Unprotected.Count: > 0 } open)
+        {
+            foreach (var addresses in open.Unprotected.Where(a => a.PrefixLength < 64 || !a.BaseAddress.GetAddressBytes().AsSpan(0, 8).SequenceEqual(open.Address.GetAddressBytes().AsSpan(0, 8))))
+            {
+                Error(open.MarkOf(nameof(open.Unprotected)), $"{addresses} are no regional addresses", $"prefixes within the first 64 bits of {open.Address}");
+            }
+
+            foreach (var association in _node.Associations.Where(a => open.Unprotected.Exists(addresses => addresses.Contains(a.Peer))))
+            {
+                Error(open.MarkOf(nameof(open.Unprotected)), $"{association.Peer} may register without the association '{association.Name}'", "prefixes that hold no peer of an association");
+            }
+        }
+
         if (_node.Terminal is not { AnchorPoints: { } used } terminal)
         {
             return;
         }
 
         AnchorAssociations(used.Anchors);
+        if (used.Anchors.Count + used.Unprotected.Count == 0)
+        {
+            Error(used.Mark, "no anchor point may be used", "'anchors' or 'unprotected'");
+        }
+
+        foreach (var association in _node.Associations.Where(a => used.Unprotected.Contains(a.Peer)))
+        {
+            Error(used.MarkOf(nameof(used.Unprotected)), $"{association.Peer} is registered with under '{association.Name}' and in clear", "an anchor point in one of the two");
+        }
+
         if (terminal.Access is not null)
         {
             Error(used.Mark, "with 'access' the anchor point is the gateway", "'access' or 'anchor-points'");

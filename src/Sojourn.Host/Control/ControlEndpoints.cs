@@ -82,6 +82,8 @@ internal sealed partial class ControlEndpoints(NodeHost host)
             .. options.AccessServer is { AddressOnlyDevices: true } ? ["access-server.address-only-devices: a cloned device address is let in"] : Array.Empty<string>(),
             .. options.AccessAuthenticator is { AddressOnlyDevices: true } ? ["access-authenticator.address-only-devices: a cloned device address is let in"] : Array.Empty<string>(),
             .. options.Terminal?.Scenarios.Any(number => number is 10000 or 10001) == true ? ["terminal.scenarios: binding updates leave unprotected"] : Array.Empty<string>(),
+            .. options.Terminal?.AnchorPoints?.Unprotected.Count > 0 ? ["terminal.anchor-points.unprotected: anchor points are believed without IPsec"] : Array.Empty<string>(),
+            .. options.AnchorPoint?.Unprotected.Count > 0 ? ["anchor-point.unprotected: regional addresses are bound for whoever names them"] : Array.Empty<string>(),
             .. options.AccessServer is { HiddenPasswords: true } ? ["access-server.hidden-passwords"] : Array.Empty<string>(),
         ];
         return new StatusDocument(

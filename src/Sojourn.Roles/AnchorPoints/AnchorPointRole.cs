@@ -36,7 +36,7 @@ public sealed class AnchorPointRole : Role
                 terminal.Data is { } data ? EngineOptions.Tunnel(Named(data), _section.Address, number + 1) : null)),
         ];
         _node = new AnchorPointNode(
-            new MobilityAnchorPointOptions { Address = _section.Address, RegionalPrefix = _regional, DomainPrefixes = _section.DomainPrefixes, LongestBinding = _section.MaximumLifetime },
+            new MobilityAnchorPointOptions { Address = _section.Address, RegionalPrefix = _regional, DomainPrefixes = _section.DomainPrefixes, LongestBinding = _section.MaximumLifetime, Unprotected = _section.Unprotected },
             _terminals, services.Random);
         _tunnel = new HomeTunnel(_section.Address, _section.Mtu, services.Random, HomeTunnel.ReverseTunnelToAnchorBad);
     }

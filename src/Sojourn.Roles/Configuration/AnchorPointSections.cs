@@ -11,6 +11,9 @@ public sealed class AnchorPointSection : OptionSection
     [Option("Terminals that may be anchored here, by what protects the way to them; the peers of the associations are their regional addresses.", Otherwise = "nobody is anchored", Unique = nameof(AnchorAssociationsSection.Signalling))]
     public List<AnchorAssociationsSection> Terminals { get; set; } = [];
 
+    [Option("Regional addresses that are bound without ESP, which nothing but the access network then keeps anybody from taking over; shown in status. None of an association's peers is among them.", Family = AddressFamilies.IPv6, Example = "2001:db8:b::/64", Otherwise = "a binding update in clear is discarded")]
+    public List<IPNetwork> Unprotected { get; set; } = [];
+
     [Option("Where terminals may be: prefixes of the access links in the anchor point's domain.", Family = AddressFamilies.IPv6, Example = "2001:db8:f1::/64", Otherwise = "anywhere")]
     public List<IPNetwork> DomainPrefixes { get; set; } = [];
 
@@ -39,8 +42,11 @@ public sealed class AnchorAssociationsSection : OptionSection
 
 public sealed class TerminalAnchorsSection : OptionSection
 {
-    [Option("Anchor points that may be used; the peers of the associations are their addresses.", Required = true, Unique = nameof(AnchorAssociationsSection.Signalling))]
+    [Option("Anchor points that may be used; the peers of the associations are their addresses.", Otherwise = "those of `unprotected` alone", Unique = nameof(AnchorAssociationsSection.Signalling))]
     public List<AnchorAssociationsSection> Anchors { get; set; } = [];
+
+    [Option("Addresses of anchor points that are registered with in clear, and whose tunnel is plain. Whoever can send from their address may then answer for them; shown in status.", Family = AddressFamilies.IPv6, Example = "2001:db8:c::1", Otherwise = "no anchor point is believed without ESP")]
+    public List<IPAddress> Unprotected { get; set; } = [];
 
     [Option("The bits I, P and V of MAP options say how the registration at home travels (HMIPv6 draft -07). RFC 5380 has them reserved.")]
     public bool ModeBits { get; set; }

@@ -195,6 +195,7 @@ public class TerminalRole : Role
         {
             ModeBits = section.ModeBits,
             Mode = section.Type,
+            Unprotected = section.Unprotected,
             Associations =
             [
                 .. section.Anchors.Select(anchor => new AnchorAssociations(

@@ -15,13 +15,15 @@ internal sealed class TerminalAnchor
     private readonly AnchorPointNode _engine;
     private readonly HomeTunnel _path;
 
-    /// <param name="regional">The terminal's, as its link-layer address makes it.</param>
-    public TerminalAnchor(TerminalWorld world, IPAddress address, IPAddress regional, bool data)
+    /// <param name="regional">The terminal's, as its link-layer address makes it; null = it shares no association with the anchor point.</param>
+    /// <param name="open">Regional addresses that are bound in clear.</param>
+    public TerminalAnchor(TerminalWorld world, IPAddress address, IPAddress? regional, bool data, params IPNetwork[] open)
     {
         (_world, Address) = (world, address);
         var prefix = new MobilityAnchorPointOption(1, 1, 0, 1, address).Prefix;
         _engine = new AnchorPointNode(
-            new MobilityAnchorPointOptions { Address = address, RegionalPrefix = prefix }, [new AnchoredTerminal(Pair(address, regional, ChildMode.Transport, false), data ? Pair(address, regional, ChildMode.Tunnel, false) : null)], new Ikev2.SeededRandom(51));
+            new MobilityAnchorPointOptions { Address = address, RegionalPrefix = prefix, Unprotected = open },
+            regional is null ? [] : [new AnchoredTerminal(Pair(address, regional, ChildMode.Transport, false), data ? Pair(address, regional, ChildMode.Tunnel, false) : null)], new Ikev2.SeededRandom(51));
         _path = new HomeTunnel(address, 1500, new Ikev2.SeededRandom(52), HomeTunnel.ReverseTunnelToAnchorBad);
         world.Anchors.Add(this);
         Tell(new EngineStarted([]));

@@ -276,6 +276,75 @@ public class TerminalAnchorTests
     }
 
     [Fact]
+    [Trait("Row", "TM-SP6")]
+    [Trait("Row", "TM-A-51")]
+    public void Where_both_ends_say_so_the_registration_goes_without_esp()
+    {
+        var map = IPAddress.Parse("2001:db8:3c::1");
+        var regional = IPAddress.Parse("2001:db8:3c::ff:fe00:12");
+        var world = Anchored(MobilityAnchorPointOption.ModeV, change: o => o with { AnchorPoints = o.AnchorPoints! with { Unprotected = [map] } });
+        var anchor = new TerminalAnchor(world, map, regional: null, data: false, new IPNetwork(regional, 128));
+        Advertise(world, map, MobilityAnchorPointOption.ModeV);
+        var since = world.Now;
+        Move(world);
+        Assert.Equal(s_second, Assert.Single(anchor.Bindings).CareOfAddress);
+        Assert.Equal(regional, world.Binding!.CareOfAddress);
+        Assert.Contains(world.Crossed, c => c.Up && c.At >= since && Ends(c.Packet) == $"{s_second} > {map}" && UpperOf(c.Packet).Protocol == IpProtocol.Mobility);
+        Assert.Contains(world.Crossed, c => !c.Up && c.At >= since && Ends(c.Packet) == $"{map} > {s_second}" && UpperOf(c.Packet).Protocol == IpProtocol.Mobility);
+        Exchange(world);
+    }
+
+    [Fact]
+    [Trait("Row", "TM-SP6")]
+    [Trait("Row", "TM-A-51")]
+    public void An_anchor_point_that_was_not_told_to_takes_no_registration_without_esp()
+    {
+        var map = IPAddress.Parse("2001:db8:3c::1");
+        var world = Anchored(MobilityAnchorPointOption.ModeV, change: o => o with { AnchorPoints = o.AnchorPoints! with { Unprotected = [map] } });
+        var anchor = new TerminalAnchor(world, map, regional: null, data: false, IPNetwork.Parse("2001:db8:3c::7/128"));
+        Advertise(world, map, MobilityAnchorPointOption.ModeV);
+        Move(world);
+        Assert.Empty(anchor.Bindings);
+        Assert.True(anchor.Counters["hmip6.map.discarded.unprotected"] > 0);
+    }
+
+    [Fact]
+    public void An_anchor_point_that_does_not_answer_is_done_without_until_the_terminal_moves()
+    {
+        var silent = true;
+        var world = Anchored(MobilityAnchorPointOption.ModeV, change: o => o with { Scenarios = [10012, 10021] }, loses: p => silent && new IPAddress(p.AsSpan(24, 16)).Equals(s_map));
+        world.Run(TimeSpan.FromSeconds(4));
+        Assert.Equal(s_first, world.Binding!.CareOfAddress);
+        Assert.StartsWith("10012: ", world.Events("scenario.run").Last().Text, StringComparison.Ordinal);
+        Assert.Single(world.Events("anchor.given_up"));
+        Exchange(world);
+
+        silent = false;
+        world.Run(TimeSpan.FromMinutes(2));
+        Assert.Equal(s_first, world.Binding!.CareOfAddress);
+        world.Tell(new LinkChanged(Wlan, false));
+        world.Run(TimeSpan.FromMilliseconds(50));
+        world.Attach(Wlan, Second);
+        world.Run(TimeSpan.FromSeconds(3));
+        Assert.Equal(s_regional, world.Binding!.CareOfAddress);
+        Exchange(world);
+    }
+
+    [Fact]
+    public void In_place_of_a_silent_anchor_point_another_one_that_is_advertised_is_taken()
+    {
+        var world = Anchored(MobilityAnchorPointOption.ModeV);
+        world.Loses = p => new IPAddress(p.AsSpan(24, 16)).Equals(s_map);
+        world.Advertised.Add(new MobilityAnchorPointOption(2, 10, MobilityAnchorPointOption.RegionalFlag | MobilityAnchorPointOption.ModeV, 3600, s_other));
+        Move(world);
+        Assert.Equal(s_map, world.Terminal.LocalRegistration!.Peer);
+        world.Run(TimeSpan.FromSeconds(12));
+        Assert.Single(world.Events("anchor.given_up"));
+        Assert.Equal(s_regionalOther, world.Binding!.CareOfAddress);
+        Exchange(world);
+    }
+
+    [Fact]
     [Trait("Row", "TM-A-28")]
     public void On_its_way_to_the_host_part_the_acknowledgement_has_the_type_as_experimental_option()
     {

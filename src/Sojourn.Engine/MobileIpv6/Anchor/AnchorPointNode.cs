@@ -1,6 +1,6 @@
 // Readings:
 // - Who may use this anchor point is who has associations with it: they are its list, and no access is asked for elsewhere.
-// - An update in clear is not taken at all, and starts nothing.
+// - An update in clear is not taken at all, and starts nothing, but of a regional address that may be bound so (SP6 ): then it is anybody's.
 // - With an association for data, what goes between regional address and anchor point goes under ESP in tunnel mode, either way, or not at all.
 using System.Net;
 using Sojourn.Engine.Ikev2;
@@ -27,12 +27,13 @@ public sealed class AnchorPointNode : IEngine, IDisposable
     private readonly MobilityAnchorPoint _anchor;
     private readonly TransportEsp _esp;
     private readonly IReadOnlyList<AnchoredTerminal> _terminals;
+    private readonly IReadOnlyList<IPNetwork> _unprotected;
     private readonly Queue<Effect> _inner = new();
     private readonly EffectSink _scratch = new();
 
     public AnchorPointNode(MobilityAnchorPointOptions options, IReadOnlyList<AnchoredTerminal> terminals, IRandomSource random)
     {
-        (_terminals, _anchor, _esp) = (terminals, new MobilityAnchorPoint(options), new TransportEsp(random));
+        (_terminals, _unprotected, _anchor, _esp) = (terminals, options.Unprotected, new MobilityAnchorPoint(options), new TransportEsp(random));
         foreach (var terminal in terminals)
         {
             _esp.Install(terminal.Signalling, terminal.Signalling.Id);
@@ -86,7 +87,11 @@ public sealed class AnchorPointNode : IEngine, IDisposable
 
     private void OnPacket(Ipv6PacketReceived received, DateTimeOffset now, EffectSink effects)
     {
-        if (!MobileIpv6Packet.TryParse(received.Packet.Span, out var packet, out _) || packet.Protocol != IpProtocol.Esp)
+        if (MobileIpv6Packet.TryParse(received.Packet.Span, out var packet, out _) && packet.Protocol == IpProtocol.Mobility && packet.HomeAddress is { } regional && IsUnprotected(regional))
+        {
+            Tell(received, now);
+        }
+        else if (packet?.Protocol != IpProtocol.Esp)
         {
             effects.Count(packet?.Protocol == IpProtocol.Mobility ? "hmip6.map.discarded.unprotected" : "hmip6.map.discarded.not_for_an_anchor");
         }
@@ -100,6 +105,8 @@ public sealed class AnchorPointNode : IEngine, IDisposable
         }
     }
 
+    private bool IsUnprotected(IPAddress regional) => _unprotected.Any(addresses => addresses.Contains(regional)) && !_terminals.Any(t => t.Regional.Equals(regional));
+
     private void CarryOut(Effect effect, DateTimeOffset now, EffectSink effects)
     {
         switch (effect)
@@ -108,6 +115,10 @@ public sealed class AnchorPointNode : IEngine, IDisposable
                 if (_terminals.FirstOrDefault(t => t.Regional.Equals(wanted.RegionalAddress)) is { } terminal)
                 {
                     Tell(new AccessDecided(wanted.RegionalAddress, true, terminal.Signalling.Name, DateTimeOffset.MaxValue), now);
+                }
+                else if (IsUnprotected(wanted.RegionalAddress))
+                {
+                    Tell(new AccessDecided(wanted.RegionalAddress, true, wanted.RegionalAddress.ToString(), DateTimeOffset.MaxValue), now);
                 }
 
                 break;

@@ -6,6 +6,8 @@
 // - A refusal in clear proves nothing: it is told, and the updates go on. Everything else counts only under the association.
 // - A link that has gone, or whose router has not spoken yet, says nothing about the anchor point: regional address and binding stay
 //   until a router speaks that advertises another or none.
+// - An anchor point that does not answer, or refuses, is done without where that is allowed (Patience), until the terminal has another on-link address:
+//   another one that is advertised takes its place, or else plain Mobile IPv6. It is not tried in between, which would break what works.
 // - While there is an anchor, nothing is registered at home with the on-link address: the gateway would not let it pass.
 using System.Net;
 using Sojourn.Engine.Ipv6Host;
@@ -25,11 +27,14 @@ public sealed record LocalMobilityOptions
     /// <summary>Part of the granted lifetime after which the local binding is renewed.</summary>
     public double RefreshAt { get; init; } = 0.8;
 
-    /// <summary>Takes acknowledgements without an association; a laboratory's setting (spec G27).</summary>
-    public bool Unprotected { get; init; }
+    /// <summary>Anchor points that are registered with in clear, and whose acknowledgements are taken so (spec G27, terminal SP6).</summary>
+    public IReadOnlyCollection<IPAddress> Unprotected { get; init; } = [];
 
     /// <summary>An update in clear asks to be let in (spec TA3.163). False: nothing is sent before there is an association.</summary>
     public bool AsksInClear { get; init; } = true;
+
+    /// <summary>How long an anchor point may leave updates unanswered before it is done without; null = there is no way but through it.</summary>
+    public TimeSpan? Patience { get; init; }
 
     /// <summary>Anchor points that may be used; null = any that is advertised.</summary>
     public IReadOnlyCollection<IPAddress>? Known { get; init; }
@@ -53,6 +58,12 @@ public sealed class LocalMobility(LocalMobilityOptions options, IRandomSource ra
     private MobilityAnchorPointOption? _anchor;
     private IPAddress? _onLink;
     private ushort _sequence = (ushort)random.NextUInt32();
+
+    /// <summary>Anchor points that did not answer, with the on-link address of then.</summary>
+    private readonly Dictionary<IPAddress, IPAddress> _silent = [];
+
+    /// <summary>The first of the updates that nothing has come back to; null once something has.</summary>
+    private DateTimeOffset? _askedSince;
 
     /// <summary>The entry for the anchor point; null without one. Home address is the regional, care-of address the on-link one.</summary>
     public BindingUpdateListEntry? Registration { get; private set; }
@@ -135,7 +146,7 @@ public sealed class LocalMobility(LocalMobilityOptions options, IRandomSource ra
             return;
         }
 
-        var anchor = link.Up ? Choose(link.Anchors) : null;
+        var anchor = link.Up ? Choose(link) : null;
         if (anchor is null)
         {
             if (_anchor is not null)
@@ -178,9 +189,28 @@ public sealed class LocalMobility(LocalMobilityOptions options, IRandomSource ra
         Show(effects);
     }
 
-    private MobilityAnchorPointOption? Choose(IReadOnlyList<MobilityAnchorPointOption> anchors) =>
-        anchors.FirstOrDefault(a => a.ValidLifetime > 0 && a.Address.Equals(_anchor?.Address))
-        ?? anchors.Where(a => a.ValidLifetime > 0 && a.Preference > 0 && options.Known?.Contains(a.Address) != false).OrderByDescending(a => a.Preference).ThenBy(a => a.Distance).FirstOrDefault();
+    private MobilityAnchorPointOption? Choose(LinkConfigured link)
+    {
+        foreach (var (anchor, _) in _silent.Where(s => !link.Addresses.Any(a => a.Address.Equals(s.Value))).ToList())
+        {
+            _silent.Remove(anchor);
+        }
+
+        var anchors = link.Anchors.Where(a => a.ValidLifetime > 0 && !_silent.ContainsKey(a.Address)).ToList();
+        return anchors.Find(a => a.Address.Equals(_anchor?.Address))
+            ?? anchors.Where(a => a.Preference > 0 && options.Known?.Contains(a.Address) != false).OrderByDescending(a => a.Preference).ThenBy(a => a.Distance).FirstOrDefault();
+    }
+
+    /// <summary>An answer of the anchor point came, whatever was made of it: it is not silent.</summary>
+    public void Answered() => _askedSince = null;
+
+    private void GiveUp(BindingUpdateListEntry entry, string why, DateTimeOffset now, EffectSink effects)
+    {
+        effects.Count("hmip6.mn.given_up");
+        effects.Emit(new Report(new EngineEvent("anchor.given_up", EventSeverity.Warning, $"{entry.Peer} {why}: it is done without at {entry.CareOfAddress}") { HomeAddress = entry.HomeAddress, CareOfAddress = entry.CareOfAddress, Peer = entry.Peer.ToString(), Rule = "RFC 5380 7.1" }));
+        _silent[entry.Peer] = entry.CareOfAddress;
+        OnLink(_link!, now, effects);
+    }
 
     private static IPAddress Regional(IPNetwork prefix, IPAddress onLink)
     {
@@ -204,6 +234,7 @@ public sealed class LocalMobility(LocalMobilityOptions options, IRandomSource ra
         TimeSpan[] bounds = [options.Lifetime, TimeSpan.FromSeconds(anchor.ValidLifetime), (address?.ValidUntil ?? now) - now];
         var lifetime = Math.Max((ushort)1, MobileIpv6Limits.ToUnits(bounds.Min()));
         var association = _associations.GetValueOrDefault(regional);
+        _askedSince = timeout == MobileNode.FirstTimeout ? now : _askedSince;
         Registration = (Registration ?? new BindingUpdateListEntry { Peer = anchor.Address, HomeAddress = regional, CareOfAddress = onLink, State = BindingUpdateState.Temporary, SequenceNumber = 0, Flags = flags, Lifetime = lifetime, SentAt = now }) with
         {
             CareOfAddress = onLink,
@@ -215,7 +246,8 @@ public sealed class LocalMobility(LocalMobilityOptions options, IRandomSource ra
             Timeout = timeout,
             RefreshAt = null,
         };
-        if (association is not null || options.Unprotected || options.AsksInClear)
+        var unprotected = options.Unprotected.Contains(anchor.Address);
+        if (association is not null || unprotected || options.AsksInClear)
         {
             effects.Count("hmip6.mn.updates");
             effects.Emit(new SendIpv6Packet(
@@ -229,7 +261,7 @@ public sealed class LocalMobility(LocalMobilityOptions options, IRandomSource ra
                 }.ToArray(), association?.Number, options.Interface));
         }
 
-        if (association is null && !options.Unprotected)
+        if (association is null && !unprotected)
         {
             effects.Emit(new RequestAssociation(regional, anchor.Address, onLink));
         }
@@ -245,14 +277,15 @@ public sealed class LocalMobility(LocalMobilityOptions options, IRandomSource ra
             return AnswerVerdict.NoEntry;
         }
 
-        return !IsProtected(entry, under) && !options.Unprotected ? AnswerVerdict.PolicyNotMet
+        return !IsProtected(entry, under) ? AnswerVerdict.PolicyNotMet
             : entry.RetransmitAt is null || (acknowledgement.Status != BindingStatus.SequenceNumberOutOfWindow && acknowledgement.SequenceNumber != entry.SequenceNumber) ? AnswerVerdict.NotAskedFor
             : acknowledgement is { Lifetime: 0 } && acknowledgement.Status.IsAccepted() ? AnswerVerdict.TakesBack
             : AnswerVerdict.Good;
     }
 
+    /// <summary>As the anchor point's answers have to be: under its association, or in clear where nothing else was agreed.</summary>
     private bool IsProtected(BindingUpdateListEntry entry, long? under) =>
-        under is { } number && _associations.TryGetValue(entry.HomeAddress, out var association) && association.Number == number;
+        under is { } number ? _associations.TryGetValue(entry.HomeAddress, out var association) && association.Number == number : options.Unprotected.Contains(entry.Peer);
 
     private void OnPacket(Ipv6PacketReceived received, DateTimeOffset now, EffectSink effects)
     {
@@ -266,7 +299,7 @@ public sealed class LocalMobility(LocalMobilityOptions options, IRandomSource ra
             return;
         }
 
-        if (!IsProtected(entry, received.Under) && !options.Unprotected)
+        if (!IsProtected(entry, received.Under))
         {
             effects.Count("hmip6.mn.ignored.unprotected");
             if (!acknowledgement.Status.IsAccepted() && acknowledgement.SequenceNumber == entry.SequenceNumber)
@@ -293,6 +326,12 @@ public sealed class LocalMobility(LocalMobilityOptions options, IRandomSource ra
         if (!acknowledgement.Status.IsAccepted() || acknowledgement.Lifetime == 0)
         {
             Refused(entry, acknowledgement.Status, effects);
+            if (options.Patience is not null)
+            {
+                GiveUp(entry, "refuses", now, effects);
+                return;
+            }
+
             RemoveTunnel(effects);
             Registration = entry with { GrantedCareOfAddress = null, Expires = null, Timeout = MobileNode.LongestTimeout, RetransmitAt = now + MobileNode.LongestTimeout };
             Show(effects);
@@ -338,6 +377,12 @@ public sealed class LocalMobility(LocalMobilityOptions options, IRandomSource ra
 
         if (Registration is { RetransmitAt: { } again } entry && again <= now)
         {
+            if (_askedSince + options.Patience <= now)
+            {
+                GiveUp(entry, "does not answer", now, effects);
+                return;
+            }
+
             SendUpdate(entry.Timeout * 2 > MobileNode.LongestTimeout ? MobileNode.LongestTimeout : entry.Timeout * 2, now, effects);
         }
         else if (Registration is { RefreshAt: { } refresh } && refresh <= now)

@@ -28,8 +28,11 @@ public sealed class MobilityAnchorPoint : IEngine
     public MobilityAnchorPoint(MobilityAnchorPointOptions options)
     {
         _options = options;
-        var treatment = options.UnprotectedBindings ? SignallingTreatment.Bypass : SignallingTreatment.Protect;
-        _protection = new SignallingProtection([new SignallingPolicy(options.RegionalPrefix, treatment, SignallingTreatment.Discard)]);
+        _protection = new SignallingProtection(
+        [
+            .. options.Unprotected.Select(addresses => new SignallingPolicy(addresses, SignallingTreatment.Bypass, SignallingTreatment.Discard)),
+            new SignallingPolicy(options.RegionalPrefix, SignallingTreatment.Protect, SignallingTreatment.Discard),
+        ]);
     }
 
     /// <summary>Local update that waits for access.</summary>
@@ -207,7 +210,7 @@ public sealed class MobilityAnchorPoint : IEngine
         }
 
         var association = _protection.For(regional);
-        if (_options.UnprotectedBindings
+        if (IsUnprotected(regional)
             || (association is not null && association.Identifier == access.Identifier && (association.Number == waiting.Under || association.Peer.Equals(waiting.OnLink))))
         {
             _waiting.Remove(regional);
@@ -300,10 +303,18 @@ public sealed class MobilityAnchorPoint : IEngine
             }.ToArray(), under));
     }
 
+    private bool IsUnprotected(IPAddress regional) => _protection.Treatment(regional, prefixDiscovery: false) == SignallingTreatment.Bypass;
+
     private void Remove(IPAddress regional, string kind, string why, EffectSink effects)
     {
         if (_bindings.Remove(regional, out var entry))
         {
+            if (IsUnprotected(regional))
+            {
+                // Nobody in particular has it: what is kept of strangers goes with their bindings.
+                _access.Remove(regional);
+            }
+
             effects.Emit(new ChangePaths([], [MobileTunnel.IdOf(regional)]));
             effects.Emit(new ReleaseHomeAddress(regional));
             effects.Emit(new DropState(new StateKey(Table, regional.ToString())));

@@ -24,8 +24,8 @@ public sealed record MobilityAnchorPointOptions
     /// <summary>Local updates of strangers that wait at one time; further ones are dropped.</summary>
     public int MaximumWaiting { get; init; } = 1024;
 
-    /// <summary>Binds without an association between terminal and anchor; a laboratory's setting (spec G27).</summary>
-    public bool UnprotectedBindings { get; init; }
+    /// <summary>Regional addresses that are bound without an association between terminal and anchor point (spec G27, terminal SP6): whoever names one has its packets.</summary>
+    public IReadOnlyList<IPNetwork> Unprotected { get; init; } = [];
 }
 
 /// <summary>

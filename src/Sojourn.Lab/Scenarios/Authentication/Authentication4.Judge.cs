@@ -111,6 +111,11 @@ public sealed partial class Authentication4
                 && questions.Count > 0 && told[0].Time > questions[0].Time, told.Count == 0 ? "none" : $"prefixes {string.Join(", ", told[0].Of("icmpv6.opt.prefix"))} under SPI {told[0].First("esp.spi")} ({spi}), {clear} in clear");
         }
 
+        // What somebody forged came in clear, before that (TA-H14).
+        var prefixes = Packets.Where(p => p.Time >= _registered && p.First("icmpv6.type") is PrefixSolicitation or PrefixAdvertisement && p.First("esp.spi") is not null).ToList();
+        rows.Check("TM-SP3", "prefix advertisements, and solicitations if there are any, go between home address and home agent under ESP in transport mode",
+            told.Count > 0 && clear == 0 && prefixes.All(p => Stack(p) == (p.Is("icmpv6.type", PrefixAdvertisement) ? "ipv6 ipv6.routing esp icmpv6" : "ipv6 ipv6.dstopts esp icmpv6")),
+            string.Join(", ", prefixes.GroupBy(p => $"{p.First("icmpv6.type")}: {Stack(p)}").Select(g => string.Create(CultureInfo.InvariantCulture, $"{g.Count()} × {g.Key}"))));
         foreach (var id in (string[])["TA-N27", "TA-I4", "TA4.175x"])
         {
             rows.Check(id, "a terminal that is not approved hears nothing of it, and its binding lives out its lifetime", silent.Count == 0 && told.Count > 0 && Has("followed", Home2) && !Has("ended", Home2), $"{silent.Count} advertisements to {Name2}, {told.Count} to {Name1}; its binding {(Has("followed", Home2) ? "stands" : "is gone")}, at the end {(Has("ended", Home2) ? "stands" : "is gone")}");

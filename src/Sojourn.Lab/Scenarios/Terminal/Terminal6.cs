@@ -11,10 +11,10 @@ namespace Sojourn.Lab.Scenarios.Terminal;
 public sealed partial class Terminal6 : TerminalScenario
 {
     private const string HomeAgentName = "ha1.home.example", HomeAgent = "2001:db8:1::1", Correspondent = "2001:db8:2::2", Home = "2001:db8:1::100", Home2 = "2001:db8:1::102";
-    private const string MapA = "2001:db8:3a::1", MapB = "2001:db8:3b::1";
+    private const string MapA = "2001:db8:3a::1", MapB = "2001:db8:3b::1", MapC = "2001:db8:3c::1";
 
     /// <summary>What the terminals' link-layer addresses make of the anchor points' prefixes.</summary>
-    private const string RegionalA = "2001:db8:3a::ff:fe00:d001", RegionalB = "2001:db8:3b::ff:fe00:d001", Regional2 = "2001:db8:3a::ff:fe00:d002";
+    private const string RegionalA = "2001:db8:3a::ff:fe00:d001", RegionalB = "2001:db8:3b::ff:fe00:d001", RegionalC = "2001:db8:3c::ff:fe00:d001", Regional2 = "2001:db8:3a::ff:fe00:d002";
 
     private static readonly TimeSpan s_outOfReach = TimeSpan.FromMilliseconds(20), s_switchOn = TimeSpan.FromSeconds(40), s_move = TimeSpan.FromSeconds(15);
 
@@ -58,7 +58,7 @@ public sealed partial class Terminal6 : TerminalScenario
             Guard($"the private key of {node}", key.ExportParameters(true).D!);
         }
 
-        await Task.WhenAll(new[] { "ha", "map-a", "map-b", "ar-a", "ar-b1", "ar-b2" }.Select(node => run.Node(node).StartAsync(cancellation)));
+        await Task.WhenAll(new[] { "ha", "map-a", "map-b", "map-c", "ar-a", "ar-b1", "ar-b2" }.Select(node => run.Node(node).StartAsync(cancellation)));
 
         run.Progress.Step("The terminal is switched on below the first anchor point, and moves on to its other access router, three ways to register each");
         await AttachAsync(run, "b1-v", MapB, async () =>
@@ -71,8 +71,9 @@ public sealed partial class Terminal6 : TerminalScenario
             await MoveAsync(run, link, MapB, cancellation);
         }
 
-        run.Progress.Step("It moves to the other anchor point, where a second terminal has ESP at both levels");
+        run.Progress.Step("It moves to the other anchor points, one of which takes it without ESP; a second terminal has ESP at both levels with the other");
         await MoveAsync(run, "a-v", MapA, cancellation);
+        await MoveAsync(run, "c-v", MapC, cancellation);
         await AttachAsync(run, "a-w", MapA, async () =>
         {
             await run.Node("mn2").StartAsync(cancellation);
@@ -90,7 +91,7 @@ public sealed partial class Terminal6 : TerminalScenario
 
     private static string TerminalOf(string link) => link == "a-w" ? "mn2" : "mn";
 
-    private static string RouterOf(string link) => "ar-" + link.Split('-')[0];
+    private static string RouterOf(string link) => link == "c-v" ? "ar-a" : "ar-" + link.Split('-')[0];
 
     private async Task MoveAsync(LabRun run, string link, string anchor, CancellationToken cancellation)
     {
@@ -133,12 +134,12 @@ public sealed partial class Terminal6 : TerminalScenario
     private async Task<IReadOnlyList<JsonElement>> NewEventsAsync(LabRun run, string node, CancellationToken cancellation) =>
         [.. PathLines.Rows(await run.ShowAsync(node, "events", cancellation)).Where(e => Text(e, "event") is "scenario.run" or "anchor.host_told" && _known.Add($"{node} {Text(e, "time")} {Text(e, "text")}"))];
 
-    private static string RegionalOf(string link) => link switch { "a-v" => RegionalA, "a-w" => Regional2, _ => RegionalB };
+    private static string RegionalOf(string link) => link switch { "a-v" => RegionalA, "a-w" => Regional2, "c-v" => RegionalC, _ => RegionalB };
 
     private static string PrefixOf(LabRun run, string link) => run.Topology.Link(link).Ends[1].Address!.ToString()[..^1];
 
     private static async Task<string> OnLinkAsync(LabRun run, string anchor, string regional, CancellationToken cancellation) =>
-        CareOf(PathLines.Rows(await run.ShowAsync(anchor == MapA ? "map-a" : "map-b", "bindings", cancellation)), regional);
+        CareOf(PathLines.Rows(await run.ShowAsync(anchor switch { MapA => "map-a", MapB => "map-b", _ => "map-c" }, "bindings", cancellation)), regional);
 
     private static async Task<string> AtHomeAsync(LabRun run, string link, CancellationToken cancellation) =>
         CareOf(PathLines.Rows(await run.ShowAsync("ha", "bindings", cancellation)), link == "a-w" ? Home2 : Home);

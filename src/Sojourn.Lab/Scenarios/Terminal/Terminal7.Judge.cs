@@ -76,9 +76,13 @@ public sealed partial class Terminal7
             rows.Check(row, "above the router the terminal's header, and the router's around it", arrived && AllAre(above, outerDown, outerDown), Seen(above));
         }
 
-        rows.Check("TM7.6", "behind the router its header is gone, at the terminal both", arrived && AllAre(behind, innerDown, innerDown), $"{Seen(behind)}; {_pings["on board down"].Summary}");
+        foreach (var row in (string[])["TM7.6", "TM-L30"])
+        {
+            rows.Check(row, "two headers above the router, behind it its own is gone, at the terminal both", arrived && AllAre(above, outerDown, outerDown) && AllAre(behind, innerDown, innerDown), $"{Seen(above)}; {Seen(behind)}; {_pings["on board down"].Summary}");
+        }
+
         var plain = On("core-cn", _times["on board"].From, _times["on board"].To).Where(p => p.Sender == "core" && p.First("icmpv6.type") is EchoRequest or EchoReply).ToList();
-        foreach (var row in (string[])["TM7.7", "TM-R94", "TM-A-31"])
+        foreach (var row in (string[])["TM7.7", "TM-L31", "TM-R94", "TM-A-31"])
         {
             rows.Check(row, "up, the router puts its header around the terminal's, and the home agent takes both off", arrived && AllAre(up, innerUp, innerUp) && AllAre(out_, outerUp, outerUp) && AllAre(plain, Ends((Terminal, Correspondent)), ""), $"{Seen(up)}; {Seen(out_)}; {Seen(plain)}");
         }

@@ -162,7 +162,7 @@ public sealed class TerminalCorrespondents : TerminalScenario
         var after = Echo("access-2", "mn", EchoRequest, Correspondent, error?.Time ?? _cleared, _back);
         var tunnelled = after.FirstOrDefault(p => Stack(p).StartsWith("ipv6 ipv6 icmpv6", StringComparison.Ordinal));
         var direct = after.LastOrDefault();
-        foreach (var row in new[] { "TM4.5", "TM-AC13", "TM3.48", "TM-A-23" })
+        foreach (var row in new[] { "TM4.5", "TM-AC13", "TM3.48", "TM-A-23", "TM-R1" })
         {
             rows.Check(
                 row, "after a restart without the binding the entry is removed and counted once, packets go by way of home, and the short way comes back after new tests",

@@ -23,9 +23,9 @@ internal sealed class AnchorWorld
 
     public AnchorWorld(bool isProtected = true, Func<MobilityAnchorPointOptions, MobilityAnchorPointOptions>? anchor = null)
     {
-        var options = new MobilityAnchorPointOptions { Address = Map, RegionalPrefix = Regional, UnprotectedBindings = !isProtected };
+        var options = new MobilityAnchorPointOptions { Address = Map, RegionalPrefix = Regional, Unprotected = isProtected ? [] : [Regional] };
         Anchor = new MobilityAnchorPoint(anchor?.Invoke(options) ?? options);
-        Local = new LocalMobility(new LocalMobilityOptions { Interface = "wlan0", Unprotected = !isProtected }, new SeededRandom(5));
+        Local = new LocalMobility(new LocalMobilityOptions { Interface = "wlan0", Unprotected = isProtected ? [] : [Map] }, new SeededRandom(5));
         var policy = new SignallingPolicy(IPNetwork.Parse("2001:db8:a::/48"), SignallingTreatment.Bypass, SignallingTreatment.Bypass);
         Node = new MobileNode(new MobileNodeOptions { Interface = "wlan0", Policies = [policy], HomeAgent = Agent }, new SeededRandom(6));
         HomeAgent = new HomeAgent(new HomeAgentOptions { Address = Agent, Prefixes = [new HomePrefix(HomeNetwork, Now.AddDays(1), Now.AddDays(1), false)], Policies = [policy] }, new SeededRandom(7));
