@@ -47,7 +47,7 @@ internal static class ShowVerb
         new("ipsec", "IPsec information table", "associations", false,
             ("PATH", "path"), ("DIR", "direction"), ("PROTOCOL", "protocol"), ("SPI", "spi"), ("ALGORITHM", "algorithm"), ("FROM", "tunnelSource"), ("TO", "tunnelDestination"),
             ("SELECTOR", "selectorSource"), ("TOWARDS", "selectorDestination"), ("ENC BITS", "encryptionKeyLength"), ("AUTH BITS", "authenticationKeyLength"), ("KEY", "keyFingerprint"),
-            ("SEQUENCE", "sequence"), ("WINDOW", "replayWindow"), ("PACKETS", "packets"), ("HOLDERS", "holders")),
+            ("SEQUENCE", "sequence"), ("WINDOW", "replayWindow"), ("PACKETS", "packets"), ("HOLDERS", "holders"), ("LIBRARY", "library")),
         new("routes", "Routes and rules of this node's making", "routes", false,
             ("DESTINATION", "destination"), ("SOURCE", "source"), ("GATEWAY", "gateway"), ("INTERFACE", "interface"), ("METRIC", "metric"), ("TABLE", "table"), ("KIND", "kind")),
         new("audit", "What operators did to the node", "entries", false, ("TIME", "at"), ("WHO", "actor"), ("WHAT", "action"), ("OBJECT", "object"), ("DETAIL", "detail")),

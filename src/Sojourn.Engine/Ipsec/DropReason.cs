@@ -90,7 +90,7 @@ internal sealed class DropCounters
 {
     private long[]? _counts;
 
-    public void Add(DropReason reason)
+    public void Add(DropReason reason, int packets = 1)
     {
         var counts = Volatile.Read(ref _counts);
         if (counts is null)
@@ -99,7 +99,7 @@ internal sealed class DropCounters
             counts = Interlocked.CompareExchange(ref _counts, fresh, null) ?? fresh;
         }
 
-        Interlocked.Increment(ref counts[(int)reason]);
+        Interlocked.Add(ref counts[(int)reason], packets);
     }
 
     public IReadOnlyDictionary<string, long> ToReport()

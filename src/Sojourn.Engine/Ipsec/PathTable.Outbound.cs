@@ -35,11 +35,12 @@ public sealed partial class PathTable
         IpPacket.TryParse(inner, out var packet, out _) && Current.Selectors.Find(packet.IsIPv6, AddressNumber.Of(packet.Source), AddressNumber.Of(packet.Destination)) is not null;
 
     /// <summary>Finds the path of an inner packet, for a queue that wants to know path and class before protection.</summary>
-    public Classification Classify(ReadOnlySpan<byte> inner, DateTimeOffset now)
+    /// <param name="packets">How many the packet stands for.</param>
+    public Classification Classify(ReadOnlySpan<byte> inner, DateTimeOffset now, int packets = 1)
     {
         if (!IpPacket.TryParse(inner, out var packet, out _))
         {
-            return new Classification(OutboundVerdict.Drop, Drop(DropReason.Malformed), default, 0);
+            return new Classification(OutboundVerdict.Drop, Drop(DropReason.Malformed, null, packets), default, 0);
         }
 
         var snapshot = Current;
@@ -48,7 +49,7 @@ public sealed partial class PathTable
             ?? snapshot.Selectors.Find(packet.IsIPv6, source, destination);
         if (path is null)
         {
-            return new Classification(OutboundVerdict.NoPath, Drop(DropReason.NoPath), default, packet.Dscp);
+            return new Classification(OutboundVerdict.NoPath, Drop(DropReason.NoPath, null, packets), default, packet.Dscp);
         }
 
         var handle = new PathHandle(path);
@@ -59,9 +60,9 @@ public sealed partial class PathTable
                 return new Classification(OutboundVerdict.Protect, DropReason.None, handle, dscp);
             case PathState.Blocked:
                 RaiseWaiting(path, now);
-                return new Classification(OutboundVerdict.Blocked, Drop(DropReason.PathBlocked, path), handle, dscp);
+                return new Classification(OutboundVerdict.Blocked, Drop(DropReason.PathBlocked, path, packets), handle, dscp);
             default:
-                return new Classification(OutboundVerdict.Drop, Drop(DropReason.InboundOnly, path), handle, dscp);
+                return new Classification(OutboundVerdict.Drop, Drop(DropReason.InboundOnly, path, packets), handle, dscp);
         }
     }
 

@@ -157,7 +157,7 @@ public sealed partial class PathTable
                 association.Protocol, parameters.Spi, parameters.Source, parameters.Destination, parameters.Algorithm,
                 parameters.ExtendedSequence, association.Packets, association.Bytes,
                 association.Outbound ? association.Sequence : association.Window.Top, association.Holders.Count,
-                TimeOf(association.LastUseTicks), association.Drops.ToReport());
+                TimeOf(association.LastUseTicks), association.Cipher?.Library, association.Drops.ToReport());
         }
     }
 
@@ -182,10 +182,10 @@ public sealed partial class PathTable
         }
     }
 
-    private DropReason Drop(DropReason reason, InstalledPath? path = null)
+    private DropReason Drop(DropReason reason, InstalledPath? path = null, int packets = 1)
     {
-        _drops.Add(reason);
-        path?.Counters.Drops.Add(reason);
+        _drops.Add(reason, packets);
+        path?.Counters.Drops.Add(reason, packets);
         return reason;
     }
 

@@ -27,7 +27,7 @@ public sealed record PathTableOptions
     /// <summary>ICMP errors per second, also the burst (RFC 4443 2.4 (f)).</summary>
     public int IcmpErrorsPerSecond { get; init; } = 100;
 
-    public ICipherProvider Ciphers { get; init; } = PlatformCiphers.Instance;
+    public ICipherProvider Ciphers { get; init; } = NativeCiphers.Instance;
 
     /// <summary>Where counters are kept over restarts; null = nowhere, and no association may outlive the table.</summary>
     public ISequenceStore? Sequences { get; init; }
@@ -178,9 +178,10 @@ public enum IcmpOutcome : byte
 /// <summary>One association as it stands.</summary>
 /// <param name="Sequence">Outbound: last number used. Inbound: highest accepted.</param>
 /// <param name="Holders">Paths that share it (spec S234).</param>
+/// <param name="Library">See <see cref="IPacketCipher.Library"/>; null for AH.</param>
 public sealed record AssociationReport(
     SecurityType Protocol, uint Spi, IPAddress Source, IPAddress Destination, IpsecAlgorithm Algorithm, bool ExtendedSequence,
-    ulong Packets, ulong Bytes, ulong Sequence, int Holders, DateTimeOffset? LastUse, IReadOnlyDictionary<string, long> Drops);
+    ulong Packets, ulong Bytes, ulong Sequence, int Holders, DateTimeOffset? LastUse, string? Library, IReadOnlyDictionary<string, long> Drops);
 
 /// <summary>One path as it stands.</summary>
 /// <param name="OuterMtu">Longest outer packet known to pass, in octets.</param>

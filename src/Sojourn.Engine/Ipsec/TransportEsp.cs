@@ -27,7 +27,7 @@ public sealed class TransportEsp(IRandomSource random, ICipherProvider? ciphers 
     /// <summary>Octets a packet grows by at most: header, IV, padding, trailer, ICV.</summary>
     public const int MaximumOverhead = EspHeader.Length + 16 + 15 + EspTrailer.FixedLength + 16;
 
-    private readonly ICipherProvider _ciphers = ciphers ?? PlatformCiphers.Instance;
+    private readonly ICipherProvider _ciphers = ciphers ?? NativeCiphers.Instance;
     private readonly Dictionary<long, Pair> _byChild = [];
     private readonly Dictionary<uint, Pair> _bySpi = [];
     private readonly Dictionary<long, List<Pair>> _byAssociation = [];

@@ -19,7 +19,7 @@ public sealed class TunnelEsp(IRandomSource random, ICipherProvider? ciphers = n
 {
     private const byte OuterHopLimit = 64;
 
-    private readonly ICipherProvider _ciphers = ciphers ?? PlatformCiphers.Instance;
+    private readonly ICipherProvider _ciphers = ciphers ?? NativeCiphers.Instance;
     private readonly Dictionary<long, Pair> _byChild = [];
     private readonly Dictionary<uint, Pair> _bySpi = [];
 

@@ -113,7 +113,7 @@ public sealed record AssociationsDocument(string Node, IReadOnlyList<Association
 public sealed record AssociationView(
     string Path, string Direction, SecurityType Protocol, string? Spi, IPNetwork SelectorSource, IPNetwork SelectorDestination, IPAddress TunnelSource, IPAddress TunnelDestination,
     string Encapsulation, IpsecAlgorithm? Algorithm, int EncryptionKeyLength, int AuthenticationKeyLength, string? KeyFingerprint, bool ExtendedSequence, ulong Sequence,
-    int ReplayWindow, ulong Packets, ulong Bytes, int Holders, DateTimeOffset? LastUse, IReadOnlyDictionary<string, long> Drops);
+    int ReplayWindow, ulong Packets, ulong Bytes, int Holders, DateTimeOffset? LastUse, string? Library, IReadOnlyDictionary<string, long> Drops);
 
 public sealed record RoutesDocument(string Node, IReadOnlyList<RouteView> Routes) : Document("sojourn/routes/1", Node);
 

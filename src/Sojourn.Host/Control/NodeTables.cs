@@ -199,7 +199,7 @@ public sealed class NodeTables(RunningNode node, NodeMetrics metrics) : IDisposa
             path.Id.ToString(), outbound ? "out" : "in", state.Protocol, Spi(state.Spi), outbound ? path.Source : path.Destination, outbound ? path.Destination : path.Source,
             state.Source, state.Destination, Encapsulation(path), Suite(state.Algorithm), association.Keys.Encryption.Length * 8, association.Keys.Authentication.Length * 8,
             Fingerprint(association.Keys.Encryption, association.Keys.Authentication), state.ExtendedSequence, state.Sequence, association.ReplayWindow, state.Packets, state.Bytes,
-            state.Holders, state.LastUse, state.Drops);
+            state.Holders, state.LastUse, state.Library, state.Drops);
     }
 
     private static string Encapsulation(VpnPath path) => path switch

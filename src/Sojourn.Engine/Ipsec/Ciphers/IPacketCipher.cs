@@ -19,6 +19,9 @@ public enum IvKind : byte
 /// </summary>
 public interface IPacketCipher : IDisposable
 {
+    /// <summary>What computes: <c>platform</c>, <c>libcrypto</c> or <c>libipsec-mb</c>. For operators.</summary>
+    string Library => "platform";
+
     IvKind Iv { get; }
 
     int IvLength { get; }
