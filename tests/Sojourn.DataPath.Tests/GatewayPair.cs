@@ -26,17 +26,17 @@ internal sealed class GatewayPair : IDisposable
     private readonly PacketPathOptions _optionsA;
 
     /// <param name="optionsB">Of the second gateway, when they are not the same.</param>
-    public GatewayPair(PacketPathOptions? options = null, PacketPathOptions? optionsB = null, int coreMtu = 1500, bool forwarding = true)
+    public GatewayPair(PacketPathOptions? options = null, PacketPathOptions? optionsB = null, int coreMtu = 1500, bool forwarding = true, bool offloads = false)
     {
         A = _network.Host("a");
         Ga = _network.Host("ga");
         Core = _network.Host("core");
         Gb = _network.Host("gb");
         B = _network.Host("b");
-        TestNetwork.Join(A, "eth0", "10.1.0.2/24", Ga, "inside", "10.1.0.1/24");
-        TestNetwork.Join(Ga, "outside", "192.0.2.1/30", Core, "west", "192.0.2.2/30");
-        TestNetwork.Join(Core, "east", "198.51.100.2/30", Gb, "outside", "198.51.100.1/30", coreMtu);
-        TestNetwork.Join(Gb, "inside", "10.2.0.1/24", B, "eth0", "10.2.0.2/24");
+        TestNetwork.Join(A, "eth0", "10.1.0.2/24", Ga, "inside", "10.1.0.1/24", offloads: offloads);
+        TestNetwork.Join(Ga, "outside", "192.0.2.1/30", Core, "west", "192.0.2.2/30", offloads: offloads);
+        TestNetwork.Join(Core, "east", "198.51.100.2/30", Gb, "outside", "198.51.100.1/30", coreMtu, offloads);
+        TestNetwork.Join(Gb, "inside", "10.2.0.1/24", B, "eth0", "10.2.0.2/24", offloads: offloads);
         foreach (var (host, name, address) in ((NetworkNamespace, string, string)[])[
             (A, "eth0", "2001:db8:1::2/64"), (Ga, "inside", "2001:db8:1::1/64"), (Ga, "outside", "2001:db8:a::1/64"), (Core, "west", "2001:db8:a::2/64"),
             (Core, "east", "2001:db8:b::2/64"), (Gb, "outside", "2001:db8:b::1/64"), (Gb, "inside", "2001:db8:2::1/64"), (B, "eth0", "2001:db8:2::2/64")])

@@ -19,22 +19,27 @@ internal sealed class TestNetwork : IDisposable
         return created;
     }
 
-    /// <summary>A veth link between two hosts with offloads off, both ends up and addressed.</summary>
-    public static void Join(NetworkNamespace a, string aName, string? aAddress, NetworkNamespace b, string bName, string? bAddress, int mtu = 1500)
+    /// <summary>A veth link between two hosts, both ends up and addressed.</summary>
+    /// <param name="offloads">Segments are not cut on it, and checksums left out; otherwise it is as a cable.</param>
+    public static void Join(NetworkNamespace a, string aName, string? aAddress, NetworkNamespace b, string bName, string? bAddress, int mtu = 1500, bool offloads = false)
     {
         using (var route = Rtnetlink.Open(a))
         {
             route.CreateVeth(aName, bName, null, b);
         }
 
-        End(a, aName, aAddress, mtu);
-        End(b, bName, bAddress, mtu);
+        End(a, aName, aAddress, mtu, offloads);
+        End(b, bName, bAddress, mtu, offloads);
     }
 
-    public static void End(NetworkNamespace host, string name, string? address, int mtu = 1500) => host.Run(() =>
+    public static void End(NetworkNamespace host, string name, string? address, int mtu = 1500, bool offloads = false) => host.Run(() =>
     {
         using var route = new Rtnetlink();
-        Ethtool.DisableOffloads(name);
+        if (!offloads)
+        {
+            Ethtool.DisableOffloads(name);
+        }
+
         route.SetMtu(name, mtu);
         route.SetUp(name);
         if (address is not null)

@@ -61,10 +61,10 @@ public sealed class DiffServScheduler<T>
     }
 
     /// <summary>Counts a packet that passes without queueing.</summary>
-    public void CountPassed(int octets, byte dscp)
+    public void CountPassed(int octets, byte dscp, int packets = 1)
     {
         var queue = _queues[(int)ForwardingClasses.Of(dscp)];
-        queue.Packets++;
+        queue.Packets += packets;
         queue.Octets += octets;
     }
 

@@ -13,7 +13,7 @@ internal static unsafe partial class Libc
     public const int O_RDONLY = 0, O_RDWR = 2, O_CREAT = 0x40, O_EXCL = 0x80, O_NONBLOCK = 0x800, O_CLOEXEC = 0x80000;
     public const int CLONE_NEWNET = 0x40000000;
     public const int MS_BIND = 0x1000, MS_REC = 0x4000, MS_SHARED = 0x100000, MNT_DETACH = 2;
-    public const int EINTR = 4, ENXIO = 6, EAGAIN = 11, EBUSY = 16, EEXIST = 17, ENODEV = 19, EINVAL = 22, ENOENT = 2, ESRCH = 3, ENOBUFS = 105,
+    public const int EINTR = 4, EIO = 5, ENXIO = 6, EAGAIN = 11, EBUSY = 16, EEXIST = 17, ENODEV = 19, EINVAL = 22, ENOENT = 2, ESRCH = 3, ENOBUFS = 105,
         EMSGSIZE = 90, EADDRNOTAVAIL = 99, EOPNOTSUPP = 95, ENETUNREACH = 101, EHOSTUNREACH = 113, ENETDOWN = 100, ECONNREFUSED = 111, EPERM = 1;
     public const int MSG_TRUNC = 0x20, MSG_DONTWAIT = 0x40, MSG_CTRUNC = 0x8, MSG_ERRQUEUE = 0x2000;
     public const short POLLIN = 1, POLLOUT = 4, POLLERR = 8;

@@ -40,7 +40,7 @@ internal unsafe ref struct ReceivedControl
 {
     public const int BufferSize = 256;
 
-    private const int PacketInfo4 = 8, TypeOfService = 1, PacketInfo6 = 50, TrafficClass6 = 67, HopLimit6 = 52;
+    private const int PacketInfo4 = 8, TypeOfService = 1, PacketInfo6 = 50, TrafficClass6 = 67, HopLimit6 = 52, UdpReceiveOffload = 104;
 
     public ReadOnlySpan<byte> Destination { get; private set; }
 
@@ -49,6 +49,9 @@ internal unsafe ref struct ReceivedControl
     public byte TrafficClass { get; private set; }
 
     public byte HopLimit { get; private set; }
+
+    /// <summary>Octets of each of the datagrams that the data consists of, but for the last; 0 = it is one.</summary>
+    public int SegmentSize { get; private set; }
 
     public static ReceivedControl Read(in Libc.MsgHdr message)
     {
@@ -79,6 +82,9 @@ internal unsafe ref struct ReceivedControl
                     break;
                 case (Libc.SOL_IPV6, TrafficClass6) when data.Length >= 4:
                     result.TrafficClass = (byte)System.Runtime.InteropServices.MemoryMarshal.Read<int>(data);
+                    break;
+                case (Libc.SOL_UDP, UdpReceiveOffload) when data.Length >= 4:
+                    result.SegmentSize = System.Runtime.InteropServices.MemoryMarshal.Read<int>(data);
                     break;
                 case (Libc.SOL_IPV6, HopLimit6) when data.Length >= 4:
                     result.HopLimit = (byte)System.Runtime.InteropServices.MemoryMarshal.Read<int>(data);

@@ -22,13 +22,19 @@ internal struct VirtioNetHeader
     private byte _flags, _kind;
     private ushort _headers, _size, _start, _offset;
 
+    /// <summary>Payload octets of each packet that the one behind it stands for; 0 = it is one.</summary>
+    public readonly int SegmentSize => (_kind & ~Ecn) is Tcp4 or Tcp6 or UdpDatagrams ? _size : 0;
+
+    /// <summary>The checksum field holds the sum of the pseudo-header alone.</summary>
+    public readonly bool IsPartial => (_flags & NeedsChecksum) != 0;
+
     /// <summary>Makes the checksum that is missing.</summary>
     /// <param name="packet">Received behind this header and <paramref name="ahead"/> octets of the link layer's.</param>
     /// <param name="size">Payload octets of each packet that it stands for; 0 = it is one.</param>
     /// <returns>False when the header does not fit the packet.</returns>
     public readonly bool TryComplete(Span<byte> packet, int ahead, out int size)
     {
-        size = (_kind & ~Ecn) is Tcp4 or Tcp6 or UdpDatagrams ? _size : 0;
+        size = SegmentSize;
         if (_kind != 0 && size == 0)
         {
             return false;
@@ -50,6 +56,18 @@ internal struct VirtioNetHeader
         BinaryPrimitives.WriteUInt16BigEndian(packet[(start + _offset)..], checksum == 0 && _offset == 6 ? (ushort)0xFFFF : checksum);
         return true;
     }
+
+    /// <summary>A TCP segment that the kernel is to cut, whose checksum field holds the sum of the pseudo-header alone.</summary>
+    /// <param name="payload">Octets in front of what TCP carries.</param>
+    public static VirtioNetHeader OfPartialTcp(bool ipv6, int transport, int payload, int size) => new()
+    {
+        _flags = NeedsChecksum,
+        _kind = ipv6 ? Tcp6 : Tcp4,
+        _headers = (ushort)payload,
+        _size = (ushort)size,
+        _start = (ushort)transport,
+        _offset = TcpChecksum,
+    };
 
     /// <summary>What the kernel has to know of a TCP segment that it is to cut.</summary>
     /// <param name="packet">With its checksum.</param>

@@ -1,3 +1,5 @@
+using System.Buffers.Binary;
+using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
 using Sojourn.DataPath.Interception;
@@ -32,13 +34,19 @@ internal sealed unsafe class OuterSockets : IDisposable
 {
     private const int SoMark = 36, SoReceiveBufferForce = 33, IpHeaderIncluded = 3, IpPacketInfo = 8, IpReceiveTos = 13;
     private const int Ipv6ReceivePacketInfo = 49, Ipv6ReceiveHopLimit = 51, Ipv6ReceiveTrafficClass = 66, Ipv6Only = 26, SolIcmpv6 = 58;
-    private const int ReceiveBuffer = 4 * 1024 * 1024;
+    private const int ReceiveBuffer = 4 * 1024 * 1024, SendBuffer = 4 * 1024 * 1024;
+    private const int SoSendBufferForce = 32, IpTypeOfService = 1, IpTimeToLive = 2, UdpSegment = 103, UdpReceiveOffload = 104;
+
+    /// <summary>IP_PMTUDISC_WANT: fragments what does not fit; IP_PMTUDISC_PROBE: DF on everything, whatever the kernel believes of the path.</summary>
+    private const int IpDiscoverMtu = 10, Want = 1, Probe = 3;
 
     private readonly uint _mark;
     private readonly FileDescriptor _send4;
     private readonly FileDescriptor? _send6;
     private readonly List<OuterSocket> _receivers = [];
-    private readonly Dictionary<(ushort Port, bool IPv6), OuterSocket> _udp = [];
+    private readonly ConcurrentDictionary<(ushort Port, bool IPv6), OuterSocket> _udp = new();
+    private readonly Lock _fragmenting = new();
+    private volatile bool _refusesSegments;
 
     public OuterSockets(uint mark, bool ipv6)
     {
@@ -97,9 +105,15 @@ internal sealed unsafe class OuterSockets : IDisposable
             }
 
             var fd = Receiver(ipv6 ? Libc.AF_INET6 : Libc.AF_INET, Libc.SOCK_DGRAM, IpProtocol.Udp);
+            Libc.SetOption(fd.Value, Libc.SOL_UDP, UdpReceiveOffload, 1, "UDP_GRO");
+            Libc.SetOption(fd.Value, Libc.SOL_SOCKET, SoSendBufferForce, SendBuffer, "SO_SNDBUFFORCE");
             if (ipv6)
             {
                 Libc.SetOption(fd.Value, Libc.SOL_IPV6, Ipv6Only, 1, "IPV6_V6ONLY");
+            }
+            else
+            {
+                Libc.SetOption(fd.Value, Libc.SOL_IP, IpDiscoverMtu, Probe, "IP_MTU_DISCOVER");
             }
 
             var address = stackalloc byte[SocketAddressFormat.Size];
@@ -112,7 +126,7 @@ internal sealed unsafe class OuterSockets : IDisposable
             }
 
             var socket = new OuterSocket(ipv6 ? OuterSocketKind.UdpIPv6 : OuterSocketKind.UdpIPv4, IpProtocol.Udp, fd, port);
-            _udp.Add((port, ipv6), socket);
+            _udp[(port, ipv6)] = socket;
             _receivers.Add(socket);
             return true;
         }
@@ -135,16 +149,82 @@ internal sealed unsafe class OuterSockets : IDisposable
         }
     }
 
+    /// <summary>Sends complete outer packets of one family. How many the kernel took; 0 with errno when it refuses the first.</summary>
+    public int SendRaw(bool ipv6, Libc.MultipleMsgHdr* messages, int count, out int error)
+    {
+        error = Libc.ENETUNREACH;
+        if (ipv6 && _send6 is null)
+        {
+            return 0;
+        }
+
+        var taken = Libc.SendMessages((ipv6 ? _send6! : _send4).Value, messages, (uint)count, 0);
+        error = taken < 0 ? Libc.LastError : 0;
+        return Math.Max(0, taken);
+    }
+
+    /// <summary>Sends datagrams of one length but for the last, with DF, as one (UDP_SEGMENT).</summary>
+    /// <param name="header">IPv4 and UDP header of the first: ends, ports, class and hop limit of all.</param>
+    /// <param name="payloads">One for each.</param>
+    /// <returns>False when the kernel refuses, and nothing was sent.</returns>
+    public bool SendSegments(byte* header, Libc.IoVec* payloads, int count, int size)
+    {
+        const int word = 24, controlSize = 32 + (3 * word);
+        if (_refusesSegments || !_udp.TryGetValue((BinaryPrimitives.ReadUInt16BigEndian(new ReadOnlySpan<byte>(header + 20, 2)), false), out var socket))
+        {
+            return false;
+        }
+
+        var name = stackalloc byte[SocketAddressFormat.Size];
+        var nameLength = SocketAddressFormat.Write(name, new ReadOnlySpan<byte>(header + 16, 4), BinaryPrimitives.ReadUInt16BigEndian(new ReadOnlySpan<byte>(header + 22, 2)));
+        var control = stackalloc byte[controlSize];
+        new Span<byte>(control, controlSize).Clear();
+
+        // struct in_pktinfo: interface index, source, destination.
+        *(Libc.CmsgHdr*)control = new Libc.CmsgHdr { Length = (nuint)sizeof(Libc.CmsgHdr) + 12, Level = Libc.SOL_IP, Type = IpPacketInfo };
+        *(uint*)(control + sizeof(Libc.CmsgHdr) + 4) = *(uint*)(header + 12);
+        var at = control + 32;
+        *(Libc.CmsgHdr*)at = new Libc.CmsgHdr { Length = (nuint)sizeof(Libc.CmsgHdr) + 4, Level = Libc.SOL_IP, Type = IpTypeOfService };
+        *(int*)(at + sizeof(Libc.CmsgHdr)) = header[1];
+        at += word;
+        *(Libc.CmsgHdr*)at = new Libc.CmsgHdr { Length = (nuint)sizeof(Libc.CmsgHdr) + 4, Level = Libc.SOL_IP, Type = IpTimeToLive };
+        *(int*)(at + sizeof(Libc.CmsgHdr)) = header[8];
+        at += word;
+        *(Libc.CmsgHdr*)at = new Libc.CmsgHdr { Length = (nuint)sizeof(Libc.CmsgHdr) + 2, Level = Libc.SOL_UDP, Type = UdpSegment };
+        *(ushort*)(at + sizeof(Libc.CmsgHdr)) = (ushort)size;
+        var message = new Libc.MsgHdr { Name = name, NameLength = nameLength, Vectors = payloads, VectorCount = (nuint)count, Control = control, ControlLength = controlSize };
+        if (Libc.SendMessage(socket.Fd.Value, &message, 0) >= 0)
+        {
+            return true;
+        }
+
+        // Kernels before 6.11 do not cut for a link that makes no checksums.
+        _refusesSegments |= Libc.LastError == Libc.EIO;
+        return false;
+    }
+
     /// <summary>Sends a datagram from an open UDP port, in fragments where it has to. 0 or errno.</summary>
     public int SendUdp(SendDatagram datagram)
     {
-        OuterSocket? socket;
-        lock (_receivers)
+        var ipv6 = datagram.Source.AddressFamily == AddressFamily.InterNetworkV6;
+        if (!_udp.TryGetValue(((ushort)datagram.Source.Port, ipv6), out var socket))
         {
-            _udp.TryGetValue(((ushort)datagram.Source.Port, datagram.Source.AddressFamily == AddressFamily.InterNetworkV6), out socket);
+            return Libc.ENETUNREACH;
         }
 
-        return socket is null ? Libc.ENETUNREACH : DatagramSocket.Send(socket.Fd, datagram, 0);
+        if (ipv6)
+        {
+            return DatagramSocket.Send(socket.Fd, datagram, 0);
+        }
+
+        // Nobody else wants fragments from this socket; what a packet thread sends meanwhile fits without.
+        lock (_fragmenting)
+        {
+            Libc.SetOption(socket.Fd.Value, Libc.SOL_IP, IpDiscoverMtu, Want, "IP_MTU_DISCOVER");
+            var error = DatagramSocket.Send(socket.Fd, datagram, 0);
+            Libc.SetOption(socket.Fd.Value, Libc.SOL_IP, IpDiscoverMtu, Probe, "IP_MTU_DISCOVER");
+            return error;
+        }
     }
 
     /// <summary>Sends a NAT keepalive (RFC 3948 2.3) for a path with UDP encapsulation.</summary>

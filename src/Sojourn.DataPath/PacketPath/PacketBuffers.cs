@@ -37,29 +37,70 @@ internal sealed unsafe class PacketBuffers : IDisposable
     }
 }
 
-/// <summary>Working memory of one packet thread.</summary>
+/// <summary>Working memory of one packet thread, and what it has not sent or delivered yet.</summary>
 internal sealed unsafe class PacketScratch : IDisposable
 {
     public const int Largest = 65_536;
+    private const int OpenedSize = 4 * Largest;
 
-    private byte* _memory = (byte*)NativeMemory.AlignedAlloc(8 * Largest, 64);
+    private readonly SegmentMerger _merger;
+    private byte* _memory = (byte*)NativeMemory.AlignedAlloc((4 * Largest) + OpenedSize, 64);
+    private int _opened;
+
+    /// <param name="outer">Takes outer packets.</param>
+    /// <param name="deliver">Takes packets for the kernel.</param>
+    public PacketScratch(OuterBatch outer, MergedPacketHandler deliver)
+    {
+        Outer = outer;
+        _merger = new SegmentMerger(deliver);
+    }
+
+    public OuterBatch Outer { get; }
 
     /// <summary>A received packet, outer or inner.</summary>
     public Span<byte> Input => new(_memory, Largest);
 
     public byte* InputPointer => _memory;
 
-    /// <summary>An opened packet.</summary>
-    public Span<byte> Opened => new(_memory + Largest, Largest + 64);
+    /// <summary>One of the packets that the input stands for.</summary>
+    public Span<byte> Segment => new(_memory + Largest, Largest);
 
-    /// <summary>Protected packets: an inner packet of the largest size in fragments, each with its overhead.</summary>
-    public Span<byte> Output => new(_memory + (3 * Largest), 4 * Largest);
+    /// <summary>An ICMP error that is made here.</summary>
+    public Span<byte> Output => new(_memory + (2 * Largest), Largest);
 
-    /// <summary>An ICMP error.</summary>
-    public Span<byte> Reply => new(_memory + (7 * Largest), Largest);
+    /// <summary>An ICMP error that goes back into a tunnel.</summary>
+    public Span<byte> Reply => new(_memory + (3 * Largest), Largest);
+
+    /// <summary>Where a packet is opened to, behind those that wait for others to follow.</summary>
+    public Span<byte> RoomToOpen(int outerLength)
+    {
+        // What opening needs beyond the packet, and a cache line.
+        if (_opened + outerLength + 128 > OpenedSize)
+        {
+            Deliver();
+        }
+
+        return new Span<byte>(_memory + (4 * Largest) + _opened, OpenedSize - _opened);
+    }
+
+    /// <summary>Delivers a packet that lies at the start of <see cref="RoomToOpen"/>, now or with others that follow it.</summary>
+    public void Deliver(Span<byte> opened)
+    {
+        _merger.Add(opened);
+        _opened += (opened.Length + 63) & ~63;
+    }
+
+    /// <summary>Delivers what waits.</summary>
+    public void Deliver()
+    {
+        _merger.Flush();
+        _opened = 0;
+    }
 
     public void Dispose()
     {
+        Outer.Dispose();
+        _merger.Dispose();
         NativeMemory.AlignedFree(_memory);
         _memory = null;
     }

@@ -90,20 +90,28 @@ internal sealed unsafe class TunDevice : IDisposable
     /// <param name="segmentSize">See <see cref="Segmentation"/>.</param>
     public int Read(Span<byte> buffer, out int segmentSize)
     {
+        var length = Read(buffer, out VirtioNetHeader header);
         segmentSize = 0;
+        return length < 0 ? -1 : header.TryComplete(buffer[..length], 0, out segmentSize) ? length : 0;
+    }
+
+    /// <summary>One packet, or -1 when none waits.</summary>
+    /// <param name="header">What the kernel has left to be done.</param>
+    public int Read(Span<byte> buffer, out VirtioNetHeader header)
+    {
+        header = default;
         if (!_segments)
         {
             return Read(buffer);
         }
 
-        var header = default(VirtioNetHeader);
+        fixed (VirtioNetHeader* described = &header)
         fixed (byte* pointer = buffer)
         {
             var vectors = stackalloc Libc.IoVec[2];
-            vectors[0] = new Libc.IoVec { Base = &header, Length = VirtioNetHeader.Length };
+            vectors[0] = new Libc.IoVec { Base = described, Length = VirtioNetHeader.Length };
             vectors[1] = new Libc.IoVec { Base = pointer, Length = (nuint)buffer.Length };
-            var length = (int)Libc.ReadVector(_fd.Value, vectors, 2) - VirtioNetHeader.Length;
-            return length < 0 ? -1 : header.TryComplete(buffer[..length], 0, out segmentSize) ? length : 0;
+            return Math.Max(-1, (int)Libc.ReadVector(_fd.Value, vectors, 2) - VirtioNetHeader.Length);
         }
     }
 
@@ -149,6 +157,10 @@ internal sealed unsafe class TunDevice : IDisposable
             return Libc.WriteVector(_fd.Value, vectors, 3) == VirtioNetHeader.Length + packet.Length;
         }
     }
+
+    /// <summary>Writes a packet in pieces to a device with segments; the first piece is its <see cref="VirtioNetHeader"/>.</summary>
+    /// <returns>False when the kernel did not take it.</returns>
+    public bool Write(Libc.IoVec* pieces, int count) => Libc.WriteVector(_fd.Value, pieces, count) > 0;
 
     public void Dispose() => _fd.Dispose();
 

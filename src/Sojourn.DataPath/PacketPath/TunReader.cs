@@ -93,7 +93,7 @@ internal sealed unsafe class TunReader : IDisposable
                 continue;
             }
 
-            for (var i = 0; i < Batch && _tun.Read(buffer, out var segmentSize) is >= 0 and var length; i++)
+            for (var i = 0; i < Batch && _tun.Read(buffer, out int segmentSize) is >= 0 and var length; i++)
             {
                 if (length > 0)
                 {

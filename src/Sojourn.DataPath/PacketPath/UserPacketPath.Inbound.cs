@@ -18,7 +18,7 @@ public sealed unsafe partial class UserPacketPath
 
     private void RunInbound()
     {
-        using var scratch = new PacketScratch();
+        using var scratch = NewScratch();
         var control = stackalloc byte[ReceivedControl.BufferSize];
         var name = stackalloc byte[SocketAddressFormat.Size];
         var sockets = _outer.Receivers;
@@ -64,6 +64,8 @@ public sealed unsafe partial class UserPacketPath
                 Prepare(sockets, fds);
             }
 
+            scratch.Deliver();
+            scratch.Outer.Flush();
             if (_shaped && _counters.Relayed != relayed)
             {
                 _wakeOutbound.Set();
@@ -118,22 +120,13 @@ public sealed unsafe partial class UserPacketPath
                 break;
             case OuterSocketKind.UdpIPv4 or OuterSocketKind.UdpIPv6:
                 var received = ReceivedControl.Read(message);
-                if (length == 1 && data[0] == 0xFF)
+                var size = received.SegmentSize > 0 ? received.SegmentSize : Math.Max(1, length);
+                for (var at = 0; at < length && !received.Destination.IsEmpty; at += size)
                 {
-                    Interlocked.Increment(ref _counters.UdpKeepalive);
-                }
-                else if (!received.Destination.IsEmpty)
-                {
-                    var opened = _table.InboundEspInUdp(data, SocketAddressFormat.AddressOf(name), received.Destination, received.TrafficClass, scratch.Opened, now);
-                    Open(opened, scratch, now);
-                    if (opened.Verdict == InboundVerdict.NotForUs && _options.UdpNotEsp is { } others)
-                    {
-                        others(new DatagramReceived(
-                            new IPEndPoint(new IPAddress(SocketAddressFormat.AddressOf(name)), SocketAddressFormat.PortOf(name)),
-                            new IPEndPoint(new IPAddress(received.Destination), socket.Port), data.ToArray()));
-                    }
+                    OpenDatagram(data.Slice(at, Math.Min(size, length - at)), socket, name, received, scratch, now);
                 }
 
+                Interlocked.Add(ref _counters.OuterReceived, Math.Max(0, ((length + size - 1) / size) - 1));
                 break;
             case OuterSocketKind.IcmpIPv4:
                 Learn(_table.OnIcmp(data, now));
@@ -147,16 +140,36 @@ public sealed unsafe partial class UserPacketPath
         return true;
     }
 
+    private void OpenDatagram(ReadOnlySpan<byte> payload, OuterSocket socket, byte* name, in ReceivedControl received, PacketScratch scratch, DateTimeOffset now)
+    {
+        if (payload is [0xFF])
+        {
+            Interlocked.Increment(ref _counters.UdpKeepalive);
+            return;
+        }
+
+        var room = scratch.RoomToOpen(payload.Length);
+        var opened = _table.InboundEspInUdp(payload, SocketAddressFormat.AddressOf(name), received.Destination, received.TrafficClass, room, now);
+        Open(opened, room, scratch, now);
+        if (opened.Verdict == InboundVerdict.NotForUs && _options.UdpNotEsp is { } others)
+        {
+            others(new DatagramReceived(
+                new IPEndPoint(new IPAddress(SocketAddressFormat.AddressOf(name)), SocketAddressFormat.PortOf(name)),
+                new IPEndPoint(new IPAddress(received.Destination), socket.Port), payload.ToArray()));
+        }
+    }
+
     private void OpenOrKeep(ReadOnlySpan<byte> outer, PacketScratch scratch, DateTimeOffset now)
     {
-        var result = _table.Inbound(outer, scratch.Opened, now);
+        var room = scratch.RoomToOpen(outer.Length);
+        var result = _table.Inbound(outer, room, now);
         if (result.Reason is DropReason.UnknownSpi or DropReason.UnknownGateway && _options.EarlyPackets > 0
             && IpPacket.TryParse(outer, out var packet, out _) && _early.TryKeep(outer, packet.Source, Nanoseconds()))
         {
             _counters.Early++;
         }
 
-        Open(result, scratch, now);
+        Open(result, room, scratch, now);
     }
 
     /// <summary>After a change of paths: what came too early may open now. What still does not was counted when it came.</summary>
@@ -178,15 +191,17 @@ public sealed unsafe partial class UserPacketPath
             }
 
             _counters.EarlyOpened++;
-            Open(_table.Inbound(outer, scratch.Opened, now), scratch, now);
+            var room = scratch.RoomToOpen(outer.Length);
+            Open(_table.Inbound(outer, room, now), room, scratch, now);
         }
     }
 
-    private void Open(in InboundResult result, PacketScratch scratch, DateTimeOffset now)
+    /// <param name="room">Where the table has opened it to.</param>
+    private void Open(in InboundResult result, Span<byte> room, PacketScratch scratch, DateTimeOffset now)
     {
         if (result.Verdict == InboundVerdict.Deliver)
         {
-            Route(scratch.Opened[..result.Length], scratch, now, relayed: true);
+            Route(room[..result.Length], scratch, now, relayed: true);
         }
         else if (result.Verdict == InboundVerdict.NotForUs)
         {

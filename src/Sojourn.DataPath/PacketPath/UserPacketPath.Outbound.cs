@@ -31,7 +31,7 @@ public sealed unsafe partial class UserPacketPath
 
     private void RunOutbound()
     {
-        using var scratch = new PacketScratch();
+        using var scratch = NewScratch();
         var fds = stackalloc Libc.PollFd[2];
         fds[0] = new Libc.PollFd { Fd = _tun.Fd, Events = Libc.POLLIN };
         fds[1] = new Libc.PollFd { Fd = _wakeOutbound.Fd, Events = Libc.POLLIN };
@@ -63,18 +63,57 @@ public sealed unsafe partial class UserPacketPath
 
             for (var i = 0; i < Batch; i++)
             {
-                var length = _tun.Read(scratch.Input);
+                var length = _tun.Read(scratch.Input, out VirtioNetHeader header);
                 if (length <= 0)
                 {
                     break;
                 }
 
-                _counters.TunRead++;
-                Route(scratch.Input[..length], scratch, now, relayed: false);
+                Take(scratch.Input[..length], header, scratch, now);
             }
 
             ServeQueues(scratch, now);
+            scratch.Outer.Flush();
             DeliverSignals();
+        }
+    }
+
+    private PacketScratch NewScratch() => new(new OuterBatch(_outer, _counters), WriteTun);
+
+    /// <summary>Takes what came from the kernel: a packet, or a long one that stands for several, which find their path together where nothing speaks against it.</summary>
+    private void Take(Span<byte> packet, in VirtioNetHeader header, PacketScratch scratch, DateTimeOffset now)
+    {
+        if (!SegmentCutter.TryStart(packet, header.SegmentSize, header.IsPartial, out var segments))
+        {
+            _counters.TunRead++;
+            if (header.TryComplete(packet, 0, out _))
+            {
+                Route(packet, scratch, now, relayed: false);
+            }
+
+            return;
+        }
+
+        _counters.TunRead += segments.Count;
+        var classified = _table.Classify(packet, now, segments.Count);
+        var passes = !_shaped && classified.Verdict == OutboundVerdict.Protect;
+        if (passes && !MayPass(classified, packet.Length, segments.Count))
+        {
+            return;
+        }
+
+        while (!segments.Finished)
+        {
+            var segment = scratch.Segment[..segments.NextLength];
+            segments.Next(segment);
+            if (passes)
+            {
+                Transmit(classified.Path, segment, scratch, now, relayed: false);
+            }
+            else
+            {
+                Route(classified, segment, scratch, now, relayed: false);
+            }
         }
     }
 
@@ -99,9 +138,10 @@ public sealed unsafe partial class UserPacketPath
     }
 
     /// <summary>Takes an inner packet to its path, into the hold, or back to the kernel. The packet may be changed in place.</summary>
-    private void Route(Span<byte> inner, PacketScratch scratch, DateTimeOffset now, bool relayed)
+    private void Route(Span<byte> inner, PacketScratch scratch, DateTimeOffset now, bool relayed) => Route(_table.Classify(inner, now), inner, scratch, now, relayed);
+
+    private void Route(in Classification classified, Span<byte> inner, PacketScratch scratch, DateTimeOffset now, bool relayed)
     {
-        var classified = _table.Classify(inner, now);
         switch (classified.Verdict)
         {
             case OutboundVerdict.Protect:
@@ -122,7 +162,7 @@ public sealed unsafe partial class UserPacketPath
                 Hold(inner, relayed);
                 break;
             case OutboundVerdict.NoPath when relayed:
-                WriteTun(inner);
+                scratch.Deliver(inner);
                 break;
             case OutboundVerdict.NoPath when inner[0] >> 4 == 6 && inner[24] == 0xFF && (inner[25] & 0xF) <= 2:
                 // The kernel's own talk on the TUN link (MLD), never meant to go further.
@@ -136,31 +176,48 @@ public sealed unsafe partial class UserPacketPath
 
     private void Admit(in Classification classified, ReadOnlySpan<byte> inner, PacketScratch scratch, DateTimeOffset now, bool relayed)
     {
+        if (!_shaped)
+        {
+            if (MayPass(classified, inner.Length, 1))
+            {
+                Transmit(classified.Path, inner, scratch, now, relayed);
+            }
+
+            return;
+        }
+
         lock (_queueGate)
         {
             if (!_scheduler.TryAdmit(inner.Length, classified.Dscp, Nanoseconds()))
             {
                 Interlocked.Increment(ref _counters.MeterDropped);
-                return;
             }
-
-            if (_shaped)
+            else if (inner.Length > _queueBuffers.SlotSize || !_queueBuffers.TryRent(out var slot))
             {
-                if (inner.Length > _queueBuffers.SlotSize || !_queueBuffers.TryRent(out var slot))
-                {
-                    Interlocked.Increment(ref _counters.NoBuffer);
-                    return;
-                }
-
+                Interlocked.Increment(ref _counters.NoBuffer);
+            }
+            else
+            {
                 inner.CopyTo(_queueBuffers[slot]);
                 _scheduler.Enqueue(new QueuedPacket(slot, inner.Length, classified.Path, relayed), inner.Length, classified.Dscp);
-                return;
             }
+        }
+    }
 
-            _scheduler.CountPassed(inner.Length, classified.Dscp);
+    /// <summary>Meters and counts what passes without queueing.</summary>
+    private bool MayPass(in Classification classified, int octets, int packets)
+    {
+        lock (_queueGate)
+        {
+            if (_scheduler.TryAdmit(octets, classified.Dscp, Nanoseconds()))
+            {
+                _scheduler.CountPassed(octets, classified.Dscp, packets);
+                return true;
+            }
         }
 
-        Transmit(classified.Path, inner, scratch, now, relayed);
+        Interlocked.Add(ref _counters.MeterDropped, packets);
+        return false;
     }
 
     /// <summary>Sends what the rate allows now. Only the outbound thread dequeues.</summary>
@@ -190,19 +247,15 @@ public sealed unsafe partial class UserPacketPath
     /// <summary>Protects and sends. Returns the octets of the outer packets.</summary>
     private int Transmit(PathHandle handle, ReadOnlySpan<byte> inner, PacketScratch scratch, DateTimeOffset now, bool relayed)
     {
-        var output = scratch.Output;
-        var result = _table.Protect(handle, inner, output, now);
+        var room = scratch.Outer.RoomFor(inner.Length);
+        var result = _table.Protect(handle, inner, room, now);
         switch (result.Verdict)
         {
             case OutboundVerdict.Send:
-                foreach (var packet in result.Packets(output))
-                {
-                    SendOuter(packet);
-                }
-
+                scratch.Outer.Add(result);
                 return result.Length;
             case OutboundVerdict.ReplyIcmp:
-                Reply(output.Slice(result.Offset, result.Length), inner, scratch, now, relayed);
+                Reply(room.Slice(result.Offset, result.Length), inner, scratch, now, relayed);
                 return 0;
             case OutboundVerdict.Blocked:
                 Hold(inner, relayed);
@@ -222,7 +275,10 @@ public sealed unsafe partial class UserPacketPath
     }
 
     private void WriteTun(ReadOnlySpan<byte> packet) =>
-        Interlocked.Increment(ref _tun.Write(packet) ? ref _counters.TunWritten : ref _counters.TunFailed);
+        Interlocked.Increment(ref _tun.Write(packet, 0) ? ref _counters.TunWritten : ref _counters.TunFailed);
+
+    private void WriteTun(Libc.IoVec* pieces, int count, int packets) =>
+        Interlocked.Add(ref _tun.Write(pieces, count) ? ref _counters.TunWritten : ref _counters.TunFailed, packets);
 
     /// <summary>
     /// Takes an ICMP error to the sender of <paramref name="offending"/>. For a packet out of a tunnel the sender is behind
@@ -251,13 +307,10 @@ public sealed unsafe partial class UserPacketPath
             if (classified.Verdict == OutboundVerdict.Protect)
             {
                 // An error is short and raises no error, so this does not come back here.
-                var result = _table.Protect(classified.Path, copy, scratch.Output, now);
+                var result = _table.Protect(classified.Path, copy, scratch.Outer.RoomFor(copy.Length), now);
                 if (result.Verdict == OutboundVerdict.Send)
                 {
-                    foreach (var packet in result.Packets(scratch.Output))
-                    {
-                        SendOuter(packet);
-                    }
+                    scratch.Outer.Add(result);
                 }
 
                 return;

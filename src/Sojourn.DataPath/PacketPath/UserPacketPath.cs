@@ -57,7 +57,7 @@ public sealed partial class UserPacketPath : IDisposable
         var ipv6 = NodeRouting.HasIPv6();
         using (var route = new Rtnetlink())
         {
-            _tun = TunDevice.Create(options.TunName, options.TunMtu, route);
+            _tun = TunDevice.Create(options.TunName, options.TunMtu, route, segments: true);
         }
 
         try

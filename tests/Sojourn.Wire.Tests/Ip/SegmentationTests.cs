@@ -135,4 +135,26 @@ public class SegmentationTests
             Assert.Equal(packet.Length, Segmentation.LongestOf(packet, Size));
         }
     }
+
+    /// <summary>As an offload hands it over: the sum of the pseudo-header instead of the checksum.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_checksum_that_was_only_begun_gives_the_same_packets(bool six)
+    {
+        var whole = Tcp(six);
+        var begun = whole.ToArray();
+        var transport = six ? IPv6Header.Length : IPv4Header.MinimumLength;
+        var pseudo = InternetChecksum.PseudoHeader(six ? s_a6 : s_a4, six ? s_b6 : s_b4, IpProtocol.Tcp, whole.Length - transport);
+        BinaryPrimitives.WriteUInt16BigEndian(begun.AsSpan(transport + 16), (ushort)~InternetChecksum.Finish(pseudo));
+        Assert.True(SegmentCutter.TryStart(begun, Size, partial: true, out var cutter));
+        var output = new byte[2000];
+        foreach (var expected in Segmentation.Cut(whole, Size))
+        {
+            Assert.Equal(expected.Length, cutter.NextLength);
+            Assert.Equal(expected.ToArray(), output[..cutter.Next(output)]);
+        }
+
+        Assert.True(cutter.Finished);
+    }
 }
