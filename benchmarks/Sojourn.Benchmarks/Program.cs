@@ -26,7 +26,7 @@ for (var i = 1; i < args.Length; i++)
     }
 }
 
-if (args is not ["control-plane" or "delegations" or "enrolment" or "translation", ..])
+if (args is not ["control-plane" or "delegations" or "enrolment" or "translation" or "line", ..])
 {
     return Usage();
 }
@@ -49,6 +49,18 @@ if (args[0] == "translation")
     if (options.GetValueOrDefault("--json") is { } figures)
     {
         File.WriteAllText(figures, JsonSerializer.Serialize(stretches, TranslationJson.Default.IReadOnlyListTranslationStretch) + "\n");
+    }
+
+    return 0;
+}
+
+if (args[0] == "line")
+{
+    var carried = await Line.RunAsync(new LineSettings(Option("--rounds", 5), Option("--seconds", 3), !options.ContainsKey("--no-offloads")), Console.Error, ending.Token);
+    Line.Print(carried, Console.Out);
+    if (options.GetValueOrDefault("--json") is { } figures)
+    {
+        File.WriteAllText(figures, JsonSerializer.Serialize(carried, LineJson.Default.IReadOnlyListLineStretch) + "\n");
     }
 
     return 0;
@@ -105,6 +117,7 @@ static int Usage()
     Console.Error.WriteLine("       benchmarks/run enrolment [--repeat N] [--rounds N] [--certificates N] [--window N] [--json FILE]");
     Console.Error.WriteLine("       benchmarks/run delegations [--clients N] [--seconds N] [--trials N] [--highest N] [--keep]");
     Console.Error.WriteLine("       benchmarks/run translation [--rounds N] [--seconds N] [--no-offloads] [--json FILE]");
+    Console.Error.WriteLine("       benchmarks/run line [--rounds N] [--seconds N] [--no-offloads] [--json FILE]");
     Console.Error.WriteLine("       benchmarks/run ike [--setups N] [--rounds N] [--window N] [--json FILE]");
     return 2;
 }
