@@ -7,7 +7,8 @@ using Sojourn.Lab.Nodes;
 namespace Sojourn.Benchmarks;
 
 /// <param name="Offloads">The veth pairs keep their segmentation and checksum offloads.</param>
-internal sealed record LineSettings(int Rounds, int Seconds, bool Offloads);
+/// <param name="Lines">Which of plain, sojourn, native, wireguard.</param>
+internal sealed record LineSettings(int Rounds, int Seconds, bool Offloads, IReadOnlyList<string> Lines);
 
 /// <summary>One transfer through a line.</summary>
 /// <param name="Load"><c>tcp-1</c>, <c>tcp-4</c> (streams), or <c>udp-64</c> (datagrams of 64 octets as fast as iperf3 makes them).</param>
@@ -20,7 +21,7 @@ internal sealed record LineStretch(string Line, string Load, int Round, double R
 /// <summary>What two gateways carry, beside plain forwarding and wireguard-go in the same place, in turns on the same machine.</summary>
 internal static partial class Line
 {
-    private static readonly string[] s_lines = ["plain", "sojourn", "native", "wireguard"], s_loads = ["tcp-1", "tcp-4", "udp-64"];
+    private static readonly string[] s_loads = ["tcp-1", "tcp-4", "udp-64"];
 
     public static async Task<IReadOnlyList<LineStretch>> RunAsync(LineSettings settings, TextWriter progress, CancellationToken cancellation)
     {
@@ -34,7 +35,7 @@ internal static partial class Line
         var folder = Directory.CreateTempSubdirectory("sojourn-bench-line-").FullName;
         try
         {
-            foreach (var kind in s_lines)
+            foreach (var kind in settings.Lines)
             {
                 if (kind == "wireguard" && (LabCommand.Find("wireguard-go") is null || LabCommand.Find("wg") is null))
                 {

@@ -8,7 +8,7 @@ if (args is ["ike" or "ike-responder", ..])
     return await KeyExchangeBenchmark.MainAsync(args);
 }
 
-string[] flags = ["--users", "--measured", "--window", "--json", "--clients", "--seconds", "--trials", "--highest", "--repeat", "--rounds", "--certificates"];
+string[] flags = ["--users", "--measured", "--window", "--json", "--clients", "--seconds", "--trials", "--highest", "--repeat", "--rounds", "--certificates", "--lines"];
 var options = new Dictionary<string, string>();
 for (var i = 1; i < args.Length; i++)
 {
@@ -56,7 +56,7 @@ if (args[0] == "translation")
 
 if (args[0] == "line")
 {
-    var carried = await Line.RunAsync(new LineSettings(Option("--rounds", 5), Option("--seconds", 3), !options.ContainsKey("--no-offloads")), Console.Error, ending.Token);
+    var carried = await Line.RunAsync(new LineSettings(Option("--rounds", 5), Option("--seconds", 3), !options.ContainsKey("--no-offloads"), options.GetValueOrDefault("--lines", "plain,sojourn,native,wireguard").Split(',')), Console.Error, ending.Token);
     Line.Print(carried, Console.Out);
     if (options.GetValueOrDefault("--json") is { } figures)
     {
@@ -117,7 +117,7 @@ static int Usage()
     Console.Error.WriteLine("       benchmarks/run enrolment [--repeat N] [--rounds N] [--certificates N] [--window N] [--json FILE]");
     Console.Error.WriteLine("       benchmarks/run delegations [--clients N] [--seconds N] [--trials N] [--highest N] [--keep]");
     Console.Error.WriteLine("       benchmarks/run translation [--rounds N] [--seconds N] [--no-offloads] [--json FILE]");
-    Console.Error.WriteLine("       benchmarks/run line [--rounds N] [--seconds N] [--no-offloads] [--json FILE]");
+    Console.Error.WriteLine("       benchmarks/run line [--rounds N] [--seconds N] [--lines plain,sojourn,native,wireguard] [--no-offloads] [--json FILE]");
     Console.Error.WriteLine("       benchmarks/run ike [--setups N] [--rounds N] [--window N] [--json FILE]");
     return 2;
 }

@@ -35,6 +35,9 @@ internal sealed unsafe class OuterSockets : IDisposable
     private const int SoMark = 36, SoReceiveBufferForce = 33, IpHeaderIncluded = 3, IpPacketInfo = 8, IpReceiveTos = 13;
     private const int Ipv6ReceivePacketInfo = 49, Ipv6ReceiveHopLimit = 51, Ipv6ReceiveTrafficClass = 66, Ipv6Only = 26, SolIcmpv6 = 58;
     private const int ReceiveBuffer = 4 * 1024 * 1024, SendBuffer = 4 * 1024 * 1024;
+
+    /// <summary>Of a UDP socket, where small packets lie many to a buffer: they would wait for seconds before any is given up.</summary>
+    private const int DatagramBuffer = 1024 * 1024;
     private const int SoSendBufferForce = 32, IpTypeOfService = 1, IpTimeToLive = 2, UdpSegment = 103, UdpReceiveOffload = 104;
 
     /// <summary>IP_PMTUDISC_WANT: fragments what does not fit; IP_PMTUDISC_PROBE: DF on everything, whatever the kernel believes of the path.</summary>
@@ -271,7 +274,7 @@ internal sealed unsafe class OuterSockets : IDisposable
     private FileDescriptor Receiver(int family, int type, int protocol)
     {
         var fd = Open(family, type, protocol, $"{(type == Libc.SOCK_RAW ? $"raw protocol {protocol}" : "UDP")}{(family == Libc.AF_INET6 ? " IPv6" : "")}");
-        Libc.SetOption(fd.Value, Libc.SOL_SOCKET, SoReceiveBufferForce, ReceiveBuffer, "SO_RCVBUFFORCE");
+        Libc.SetOption(fd.Value, Libc.SOL_SOCKET, SoReceiveBufferForce, type == Libc.SOCK_DGRAM ? DatagramBuffer : ReceiveBuffer, "SO_RCVBUFFORCE");
         if (family == Libc.AF_INET6)
         {
             Libc.SetOption(fd.Value, Libc.SOL_IPV6, Ipv6ReceivePacketInfo, 1, "IPV6_RECVPKTINFO");

@@ -38,7 +38,7 @@ public sealed class KeyExchangeOptions : OptionSection
     [Option("When this gateway begins: at-once and again whenever the association has gone, on-demand with the first packet that waits for it, or never.")]
     public KeyExchangeStart Start { get; set; }
 
-    [Option("ESP in UDP even where there is no NAT (RFC 3948), for peers that take nothing else.")]
+    [Option("ESP in UDP even where there is no NAT (RFC 3948): for peers that take nothing else, and between Sojourn gateways for speed, since many packets then leave and come with one call.")]
     public bool UdpEncapsulation { get; set; }
 
     [Option("Let the peer move to other addresses (MOBIKE, RFC 4555).")]
