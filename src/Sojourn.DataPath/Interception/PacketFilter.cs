@@ -48,6 +48,12 @@ internal static class PacketFilter
         Instruction(Return, WholePacket), Instruction(Return, 0),
     ];
 
+    /// <summary>ICMPv6 messages of one type, without extension headers.</summary>
+    public static ulong[] Icmpv6Of(byte type) =>
+    [
+        Instruction(Octet, 6), Instruction(IfEqual, IpProtocol.Icmpv6, 0, 3), Instruction(Octet, 40), Instruction(IfEqual, type, 0, 1), Instruction(Return, WholePacket), Instruction(Return, 0),
+    ];
+
     /// <summary>struct sock_filter on a little-endian machine: code, jump if true, jump if false, operand.</summary>
     private static ulong Instruction(ushort code, uint operand, byte ifTrue = 0, byte ifFalse = 0) => code | ((ulong)ifTrue << 16) | ((ulong)ifFalse << 24) | ((ulong)operand << 32);
 }

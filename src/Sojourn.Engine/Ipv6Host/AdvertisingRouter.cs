@@ -5,8 +5,10 @@
 //   (RFC 4861 6.2.6, with the bound of RFC 6275 7.5).
 // - A link whose carrier comes back has a host that looks where it is: it is told at once, as on an interface that becomes an advertising
 //   one (RFC 4861 6.2.4, RFC 4957 for such events), but not sooner after the last one than the least distance of RFC 6275 7.5.
+// - Of an anchor point that is configured, commanded and learned at once the link has the option that stands first here.
 // - At a stop the router lifetime goes to 0, the anchor point stays what it was, so that nobody waits for a router that is gone (RFC 4861 6.2.5).
 using System.Net;
+using Sojourn.Engine.MobileIpv6;
 using Sojourn.Wire.Icmpv6;
 
 namespace Sojourn.Engine.Ipv6Host;
@@ -41,26 +43,40 @@ public sealed record AdvertiseRouter(string Interface, ReadOnlyMemory<byte> Mess
 /// <summary>Somebody on a link asks for an advertisement.</summary>
 public sealed record RouterSolicited(string Interface) : EngineInput;
 
-/// <summary>Router advertisements (RFC 4861 6.2) of an access router, with the MAP option where there is an anchor point (RFC 5380 4, spec TA3.161).</summary>
-public sealed class AdvertisingRouter : IEngine
+/// <summary>
+/// Router advertisements (RFC 4861 6.2) of an access router, with the MAP option where there is an anchor point (RFC 5380 4, spec TA3.161): configured,
+/// commanded by an operator's station, or passed on from routers above (spec terminal TM0.9).
+/// </summary>
+public sealed partial class AdvertisingRouter : IEngine, IDisposable
 {
     private const byte HopLimit = 64;
     private const int InitialAdvertisements = 3;
 
     private static readonly TimeSpan s_initialInterval = TimeSpan.FromSeconds(16), s_longestDelay = TimeSpan.FromMilliseconds(500), s_leastDistance = TimeSpan.FromMilliseconds(30);
 
-    private readonly Dictionary<string, Advertising> _links;
-    private readonly IRandomSource _random;
+    /// <summary>MAP options on one link; more would be no help to anybody.</summary>
+    private const int MaximumAnchors = 16;
 
-    public AdvertisingRouter(IEnumerable<AdvertisedLink> links, IRandomSource random)
+    private readonly List<Advertising> _links;
+    private readonly IRandomSource _random;
+    private readonly IReadOnlyCollection<string> _above;
+    private readonly RouterCommands? _commands;
+    private readonly LearnedAnchors _learned = new();
+
+    /// <param name="above">Links of routers above, whose MAP options are passed on.</param>
+    /// <param name="commands">Null = router renumbering is not taken. It is this engine's from now on.</param>
+    public AdvertisingRouter(IEnumerable<AdvertisedLink> links, IRandomSource random, IReadOnlyCollection<string>? above = null, RouterCommands? commands = null)
     {
-        _links = links.ToDictionary(link => link.Interface, link => new Advertising(link));
-        _random = random;
+        _links = [.. links.Select(link => new Advertising(link))];
+        (_random, _above, _commands) = (random, above ?? [], commands);
     }
 
     private sealed class Advertising(AdvertisedLink link)
     {
         public AdvertisedLink Link { get; } = link;
+
+        /// <summary>By router renumbering.</summary>
+        public IReadOnlyList<MobilityAnchorPointOption> Commanded { get; set; } = [];
 
         public int Sent { get; set; }
 
@@ -69,26 +85,36 @@ public sealed class AdvertisingRouter : IEngine
         public DateTimeOffset? NextAt { get; set; }
     }
 
-    public DateTimeOffset? NextDeadline => _links.Values.Min(link => link.NextAt);
+    public DateTimeOffset? NextDeadline
+    {
+        get
+        {
+            var next = _links.Min(link => link.NextAt);
+            return _learned.NextExpiry is { } expiry && !(next <= expiry) ? expiry : next;
+        }
+    }
+
+    public IEnumerable<Ipsec.ChildSaUse> AssociationUses => _commands?.AssociationUses ?? [];
 
     public void Handle(EngineInput input, DateTimeOffset now, EffectSink effects)
     {
         switch (input)
         {
-            case EngineStarted:
-                foreach (var link in _links.Values)
+            case EngineStarted started:
+                Restore(started.State);
+                foreach (var link in _links)
                 {
                     link.NextAt = now + Random(TimeSpan.Zero, s_longestDelay < link.Link.Interval ? s_longestDelay : link.Link.Interval);
                 }
 
                 break;
-            case RouterSolicited solicited when _links.TryGetValue(solicited.Interface, out var link) && link.NextAt is { } due:
+            case RouterSolicited solicited when _links.Find(l => l.Link.Interface == solicited.Interface) is { NextAt: { } due } link:
                 effects.Count("router.solicited");
                 var at = now + Random(TimeSpan.Zero, s_longestDelay);
                 at = link.LastAt is { } last && last + s_leastDistance > at ? last + s_leastDistance : at;
                 link.NextAt = at < due ? at : due;
                 break;
-            case LinkChanged { Up: true } change when _links.TryGetValue(change.Interface, out var link) && link.NextAt is { } due:
+            case LinkChanged { Up: true } change when _links.Find(l => l.Link.Interface == change.Interface) is { NextAt: { } due } link:
                 var earliest = link.LastAt is { } sent && sent + s_leastDistance > now ? sent + s_leastDistance : now;
                 if (earliest > now)
                 {
@@ -100,18 +126,29 @@ public sealed class AdvertisingRouter : IEngine
                 }
 
                 break;
+            case Ipv6PacketReceived { Interface: { } above } heard when _above.Contains(above):
+                OnAbove(above, heard.Packet.Span, now, effects);
+                break;
+            case Ipv6PacketReceived command when _commands is not null:
+                OnCommand(_commands, command.Packet.Span, now, effects);
+                break;
             case DeadlineReached:
-                foreach (var link in _links.Values.Where(l => l.NextAt <= now))
+                if (_learned.Expire(now))
+                {
+                    AnchorsChanged(now, effects);
+                }
+
+                foreach (var link in _links.Where(l => l.NextAt <= now))
                 {
                     Advertise(link, now, effects);
                 }
 
                 break;
             case EngineStopping:
-                foreach (var link in _links.Values)
+                foreach (var link in _links)
                 {
                     link.NextAt = null;
-                    effects.Emit(new AdvertiseRouter(link.Link.Interface, Message(link.Link, leaving: true)));
+                    effects.Emit(new AdvertiseRouter(link.Link.Interface, Message(link, now, leaving: true)));
                 }
 
                 break;
@@ -122,13 +159,14 @@ public sealed class AdvertisingRouter : IEngine
     {
         (link.LastAt, link.Sent) = (now, link.Sent + 1);
         effects.Count("router.advertised");
-        effects.Emit(new AdvertiseRouter(link.Link.Interface, Message(link.Link, leaving: false)));
+        effects.Emit(new AdvertiseRouter(link.Link.Interface, Message(link, now, leaving: false)));
         var longest = link.Sent <= InitialAdvertisements && link.Link.Interval > s_initialInterval ? s_initialInterval : link.Link.Interval;
         link.NextAt = now + Random(longest / 3, longest);
     }
 
-    private static byte[] Message(AdvertisedLink link, bool leaving)
+    private byte[] Message(Advertising advertising, DateTimeOffset now, bool leaving)
     {
+        var link = advertising.Link;
         var flags = PrefixInformationFlags.OnLink | (link.Managed ? PrefixInformationFlags.None : PrefixInformationFlags.Autonomous);
         return new RouterAdvertisement
         {
@@ -139,7 +177,7 @@ public sealed class AdvertisingRouter : IEngine
             [
                 .. link.Prefixes.Select(prefix => new PrefixInformationOption(prefix.BaseAddress, (byte)prefix.PrefixLength, flags, Seconds(link.ValidLifetime), Seconds(link.PreferredLifetime))),
                 new AdvertisementIntervalOption((uint)link.Interval.TotalMilliseconds),
-                .. link.Anchors,
+                .. AnchorsOf(advertising, now),
             ]),
         }.ToArray(IPAddress.IPv6None, IPAddress.IPv6None);
     }

@@ -1,4 +1,5 @@
 using System.Net.Sockets;
+using Sojourn.Engine;
 using Sojourn.Engine.Ikev2;
 using Sojourn.Roles.AccessServer;
 using Sojourn.Roles.Configuration;
@@ -164,7 +165,29 @@ internal sealed partial class ConfigurationRules
         }
     }
 
-    private void AccessRouter() => AdvertisedLinks(_node.AccessRouter?.Links ?? []);
+    private void AccessRouter()
+    {
+        if (_node.AccessRouter is not { } router)
+        {
+            return;
+        }
+
+        AdvertisedLinks(router.Links);
+        foreach (var name in router.LearnAnchorsFrom.Where(name => router.Links.Exists(link => link.Interface == name)))
+        {
+            Error(router.MarkOf(nameof(router.LearnAnchorsFrom)), $"'{name}' is a link that this router advertises itself on", "links of routers above");
+        }
+
+        if (router.Renumbering is { } renumbering && !_node.Associations.Exists(a => a.Name == renumbering.Association))
+        {
+            Unresolved(renumbering.MarkOf(nameof(renumbering.Association)), "association", renumbering.Association, _node.Associations.Select(a => a.Name));
+        }
+
+        foreach (var association in _node.Associations.Where(a => a.Name != router.Renumbering?.Association || a.Security != SecurityType.Esp))
+        {
+            Error(association.Mark, $"association '{association.Name}' is not one of ESP with the station of 'renumbering'", "security: esp, and its name in 'renumbering'");
+        }
+    }
 
     private void AdvertisedLinks(IReadOnlyList<AdvertisedLinkSection> links)
     {

@@ -62,7 +62,7 @@ internal sealed partial class ConfigurationRules
         NodeRole.RelayAgent => ([nameof(NodeOptions.RelayAgent)], []),
         NodeRole.AccessServer => ([nameof(NodeOptions.AccessServer)], []),
         NodeRole.AccessGateway => ([nameof(NodeOptions.AccessGateway)], [nameof(NodeOptions.KeyExport)]),
-        NodeRole.AccessRouter => ([nameof(NodeOptions.AccessRouter)], []),
+        NodeRole.AccessRouter => ([nameof(NodeOptions.AccessRouter)], [nameof(NodeOptions.Associations), nameof(NodeOptions.KeyExport)]),
         NodeRole.AccessAuthenticator => ([nameof(NodeOptions.AccessAuthenticator)], []),
         NodeRole.Terminal => ([nameof(NodeOptions.Terminal)], [nameof(NodeOptions.Associations), nameof(NodeOptions.KeyExport)]),
         NodeRole.MobileRouter => ([nameof(NodeOptions.Terminal), nameof(NodeOptions.MobileRouter)], [nameof(NodeOptions.KeyExport)]),
@@ -245,7 +245,7 @@ internal sealed partial class ConfigurationRules
 
     private void Associations()
     {
-        var family = _node.Role is NodeRole.Terminal or NodeRole.MobileRouter or NodeRole.Correspondent or NodeRole.AnchorPoint ? AddressFamily.InterNetworkV6 : AddressFamily.InterNetwork;
+        var family = _node.Role is NodeRole.Terminal or NodeRole.MobileRouter or NodeRole.Correspondent or NodeRole.AnchorPoint or NodeRole.AccessRouter ? AddressFamily.InterNetworkV6 : AddressFamily.InterNetwork;
         foreach (var association in _node.Associations)
         {
             Association(association);

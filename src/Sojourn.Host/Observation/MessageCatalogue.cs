@@ -210,6 +210,7 @@ public static class MessageCatalogue
         new("anchor.host_told", "SJ2812", "The host side of a terminal was told its regional address and how to register with it; the home agent is next.", Nothing),
         new("anchor.direct_failed", "SJ2813", "A registration that was to go past the anchor point was not answered; the terminal registers through it.", "Where it lasts: the access network filters source addresses, and its routers should advertise mode V."),
         new("anchor.given_up", "SJ2815", "An anchor point that is advertised did not answer a terminal, or refused it; another one or plain Mobile IPv6 is used until the terminal moves.", "Look whether the anchor point runs, and whether both ends have the same association."),
+        new("router.anchors_changed", "SJ2814", "An access router advertises other anchor points than before: by a command, or because routers above it do.", Nothing),
         new("tls.session.up", "SJ2951", "The TLS session between a terminal and the gateway before an inner network stands.", Nothing),
         new("tls.session.down", "SJ2952", "Such a session is over; the text says why. A terminal opens another.", "None, when the terminal has moved or was switched off."),
         new("tls.session.refused", "SJ2953", "A session whose certificate is genuine was not taken.", "If it should be: `tls-gateway.terminals`."),

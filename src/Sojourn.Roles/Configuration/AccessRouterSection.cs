@@ -7,6 +7,21 @@ public sealed class AccessRouterSection : OptionSection
 {
     [Option("Links that this node advertises itself on as router.", Required = true, Unique = nameof(AdvertisedLinkSection.Interface))]
     public List<AdvertisedLinkSection> Links { get; set; } = [];
+
+    [Option("Links of routers above. MAP options that these advertise are advertised on `links` too, one router further away (RFC 5380 6.1).", Syntax = TextSyntax.Interface, Example = "up0", Otherwise = "none is passed on")]
+    public List<string> LearnAnchorsFrom { get; set; } = [];
+
+    [Option("Router renumbering (RFC 2894), extended by an operation that sets the MAP options of links.", Otherwise = "no command is taken")]
+    public RenumberingSection? Renumbering { get; set; }
+}
+
+public sealed class RenumberingSection : OptionSection
+{
+    [Option("Address of this router that commands are sent to.", Required = true, Family = AddressFamilies.IPv6, Example = "2001:db8:e1::2")]
+    public IPAddress Address { get; set; } = null!;
+
+    [Option("Name of the association with the operator's station, whose commands count (ESP).", Required = true, Syntax = TextSyntax.Name, Example = "operator")]
+    public string Association { get; set; } = "";
 }
 
 public sealed class AdvertisedLinkSection : OptionSection

@@ -15,6 +15,9 @@ public static class Icmpv6Limits
     /// <summary>Home agents in one discovery reply; what fits into the minimum MTU (RFC 6275 10.5.1).</summary>
     public const int HomeAgents = (1280 - 40 - 8) / 16;
 
+    /// <summary>Prefix control operations of a router renumbering command, or results.</summary>
+    public const int PrefixControlOperations = 64;
+
     /// <summary>Hop limit of neighbour discovery; less means it came through a router (RFC 4861 3.1).</summary>
     public const byte NeighborDiscoveryHopLimit = 255;
 }

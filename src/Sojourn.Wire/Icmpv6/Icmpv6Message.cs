@@ -21,6 +21,7 @@ public enum Icmpv6MessageType : byte
     NeighborSolicitation = 135,
     NeighborAdvertisement = 136,
     Redirect = 137,
+    RouterRenumbering = 138,
     HomeAgentAddressDiscoveryRequest = 144,
     HomeAgentAddressDiscoveryReply = 145,
     MobilePrefixSolicitation = 146,
@@ -95,6 +96,7 @@ public abstract record Icmpv6Message
         var needed = type switch
         {
             Icmpv6MessageType.RouterAdvertisement => 16,
+            Icmpv6MessageType.RouterRenumbering => RouterRenumbering.HeaderLength,
             Icmpv6MessageType.NeighborSolicitation or Icmpv6MessageType.NeighborAdvertisement => 24,
             Icmpv6MessageType.Redirect => 40,
             _ => 8,
@@ -180,12 +182,19 @@ public abstract record Icmpv6Message
             case Icmpv6MessageType.MobilePrefixAdvertisement:
                 message = new MobilePrefixAdvertisement(Word(body, 0), (MobilePrefixAdvertisementFlags)body[2]) { Options = options };
                 break;
+            case Icmpv6MessageType.RouterRenumbering when octets[1] is RouterRenumbering.Command or RouterRenumbering.Result:
+                if (!RouterRenumbering.TryRead(octets, out message, out error))
+                {
+                    return false;
+                }
+
+                break;
             default:
                 message = new UnknownIcmpv6Message((byte)type, body);
                 break;
         }
 
-        message = message with { Code = octets[1] };
+        message = message! with { Code = octets[1] };
         error = default;
         return true;
     }

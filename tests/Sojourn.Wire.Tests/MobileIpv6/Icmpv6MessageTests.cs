@@ -93,4 +93,64 @@ public class Icmpv6MessageTests
     [Fact]
     public void The_solicited_node_address_has_the_last_24_bits() =>
         Assert.Equal(IPAddress.Parse("ff02::1:ff34:5678"), NeighborSolicitation.SolicitedNodeAddress(IPAddress.Parse("2001:db8::12:1234:5678")));
+
+    [Fact]
+    public void A_renumbering_operation_tells_its_anchor_points_and_which_prefixes_it_means()
+    {
+        var command = (RouterRenumbering)MobileIpv6Samples.Icmp["renumbering commands"];
+        Assert.True(Icmpv6Message.TryParse(command.ToArray(Agent, CareOf), out var message, out _));
+        var read = Assert.IsType<RouterRenumbering>(message);
+        Assert.Equal(command, read);
+        Assert.True(read.Operations[0].TryReadAnchorPoints(out var anchors));
+        Assert.Equal([new MobilityAnchorPointOption(2, 10, MobilityAnchorPointOption.RegionalFlag, 600, Agent), new MobilityAnchorPointOption(3, 9, 0, 0, Home)], anchors);
+        Assert.False(read.Operations[1].TryReadAnchorPoints(out _));
+        Assert.True(read.Operations[2].TryReadAnchorPoints(out var none));
+        Assert.Empty(none);
+        Assert.True(read.Operations[0].Matches(IPNetwork.Parse("2001:db8:a:7::/64")));
+        Assert.False(read.Operations[0].Matches(IPNetwork.Parse("2001:db8:b::/64")));
+        Assert.False(read.Operations[0].Matches(IPNetwork.Parse("2001:db8::/32")));
+        Assert.False(read.Operations[1].Matches(IPNetwork.Parse("2001:db8:b::/80")));
+    }
+
+    /// <summary>Octets of an operation: code, 3 + 4 N units of 8 octets, ordinal, lengths of prefixes of 128 bits at most.</summary>
+    [Theory]
+    [InlineData(17, 2)]
+    [InlineData(17, 4)]
+    [InlineData(17, 0)]
+    [InlineData(17, 255)]
+    [InlineData(19, 129)]
+    [InlineData(20, 129)]
+    [InlineData(21, 200)]
+    public void A_renumbering_command_with_a_wrong_length_is_refused(int at, byte value)
+    {
+        var octets = new RouterRenumbering(7, 1, RouterRenumberingFlags.None, 0) { Operations = [PrefixControlOperation.Of(1, IPNetwork.Parse("2001:db8:a::/48"))] }.ToArray(Agent, CareOf);
+        Assert.True(Icmpv6Message.TryParse(octets, out _, out _));
+        octets[at] = value;
+        Assert.False(Icmpv6Message.TryParse(octets, out _, out var error));
+        Assert.Equal("RFC 2894 3.2", error.Clause);
+    }
+
+    [Fact]
+    public void A_renumbering_message_cut_within_an_operation_or_result_is_refused()
+    {
+        foreach (var (name, ends) in new[] { ("renumbering commands", new[] { 16, 16 + 88, 16 + 88 + 56, 16 + 88 + 56 + 24 }), ("renumbering result", [16, 40, 64]) })
+        {
+            var octets = MobileIpv6Samples.Icmp[name].ToArray(Agent, CareOf);
+            Assert.Equal(ends[^1], octets.Length);
+            for (var length = 0; length <= octets.Length; length++)
+            {
+                Assert.Equal(ends.Contains(length), Icmpv6Message.TryParse(octets.AsSpan(0, length), out _, out _));
+            }
+        }
+    }
+
+    [Fact]
+    public void A_part_of_an_operation_that_is_no_anchor_point_option_makes_none_of_it()
+    {
+        var part = new byte[32];
+        (part[8], part[9]) = (NeighborDiscoveryOptionType.Mtu, 3);
+        Assert.False(new PrefixControlOperation(PrefixControlOperation.SetAnchorPoints, 1, 0, 0, 128, IPAddress.IPv6Any, [part]).TryReadAnchorPoints(out _));
+        part[8] = NeighborDiscoveryOptionType.MobilityAnchorPoint;
+        Assert.True(new PrefixControlOperation(PrefixControlOperation.SetAnchorPoints, 1, 0, 0, 128, IPAddress.IPv6Any, [part]).TryReadAnchorPoints(out _));
+    }
 }

@@ -88,6 +88,20 @@ internal static class MobileIpv6Samples
         ["agent discovery reply"] = new HomeAgentAddressDiscoveryReply(0x1234, Agent, IPAddress.Parse("2001:db8:a::fffd")),
         ["prefix solicitation"] = new MobilePrefixSolicitation(0x4321),
         ["prefix advertisement"] = new MobilePrefixAdvertisement(0x4321, MobilePrefixAdvertisementFlags.Managed) { Options = NeighborDiscoveryOptions.Of(new PrefixInformationOption(IPAddress.Parse("2001:db8:a:1::"), 64, PrefixInformationFlags.OnLink, 3600, 0)) },
+        ["renumbering command"] = new RouterRenumbering(7, 1, RouterRenumberingFlags.ResultRequested, 0)
+        {
+            Operations = [PrefixControlOperation.Of(1, IPNetwork.Parse("2001:db8:a::/48"), new MobilityAnchorPointOption(2, 10, MobilityAnchorPointOption.RegionalFlag, 600, Agent), new MobilityAnchorPointOption(3, 9, 0, 0, Home))],
+        },
+        ["renumbering commands"] = new RouterRenumbering(0x01020304, 1, RouterRenumberingFlags.ResultRequested | RouterRenumberingFlags.AllInterfaces, 500)
+        {
+            Operations =
+            [
+                PrefixControlOperation.Of(1, IPNetwork.Parse("2001:db8:a::/48"), new MobilityAnchorPointOption(2, 10, MobilityAnchorPointOption.RegionalFlag, 600, Agent), new MobilityAnchorPointOption(3, 9, 0, 0, Home)),
+                new PrefixControlOperation(2, 2, 64, 64, 64, IPAddress.Parse("2001:db8:b::"), [new byte[32]]), PrefixControlOperation.Of(3, IPNetwork.Parse("2001:db8:a:1::/64")),
+            ],
+        },
+        ["renumbering result"] = new RouterRenumbering(0x01020304, 1, RouterRenumberingFlags.ProcessedPreviously, 0) { Code = RouterRenumbering.Result, Results = [new RenumberingResult(true, 1, 7, 64, Agent), new RenumberingResult(false, 2, 8, 48, Home)] },
+        ["renumbering reset"] = new UnknownIcmpv6Message(138, new byte[12]) { Code = 255 },
         ["unknown type"] = new UnknownIcmpv6Message(200, new byte[] { 9, 9, 9, 9, 9 }),
     };
 

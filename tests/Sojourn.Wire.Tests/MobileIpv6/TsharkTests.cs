@@ -10,7 +10,9 @@ public class TsharkTests
     public void Tshark_finds_nothing_malformed_in_any_sample()
     {
         var names = MobileIpv6Samples.Mobility.Keys.Where(n => n != "unknown type").ToList();
-        var icmp = MobileIpv6Samples.Icmp.Keys.Where(n => n != "unknown type").ToList();
+
+        // tshark 4.0 takes all operations after the first for parts of that one.
+        var icmp = MobileIpv6Samples.Icmp.Keys.Where(n => n is not ("unknown type" or "renumbering commands")).ToList();
         var rows = Dissect([.. names.Select(n => MobileIpv6Samples.Packet(n).ToArray()), .. icmp.Select(n => MobileIpv6Samples.IcmpPacket(n).ToArray())], "mip6.mhtype", "icmpv6.type", "icmpv6.checksum.status", "_ws.malformed");
         Assert.Equal(names.Count + icmp.Count, rows.Count);
         for (var i = 0; i < rows.Count; i++)
