@@ -160,6 +160,13 @@ public sealed class Terminal8Tests(ITestOutputHelper output) : ScenarioTests(out
     public Task Every_row_holds() => HoldsAsync("terminal/8", SecurityType.Esp, userSpecific: true, delay: 0);
 }
 
+public sealed class Terminal9Tests(ITestOutputHelper output) : ScenarioTests(output)
+{
+    [RadvdFact("curl", "python3")]
+    [ScenarioRows("terminal/9")]
+    public Task Every_row_holds() => HoldsAsync("terminal/9", SecurityType.Esp, userSpecific: true, delay: 0);
+}
+
 /// <summary>What is measured in milliseconds, or loads the machine by itself, has it for itself.</summary>
 [Collection(Alone.Name)]
 public sealed class MoveScenarioTests(ITestOutputHelper output) : ScenarioTests(output)
@@ -418,6 +425,7 @@ internal static class RowsOf
             "TM-NC01", "TM-NC02", "TM-NC03", "TM-NC04", "TM-NC05", "TM-NC06", "TM-NC07", "TM-NC08", "TM-NC09", "TM-NC12", "TM-NC13", "TM-NC14", "TM-NC15", "TM-NC16", "TM-NC17", "TM-NC18", "TM-NC19", "TM-NC20",
             "TM-NC25", "TM-NC26", "TM-NC27",
         ],
+        ["terminal/9"] = ["TM0.9", "TM9.1", "TM9.2", "TM9.3", "TM9.5", "TM-A-54", "TM-AC35", "TM-C4", "TM-R1", "TM-R2", "TM-R3"],
         ["terminal/8"] =
         [
             "TM8.1", "TM8.2", "TM8.4", "TM8.5", "TM8.6", "TM8.7", "TM8.8", "TM8.9", "TM8.10", "TM8.11", "TM-AC32", "TM-AC33", "TM-NC23", "TM-C5", "TM-R95", "TM-R107", "TM-L32", "TM-P14", "TM-P24", "TM-S9", "TM-A-33", "TM-A-35",

@@ -62,6 +62,7 @@ public abstract class Scenario
         ["terminal/6"] = () => new Terminal.Terminal6(),
         ["terminal/8"] = () => new Terminal.Terminal8(),
         ["terminal/hostile"] = () => new Terminal.TerminalHostile(),
+        ["terminal/9"] = () => new Terminal.Terminal9(),
         ["network-vpn/1"] = () => new NetworkVpn1(),
         ["network-vpn/2"] = () => new NetworkVpn2(),
         ["network-vpn/3"] = () => new NetworkVpn3(),

@@ -19,7 +19,7 @@ public sealed partial class Terminal4 : TerminalScenario
     private const int Octets = 8 << 20;
 
     /// <summary>Sends a file to whoever asks with a line, as gopher has it: nothing that tshark puts together, so that what TCP sends twice over a move is no fault of reassembly.</summary>
-    private const string Server = """
+    internal const string Server = """
         import socket, sys
         listener = socket.create_server((sys.argv[1], 9), family=socket.AF_INET6)
         while True:
