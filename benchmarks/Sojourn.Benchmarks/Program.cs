@@ -26,7 +26,7 @@ for (var i = 1; i < args.Length; i++)
     }
 }
 
-if (args is not ["control-plane" or "delegations" or "enrolment" or "translation" or "line", ..])
+if (args is not ["control-plane" or "delegations" or "enrolment" or "translation" or "line" or "home-agent", ..])
 {
     return Usage();
 }
@@ -63,6 +63,12 @@ if (args[0] == "line")
         File.WriteAllText(figures, JsonSerializer.Serialize(carried, LineJson.Default.IReadOnlyListLineStretch) + "\n");
     }
 
+    return 0;
+}
+
+if (args[0] == "home-agent")
+{
+    await HomeAgentServers.RunAsync(Option("--rounds", 3), Option("--seconds", 3), Console.Out, ending.Token);
     return 0;
 }
 
@@ -118,6 +124,7 @@ static int Usage()
     Console.Error.WriteLine("       benchmarks/run delegations [--clients N] [--seconds N] [--trials N] [--highest N] [--keep]");
     Console.Error.WriteLine("       benchmarks/run translation [--rounds N] [--seconds N] [--no-offloads] [--json FILE]");
     Console.Error.WriteLine("       benchmarks/run line [--rounds N] [--seconds N] [--lines plain,sojourn,native,wireguard] [--no-offloads] [--json FILE]");
+    Console.Error.WriteLine("       benchmarks/run home-agent [--rounds N] [--seconds N]");
     Console.Error.WriteLine("       benchmarks/run ike [--setups N] [--rounds N] [--window N] [--json FILE]");
     return 2;
 }
