@@ -175,6 +175,10 @@ public sealed class MoveScenarioTests(ITestOutputHelper output) : ScenarioTests(
     [ScenarioRows("authentication/moves")]
     public Task Of_a_terminal_with_its_key_exchange_every_row_holds() => HoldsAsync("authentication/moves", SecurityType.Esp, userSpecific: true, delay: 0);
 
+    [RadvdFact("iperf3")]
+    [ScenarioRows("terminal/moves")]
+    public Task Of_terminals_of_every_kind_every_row_holds() => HoldsAsync("terminal/moves", SecurityType.Esp, userSpecific: true, delay: 0);
+
     [Fact]
     [ScenarioRows("network-vpn/2")]
     public Task Inside_a_domain_every_row_holds() => HoldsAsync("network-vpn/2", SecurityType.Esp, userSpecific: true, delay: 0);
@@ -420,6 +424,7 @@ internal static class RowsOf
             "TM0.7", "TM3.40", "TM3.41", "TM3.42", "TM3.48", "TM4.4", "TM4.5", "TM4.7", "TM-AC13", "TM-C9", "TM-L11", "TM-L12", "TM-L15", "TM-L16", "TM-L17", "TM-R104",
             "TM-A-22", "TM-A-23", "TM-P9", "TM-R1", "TM-S2", "TM-SP2",
         ],
+        ["terminal/moves"] = ["TM0.4", "TM0.6", "TM4.7", "TM6.50", "TM7.10", "TM-AC05", "TM-AC25", "TM-C9"],
         ["terminal/hostile"] =
         [
             "TM-NC01", "TM-NC02", "TM-NC03", "TM-NC04", "TM-NC05", "TM-NC06", "TM-NC07", "TM-NC08", "TM-NC09", "TM-NC12", "TM-NC13", "TM-NC14", "TM-NC15", "TM-NC16", "TM-NC17", "TM-NC18", "TM-NC19", "TM-NC20",

@@ -3,8 +3,9 @@
 //   links that terminals come to while they move (RFC 6275 7.5).
 // - A solicitation is answered to all, within half a second, and not when an advertisement is due before that or left a moment ago
 //   (RFC 4861 6.2.6, with the bound of RFC 6275 7.5).
-// - A link whose carrier comes back has a host that looks where it is: it is told at once, as on an interface that becomes an advertising
-//   one (RFC 4861 6.2.4, RFC 4957 for such events), but not sooner after the last one than the least distance of RFC 6275 7.5.
+// - A link whose carrier comes back has a host that looks where it is: it is told at once and twice more, as on an interface that becomes an
+//   advertising one (RFC 4861 6.2.4, RFC 4957 for such events), since the host may hear of its carrier a little later than this router. Between
+//   them lies the least distance of RFC 6275 7.5.
 // - Of an anchor point that is configured, commanded and learned at once the link has the option that stands first here.
 // - At a stop the router lifetime goes to 0, the anchor point stays what it was, so that nobody waits for a router that is gone (RFC 4861 6.2.5).
 using System.Net;
@@ -80,6 +81,9 @@ public sealed partial class AdvertisingRouter : IEngine, IDisposable
 
         public int Sent { get; set; }
 
+        /// <summary>Advertisements that are still due because the carrier is back.</summary>
+        public int Repeats { get; set; }
+
         public DateTimeOffset? LastAt { get; set; }
 
         public DateTimeOffset? NextAt { get; set; }
@@ -115,6 +119,7 @@ public sealed partial class AdvertisingRouter : IEngine, IDisposable
                 link.NextAt = at < due ? at : due;
                 break;
             case LinkChanged { Up: true } change when _links.Find(l => l.Link.Interface == change.Interface) is { NextAt: { } due } link:
+                link.Repeats = InitialAdvertisements - 1;
                 var earliest = link.LastAt is { } sent && sent + s_leastDistance > now ? sent + s_leastDistance : now;
                 if (earliest > now)
                 {
@@ -160,6 +165,13 @@ public sealed partial class AdvertisingRouter : IEngine, IDisposable
         (link.LastAt, link.Sent) = (now, link.Sent + 1);
         effects.Count("router.advertised");
         effects.Emit(new AdvertiseRouter(link.Link.Interface, Message(link, now, leaving: false)));
+        if (link.Repeats > 0)
+        {
+            link.Repeats--;
+            link.NextAt = now + s_leastDistance;
+            return;
+        }
+
         var longest = link.Sent <= InitialAdvertisements && link.Link.Interval > s_initialInterval ? s_initialInterval : link.Link.Interval;
         link.NextAt = now + Random(longest / 3, longest);
     }

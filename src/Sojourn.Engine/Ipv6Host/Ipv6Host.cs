@@ -4,7 +4,7 @@
 // - Without a carrier event a foreign advertisement may come from a second router of the same link. The router in use is asked
 //   first (RFC 6275 11.5.1); only when it does not answer has the host moved.
 // - Three missed advertisement intervals are a reason to ask the router, not to give it up.
-// - Routers hear of an address as soon as it may be used, and again when the carrier was away (RFC 9131 6.1.2): a router that looked for
+// - Routers hear of an address as soon as it may be used, and again when the carrier was away (RFC 9131 6): a router that looked for
 //   the host meanwhile would look again only after a second. The advertisement never overrides what a router has, and so is as good of
 //   an optimistic address (RFC 4429 3.3).
 using System.Net;
@@ -323,7 +323,7 @@ public sealed partial class Ipv6Host : IEngine
         }
     }
 
-    /// <summary>RFC 9131 6.1.2: routers shall not have to ask when the first packet for the address comes.</summary>
+    /// <summary>RFC 9131 6: routers shall not have to ask when the first packet for the address comes.</summary>
     private void TellRouters(IPAddress address, EffectSink effects)
     {
         if (IPv6Octets.IsUnicastRoutable(address))

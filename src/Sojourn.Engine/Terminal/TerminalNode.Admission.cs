@@ -22,7 +22,7 @@ public sealed partial class TerminalNode
 
         public LinkConfigured? Configured { get; set; }
 
-        /// <summary>The how manieth of all that became usable this one was last; 0 = it is not usable.</summary>
+        /// <summary>Counts up over the links as they become usable, so that the newest has the highest; 0 = it is not usable.</summary>
         public int Usable { get; set; }
 
         /// <summary>DHCPv6 client of the link, once a router has asked for one (M flag).</summary>

@@ -138,7 +138,7 @@ public sealed record TerminalOptions
     public IReadOnlyList<string> CertificateHosts { get; init; } = [];
 
     /// <summary>Packets of applications that wait for a binding; beyond them the oldest goes.</summary>
-    public int HeldPackets { get; init; } = 64;
+    public int HeldPackets { get; init; } = 256;
 
     /// <summary>How long they wait at most.</summary>
     public TimeSpan HoldTime { get; init; } = TimeSpan.FromSeconds(2);

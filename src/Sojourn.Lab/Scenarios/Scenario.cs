@@ -63,6 +63,7 @@ public abstract class Scenario
         ["terminal/8"] = () => new Terminal.Terminal8(),
         ["terminal/hostile"] = () => new Terminal.TerminalHostile(),
         ["terminal/9"] = () => new Terminal.Terminal9(),
+        ["terminal/moves"] = () => new Terminal.TerminalMoves(),
         ["network-vpn/1"] = () => new NetworkVpn1(),
         ["network-vpn/2"] = () => new NetworkVpn2(),
         ["network-vpn/3"] = () => new NetworkVpn3(),

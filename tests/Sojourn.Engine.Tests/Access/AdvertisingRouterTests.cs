@@ -72,8 +72,14 @@ public sealed class AdvertisingRouterTests
         Run(router, 60, new EngineStarted([]));
         Assert.Empty(Run(router, 1, new LinkChanged("acc0", false)));
         var back = _now;
-        Assert.Equal(back, Assert.Single(Run(router, 0.01, new LinkChanged("acc0", true))).At);
-        Assert.Equal(back + TimeSpan.FromMilliseconds(30), Assert.Single(Run(router, 1, new LinkChanged("acc0", true))).At);
+        Assert.Equal([0.0, 30, 60], Run(router, 1, new LinkChanged("acc0", true)).Select(s => (s.At - back).TotalMilliseconds));
+
+        // A carrier that comes and goes does not make it speak more often than it may.
+        back = _now;
+        var sent = Run(router, 0.01, new LinkChanged("acc0", true));
+        sent.AddRange(Run(router, 0.01, new LinkChanged("acc0", true)));
+        sent.AddRange(Run(router, 1, new LinkChanged("acc0", true)));
+        Assert.Equal([0.0, 30, 60, 90], sent.Select(s => (s.At - back).TotalMilliseconds));
         Assert.Empty(Run(router, 1, new LinkChanged("other0", true)));
     }
 
