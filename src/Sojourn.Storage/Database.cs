@@ -12,6 +12,9 @@ namespace Sojourn.Storage;
 /// </summary>
 public sealed class Database : IDisposable
 {
+    /// <summary>How long a statement waits for another process to commit. On a busy disk one commit can take seconds, and a running node makes many.</summary>
+    internal static readonly TimeSpan LongestWait = TimeSpan.FromSeconds(30);
+
     private static readonly Lock NativeLock = new();
     private static bool s_nativeReady;
 
@@ -65,7 +68,7 @@ public sealed class Database : IDisposable
         try
         {
             connection.Open();
-            connection.Execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000;");
+            connection.Execute(string.Create(CultureInfo.InvariantCulture, $"PRAGMA busy_timeout = {LongestWait.TotalMilliseconds}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"));
             var database = new Database(path, connection, seal);
             database.Migrate(existed);
             return database;

@@ -47,6 +47,23 @@ public sealed class AuthorityStoreTests : IDisposable
     }
 
     [Fact]
+    public async Task Who_finds_the_database_locked_waits_as_long_as_a_busy_disk_takes()
+    {
+        using var other = Database.Open(Path.Combine(_folder, "ca.db"));
+        var (held, waited) = (new TaskCompletionSource(), TimeSpan.FromSeconds(6));
+        var slow = Task.Run(() => new AuthorityStore(other, TimeProvider.System).InOneTransaction(() =>
+        {
+            held.SetResult();
+            Thread.Sleep(waited);
+            return true;
+        }));
+        await held.Task;
+        _store.Put(new IdentifierEntry("mn2.home.example", "mn2.home.example", IdentifierKind.Terminal, true, []), "test");
+        Assert.True(await slow);
+        Assert.NotNull(_store.Identifier("mn2.home.example"));
+    }
+
+    [Fact]
     [Trait("Row", "TA-R82")]
     [Trait("Row", "TA-M32")]
     public void Certificate_and_flag_are_stored_together_or_not_at_all()
