@@ -25,7 +25,9 @@ public sealed partial class HomeAgent
 
         if (_protection.Refuse(home, received.Under, prefixDiscovery: false, out var association) is { } refusal)
         {
-            Discard(refusal.Why, refusal.Rule, $"a binding update for {home} from {packet.Source}", effects);
+            // Whoever asks for an address that no policy knows hears nothing, so the operator has to: most likely a prefix is missing in the configuration.
+            var (unserved, why) = refusal.Why == "no_policy" ? (EventSeverity.Warning, "it is in no home prefix of this home agent") : (EventSeverity.Debug, refusal.Why);
+            Discard(refusal.Why, refusal.Rule, $"a binding update for {home} from {packet.Source}: {why}", effects, unserved);
             return;
         }
 

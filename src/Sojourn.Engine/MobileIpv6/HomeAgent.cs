@@ -206,10 +206,10 @@ public sealed partial class HomeAgent : IEngine
             Payload = message.ToArray(_options.Address, home ?? destination),
         }.ToArray(), under));
 
-    private static void Discard(string why, string rule, string text, EffectSink effects)
+    private static void Discard(string why, string rule, string text, EffectSink effects, EventSeverity severity = EventSeverity.Debug)
     {
         effects.Count($"mip6.ha.discarded.{why}");
-        effects.Emit(new Report(new EngineEvent("binding.discarded", EventSeverity.Debug, text) { Rule = rule }));
+        effects.Emit(new Report(new EngineEvent("binding.discarded", severity, text) { Rule = rule }));
     }
 
     private HomePrefix? PrefixOf(IPAddress home, DateTimeOffset now) => _protection.For(home)?.Prefix is { } allocated

@@ -134,7 +134,7 @@ public static class MessageCatalogue
         new("dhcp6.lease_unavailable", "SJ2682", "No DHCPv6 server grants what is asked for; at most ten a second are logged. The node keeps asking.", "Check that the server knows the DUID and IAID, and that the authority permits the identifier."),
         new("dhcp6.server_avoided", "SJ2683", "A DHCPv6 server's prefix was refused by the home agent; nothing is taken from it for a while.", "Find out who runs a DHCPv6 server on that link."),
         new("binding.deregistered", "SJ2610", "A terminal gave its binding up: it is at home, or goes.", Nothing),
-        new("binding.discarded", "SJ2611", "A binding update was discarded without an answer; the rule says at which step.", "Many are forgeries, or a terminal whose association is gone."),
+        new("binding.discarded", "SJ2611", "A binding update was discarded without an answer; the rule says at which step.", "Many are forgeries, or a terminal whose association is gone. As a warning: the home address is in no prefix of `home-prefixes`."),
         new("binding.unanswered", "SJ2612", "A binding update could not be acknowledged under an association, and so was not at all.", "Look why the association went; the terminal makes a new one."),
         new("homeagent.found", "SJ2613", "A terminal found its home agent.", Nothing),
         new("homeagent.unknown", "SJ2614", "No home agent answered a terminal's discovery.", "Check that a home agent serves the home prefix and answers its anycast address."),
