@@ -99,6 +99,9 @@ public sealed record PolicyRule
 
     public uint Mark { get; init; }
 
+    /// <summary>Routes found in <see cref="Table"/> whose prefix is no longer than this count as not found; null = all count.</summary>
+    public uint? SuppressedLength { get; init; }
+
     /// <summary>Applies to packets that do not match.</summary>
     public bool Invert { get; init; }
 
@@ -112,7 +115,7 @@ public sealed record PolicyRule
 
     public override string ToString() =>
         $"{Priority}:{(Invert ? " not" : "")} from {Source?.ToString() ?? "all"}{(Destination is null ? "" : $" to {Destination}")}{(InboundInterface is null ? "" : $" iif {InboundInterface}")}"
-        + $"{(Protocol == 0 ? "" : $" ipproto {Protocol}")}{(DestinationPorts is null ? "" : $" dport {DestinationPorts.Value.First}-{DestinationPorts.Value.Last}")} {(Action == RuleAction.Lookup ? $"lookup {Table}" : Action.ToString().ToLowerInvariant())}";
+        + $"{(Protocol == 0 ? "" : $" ipproto {Protocol}")}{(DestinationPorts is null ? "" : $" dport {DestinationPorts.Value.First}-{DestinationPorts.Value.Last}")} {(Action == RuleAction.Lookup ? $"lookup {Table}" : Action.ToString().ToLowerInvariant())}{(SuppressedLength is { } length ? $" suppress_prefixlength {length}" : "")}";
 }
 
 public enum RuleAction : byte

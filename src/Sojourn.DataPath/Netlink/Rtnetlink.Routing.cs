@@ -242,6 +242,11 @@ public sealed partial class Rtnetlink
             request.Attribute(17, rule.OutboundInterface);
         }
 
+        if (rule.SuppressedLength is { } suppressed)
+        {
+            request.Attribute(14, suppressed);
+        }
+
         if (rule.Mark != 0)
         {
             request.Attribute(10, rule.Mark);
@@ -286,6 +291,7 @@ public sealed partial class Rtnetlink
                 3 => rule with { InboundInterface = attributes.Text },
                 6 => rule with { Priority = attributes.UInt32 },
                 10 => rule with { Mark = attributes.UInt32 },
+                14 when attributes.UInt32 != uint.MaxValue => rule with { SuppressedLength = attributes.UInt32 },
                 15 => rule with { Table = attributes.UInt32 },
                 17 => rule with { OutboundInterface = attributes.Text },
                 21 => rule with { Owner = attributes.Value[0] },

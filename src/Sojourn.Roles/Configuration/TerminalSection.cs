@@ -14,6 +14,9 @@ public sealed class TerminalSection : OptionSection
     [Option("TUN device that applications use. It has the home address.", Syntax = TextSyntax.Interface)]
     public string Device { get; set; } = "mip0";
 
+    [Option("Prefixes that packets of this machine never reach through the terminal, the local network's printers for instance: only the machine's own routes lead there, its default route too, and none counts as unreachable.", Family = AddressFamilies.Either, Example = "192.168.1.0/24", Otherwise = "what no route of the machine but its default route leads to goes through the terminal")]
+    public List<IPNetwork> Exclude { get; set; } = [];
+
     [Option("Credential store with identifier, key and certificate (spec D13): a directory, or a PKCS#12 file. It may lie on a medium that is taken out; nothing is signed without it.", Required = true, File = FileUse.Written, Example = "credentials")]
     public FileReference Store { get; set; } = null!;
 

@@ -18,9 +18,10 @@ namespace Sojourn.Roles.Terminals;
 /// <param name="EspKeys">Wireshark's esp_sa file; null = no export.</param>
 /// <param name="IkeKeys">Wireshark's ikev2_decryption_table.</param>
 /// <param name="StateFolder">Where it is kept what the links had before the terminal took them.</param>
+/// <param name="Excluded">What of the host's traffic never comes to the terminal.</param>
 /// <param name="HostSide">Told home and care-of address once the device has them.</param>
 internal sealed record TerminalPortOptions(
-    IReadOnlyList<string> Links, bool Eapol, string Device, int Mtu, string? EspKeys, string? IkeKeys, string? StateFolder, Action<IPAddress?, IPAddress?>? HostSide = null);
+    IReadOnlyList<string> Links, bool Eapol, string Device, int Mtu, string? EspKeys, string? IkeKeys, string? StateFolder, IReadOnlyList<IPNetwork> Excluded, Action<IPAddress?, IPAddress?>? HostSide = null);
 
 /// <summary>Frames of the access links, packets of the applications, addresses, credential store and enrolment of a terminal.</summary>
 internal sealed class TerminalPort : IEffectPort, IDisposable
@@ -57,7 +58,7 @@ internal sealed class TerminalPort : IEffectPort, IDisposable
                 }
             }
 
-            _device = new HostDevice(options.Device, options.Mtu, (packet, segmentSize) => deliver(new HostPacketSent(packet) { SegmentSize = segmentSize }));
+            _device = new HostDevice(options.Device, options.Mtu, (packet, segmentSize) => deliver(new HostPacketSent(packet) { SegmentSize = segmentSize }), options.Excluded);
         }
         catch
         {

@@ -41,14 +41,14 @@ public sealed partial class Terminal4 : TerminalScenario
     /// <summary>A router's kernel that finds nobody on the link any more quotes segments it has cut itself, and their checksum is not done.</summary>
     public override string? Damaged(string link) => $"{base.Damaged(link)} || (icmpv6.type == 1 && icmpv6.code == 3)";
 
-    protected override IReadOnlyList<string> Fields => [.. base.Fields, "frame.len", "icmpv6.echo.identifier"];
+    protected override IReadOnlyList<string> Fields => [.. base.Fields, "frame.len", "icmpv6.echo.identifier", .. s_callFields];
 
     public override async Task DriveAsync(LabRun run, CancellationToken cancellation)
     {
         NeedTools();
-        if (LabCommand.Find("curl") is null || LabCommand.Find("python3") is null)
+        if (LabCommand.Find("curl") is null || LabCommand.Find("python3") is null || LabCommand.Find("sipp") is null)
         {
-            throw new ScenarioException("this scenario needs curl and python3 (Debian packages of these names)");
+            throw new ScenarioException("this scenario needs curl, python3 and sipp (Debian packages curl, python3 with python3-cryptography, sip-tester)");
         }
 
         run.Progress.Step("Authority, home agent and routers run; three terminals are switched on");
@@ -67,7 +67,9 @@ public sealed partial class Terminal4 : TerminalScenario
         await using var third = await RouterAdvertiser.StartAsync(run, "ar2", "acc1", "2001:db8:5c::/64", managed: false, cancellation);
         await using var fourth = await RouterAdvertiser.StartAsync(run, "ar2", "acc2", "2001:db8:5d::/64", managed: false, cancellation);
         _started = LabRun.Now;
-        await Task.WhenAll(new[] { "mn", "mn2", "mn3" }.Select(node => run.Node(node).StartAsync(cancellation)));
+        await run.Node("mn").StartAsync(cancellation);
+        await using var watch = await WatchHostAsync(run, cancellation);
+        await Task.WhenAll(new[] { "mn2", "mn3" }.Select(node => run.Node(node).StartAsync(cancellation)));
         foreach (var node in new[] { "mn", "mn2", "mn3" })
         {
             await ReachAsync(run, node, "REG", TimeSpan.FromSeconds(30), cancellation);
@@ -81,8 +83,14 @@ public sealed partial class Terminal4 : TerminalScenario
         _dropped = await run.PingAsync("mn2", Correspondent, new PingOptions(5), cancellation);
         _kept = await run.PingAsync("mn3", Correspondent, new PingOptions(5), cancellation);
         run.Progress.Note($"{_plain.Summary}; {_dropped.Summary}; {_kept.Summary}");
-        await DownloadAsync(run, cancellation);
+        await GoLocalAsync(run, cancellation);
+        await using (var call = await CallAsync(run, cancellation))
+        {
+            await DownloadAsync(run, cancellation);
+            await call.EndAsync(cancellation);
+        }
 
+        _watched = watch.Said;
         run.Progress.Step("The operator switches the first terminal to translation, and back");
         _switched = LabRun.Now;
         await SwitchAsync(run, 10010, Virtual, cancellation);
@@ -106,6 +114,8 @@ public sealed partial class Terminal4 : TerminalScenario
         rows.Part("Registration", () => Registration(rows));
         rows.Part("Layouts", () => Layouts(rows));
         rows.Part("Move", () => Moving(rows));
+        rows.Part("Call", () => Call(rows));
+        rows.Part("Exclusion", () => Exclusion(rows));
         rows.Part("Switch", () => Switching(rows));
         rows.Part("Translation", () => Translating(rows));
         rows.Part("Protection", () => Protection(rows));
