@@ -92,6 +92,9 @@ public sealed partial class TerminalNode
             case IpProtocol.Esp when _anchors is not null && read.RoutingHomeAddress is { } regional && regional.Equals(_local!.RegionalAddress):
                 OnProtectedByAnchor(_anchors, packet);
                 break;
+            case IpProtocol.Esp or IpProtocol.Ah when _ah is not null && _ah.Covers(read.Source) && read.EffectiveDestination.Equals(_home?.HomeAddress):
+                OnAuthenticated(_ah, packet, upper.UpperProtocol, link, level);
+                break;
             case IpProtocol.Esp:
                 OnProtected(packet, read, link, level);
                 break;
@@ -132,6 +135,27 @@ public sealed partial class TerminalNode
     }
 
     private static bool IsOwnPort(ushort port) => port is Wire.Ikev2.Ikev2Limits.Port or Wire.Ikev2.Ikev2Limits.NatTraversalPort or ClientPort;
+
+    /// <summary>Step 73 where an association asks for AH before ESP (S2): both have to be there.</summary>
+    private void OnAuthenticated(TransportAh ah, ReadOnlyMemory<byte> packet, byte protocol, string link, int level)
+    {
+        if (protocol != IpProtocol.Ah)
+        {
+            _out.Count(GuestCounters.PolicyMismatch);
+        }
+        else if (ah.TryOpen(packet.Span, _now, out var inner) is var drop and not DropReason.None)
+        {
+            CountRefusal(drop);
+        }
+        else if (MobileIpv6Packet.TryParse(inner, out var read, out _) && read.Protocol == IpProtocol.Esp)
+        {
+            OnProtected(inner, read, link, level);
+        }
+        else
+        {
+            _out.Count(GuestCounters.PolicyMismatch);
+        }
+    }
 
     /// <summary>Steps 72, 73 and 125: ESP in transport mode, or else the tunnel's.</summary>
     private void OnProtected(ReadOnlyMemory<byte> packet, MobileIpv6Packet read, string link, int level)

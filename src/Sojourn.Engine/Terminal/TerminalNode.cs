@@ -41,6 +41,7 @@ public sealed partial class TerminalNode : IEngine, IDisposable
     private readonly IkeEngine _ike;
     private readonly TransportEsp _esp;
     private readonly TunnelEsp _tunnelEsp;
+    private readonly TransportAh? _ah;
     private readonly List<AccessLink> _links;
     private readonly Queue<Effect> _inner = new();
     private readonly EffectSink _scratch = new();
@@ -93,6 +94,7 @@ public sealed partial class TerminalNode : IEngine, IDisposable
         _ike = new IkeEngine(new IkeOptions { Peers = _peers, ExportKeys = options.ExportKeys, CertificateHosts = options.CertificateHosts }, random);
         _esp = new TransportEsp(random);
         _tunnelEsp = new TunnelEsp(random);
+        _ah = options.AuthenticationHeaders.Count > 0 ? new TransportAh(options.AuthenticationHeaders) : null;
         foreach (var preset in options.RouteAssociations.Where(preset => preset.Id < 0 && _esp.Install(preset, preset.Id)))
         {
             _routeAssociations[preset.RemoteSelectors[0].StartAddress] = preset.Id;
@@ -253,6 +255,7 @@ public sealed partial class TerminalNode : IEngine, IDisposable
 
         _esp.Dispose();
         _tunnelEsp.Dispose();
+        _ah?.Dispose();
         _anchors?.Dispose();
         _tls?.Dispose();
     }

@@ -161,6 +161,9 @@ public sealed record TerminalOptions
     /// <summary>Preset pairs with correspondents in transport mode between home address and correspondent, for what the policy wants protected by the short way (spec terminal SP5). Their numbers are negative.</summary>
     public IReadOnlyList<ChildSa> RouteAssociations { get; init; } = [];
 
+    /// <summary>Preset pairs between home address and home agent whose AH stands before the ESP of acknowledgements (spec terminal S2, TM-S3); what comes without it is refused. For laboratories.</summary>
+    public IReadOnlyList<ChildSa> AuthenticationHeaders { get; init; } = [];
+
     /// <summary>Home tests go under ESP to the home agent (spec terminal SP2).</summary>
     public bool ProtectHomeTests { get; init; } = true;
 

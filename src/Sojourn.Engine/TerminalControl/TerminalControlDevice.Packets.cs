@@ -103,6 +103,11 @@ public sealed partial class TerminalControlDevice
     private void SendProtected(SendIpv6Packet packet, long association)
     {
         var reason = _esp.TryProtect(association, packet.Packet.Span, _now, out var wire);
+        if (reason == DropReason.None && _byAssociation.GetValueOrDefault(association)?.Terminal.HomeAddress is { } home && _ah.Covers(home))
+        {
+            reason = _ah.TryProtect(home, wire, _now, out wire);
+        }
+
         if (reason == DropReason.None)
         {
             _effects.Emit(new SendIpv6Packet(wire));

@@ -1,4 +1,5 @@
 using System.Net.Sockets;
+using Sojourn.Engine;
 using Sojourn.Engine.Ikev2;
 using Sojourn.Roles.Configuration;
 using Sojourn.Roles.Enrolment;
@@ -35,6 +36,12 @@ internal sealed partial class ConfigurationRules
 
         MobileRouters(agent);
         PresetAddresses(agent);
+        AuthenticationHeaders(peer => agent.HomePrefixes.Exists(p => p.Contains(peer)), "a home address in 'home-prefixes'");
+        foreach (var association in _node.Associations.Where(a => a.Security != SecurityType.Ah))
+        {
+            Error(association.MarkOf(nameof(association.Security)), "a home agent agrees on ESP by IKEv2", "ah, or no association");
+        }
+
         if (agent.NameService is { } names)
         {
             Names(names);
@@ -165,6 +172,11 @@ internal sealed partial class ConfigurationRules
             {
                 Error(preset.MarkOf(nameof(preset.Prefix)), $"{preset.Prefix} leaves no room for an interface identifier", "a prefix of up to 64 bits");
             }
+        }
+
+        if (agent.HomeLink is not null && agent.PresetPrefixes.Count == 0)
+        {
+            Error(agent.MarkOf(nameof(agent.HomeLink)), "delegated prefixes are shared with nobody, so none lies on a home link", "'preset-prefixes' beside it");
         }
 
         if (agent.Authority is not { } authority)

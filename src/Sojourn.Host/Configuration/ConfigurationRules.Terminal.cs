@@ -1,3 +1,4 @@
+using System.Net;
 using System.Net.Sockets;
 using Sojourn.Engine;
 using Sojourn.Engine.Terminal;
@@ -33,10 +34,12 @@ internal sealed partial class ConfigurationRules
             Error(terminal.MarkOf(nameof(terminal.DataPolicy)), "without IPsec on the signal there is no key exchange that could protect data", "scenarios 10010 to 10013");
         }
 
-        foreach (var association in _node.Associations.Where(a => a.Security != SecurityType.Esp || (terminal.HomeAddress is null && !_node.IsOfAnchorPoint(a))))
+        foreach (var association in _node.Associations.Where(a => terminal.HomeAddress is null && !_node.IsOfAnchorPoint(a)))
         {
-            Error(association.Mark, association.Security == SecurityType.Esp ? "associations with correspondents belong to a configured home address" : "AH does not protect packets of applications", "security: esp, and a 'home-address'");
+            Error(association.Mark, "associations with correspondents and home agents belong to a configured home address", "a 'home-address'");
         }
+
+        AuthenticationHeaders(peer => peer.Equals(terminal.HomeAgent), "'home-agent'");
 
         if (terminal.Translation is { } translation)
         {
@@ -74,6 +77,22 @@ internal sealed partial class ConfigurationRules
         if (terminal.TlsGateway is { } gateway)
         {
             GatewayOf(terminal, gateway);
+        }
+    }
+
+    /// <summary>AH is for one purpose alone, and only where a laboratory wants it (spec terminal TM-S3).</summary>
+    private void AuthenticationHeaders(Func<IPAddress, bool> mayBePeer, string peer)
+    {
+        foreach (var association in _node.Associations.Where(a => a.Security == SecurityType.Ah))
+        {
+            if (!_node.Interop.AuthenticationHeader)
+            {
+                Error(association.MarkOf(nameof(association.Security)), "AH is not taken here", "esp; or interop.authentication-header: true in a laboratory");
+            }
+            else if (!mayBePeer(association.Peer))
+            {
+                Error(association.MarkOf(nameof(association.Peer)), "AH stands between terminal and home agent alone", peer);
+            }
         }
     }
 

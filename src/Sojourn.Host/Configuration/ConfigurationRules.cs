@@ -68,7 +68,7 @@ internal sealed partial class ConfigurationRules
         NodeRole.MobileRouter => ([nameof(NodeOptions.Terminal), nameof(NodeOptions.MobileRouter)], [nameof(NodeOptions.KeyExport)]),
         NodeRole.Correspondent => ([nameof(NodeOptions.Correspondent)], [nameof(NodeOptions.Associations), nameof(NodeOptions.KeyExport)]),
         NodeRole.AnchorPoint => ([nameof(NodeOptions.AnchorPoint)], [nameof(NodeOptions.Associations), nameof(NodeOptions.KeyExport)]),
-        NodeRole.HomeAgent6 => ([nameof(NodeOptions.HomeAgent6)], [nameof(NodeOptions.DelegatingRouter), nameof(NodeOptions.KeyExport)]),
+        NodeRole.HomeAgent6 => ([nameof(NodeOptions.HomeAgent6)], [nameof(NodeOptions.DelegatingRouter), nameof(NodeOptions.Associations), nameof(NodeOptions.KeyExport)]),
         NodeRole.TlsGateway => ([nameof(NodeOptions.TlsGateway)], []),
         _ => ([nameof(NodeOptions.Diameter)], []),
     };
@@ -245,7 +245,7 @@ internal sealed partial class ConfigurationRules
 
     private void Associations()
     {
-        var family = _node.Role is NodeRole.Terminal or NodeRole.MobileRouter or NodeRole.Correspondent or NodeRole.AnchorPoint or NodeRole.AccessRouter ? AddressFamily.InterNetworkV6 : AddressFamily.InterNetwork;
+        var family = _node.Role is NodeRole.Terminal or NodeRole.MobileRouter or NodeRole.Correspondent or NodeRole.AnchorPoint or NodeRole.AccessRouter or NodeRole.HomeAgent6 ? AddressFamily.InterNetworkV6 : AddressFamily.InterNetwork;
         foreach (var association in _node.Associations)
         {
             Association(association);

@@ -48,7 +48,7 @@ public sealed class NodeOptions : OptionSection
     [Option("Keys that wrap keys inside Diameter messages (RFC 5649), one per Diameter identity that keys are exchanged with. A relay in between never sees a key.", Unique = nameof(KeyWrapOptions.Peer))]
     public List<KeyWrapOptions> KeyWrap { get; set; } = [];
 
-    [Option("Preset (\"default SPI\") associations with other gateways, with typed-in keys; at role correspondent, with home addresses (ESP in transport mode); at role anchor-point, with regional addresses.", Reload = true, Unique = nameof(AssociationOptions.Name))]
+    [Option("Preset (\"default SPI\") associations with other gateways, with typed-in keys; at role correspondent, with home addresses (ESP in transport mode); at role anchor-point, with regional addresses; at role home-agent6, AH with home addresses.", Reload = true, Unique = nameof(AssociationOptions.Name))]
     public List<AssociationOptions> Associations { get; set; } = [];
 
     [Option("Associations with other gateways that IKEv2 keys (RFC 7296): whatever may use a preset association may use one of these.", Unique = nameof(KeyExchangeOptions.Name))]
@@ -192,4 +192,7 @@ public sealed class InteropOptions : OptionSection
 
     [Option("Take binding updates without IPsec at role home-agent6: anybody may then say where any home address is. For laboratories (spec terminal, embodiments 1 and 2).")]
     public bool PlainBindings { get; set; }
+
+    [Option("Take associations with `security: ah` between terminal and home agent: AH before the ESP of what the home agent sends under its association (RFC 4302, spec terminal S2). AH is optional since RFC 4301; for laboratories.")]
+    public bool AuthenticationHeader { get; set; }
 }

@@ -87,7 +87,8 @@ public class TerminalRole : Role
                 KeepMobileHeader = _section.MobileTunnelHeader == MobileTunnelHeader.Keep,
                 RouteOptimisation = _section.RouteOptimisation,
                 ProtectHomeTests = _section.ProtectHomeTests,
-                RouteAssociations = _section.HomeAddress is { } own ? [.. node.Associations.Where(a => !node.IsOfAnchorPoint(a)).Select((association, number) => EngineOptions.Transport(association, own, -1 - number))] : [],
+                RouteAssociations = _section.HomeAddress is { } own ? [.. node.Associations.Where(a => !node.IsOfAnchorPoint(a) && a.Security == SecurityType.Esp).Select((association, number) => EngineOptions.Transport(association, own, -1 - number))] : [],
+                AuthenticationHeaders = _section.HomeAddress is { } address ? [.. node.Associations.Where(a => a.Security == SecurityType.Ah).Select((association, number) => EngineOptions.Transport(association, address, -1 - number))] : [],
                 ExportKeys = node.KeyExport?.Ike is not null,
             },
             random);
@@ -157,7 +158,7 @@ public class TerminalRole : Role
     {
         _deliver = deliver;
         yield return new TerminalPort(
-            new TerminalPortOptions(_section.Links, _section.Supplicant is not null, _section.Device, _mtu, _keys?.Esp.FullPath, _keys?.Ike?.FullPath, _stateFolder, (home, careOf) => _carrier?.Configure(home, careOf)), _credentials, deliver, services);
+            new TerminalPortOptions(_section.Links, _section.Supplicant is not null, _section.Device, _mtu, _keys?.Esp.FullPath, _keys?.Ike?.FullPath, _stateFolder, _section.Exclude, (home, careOf) => _carrier?.Configure(home, careOf)), _credentials, deliver, services);
         if (_section.TlsGateway is { } gateway)
         {
             _carrier = new TlsCarrierClient(gateway, _section.Device, _credentials, services);

@@ -1,6 +1,8 @@
 using System.Net;
+using Sojourn.Engine.Ikev2;
 using Sojourn.Engine.Ipsec;
 using Sojourn.Engine.Terminal;
+using Sojourn.Wire.Ikev2;
 using Sojourn.Wire.Ip;
 using Sojourn.Wire.MobileIpv6;
 using Xunit;
@@ -68,6 +70,32 @@ public class GuestStackRefusalTests
         // It asks again by itself: what was amiss may be mended.
         world.Run(TimeSpan.FromSeconds(40));
         Assert.Equal(4, world.Count(GuestCounters.StatusRefused));
+    }
+
+    [Fact]
+    [Trait("Row", "TM-S3")]
+    public void An_acknowledgement_without_the_AH_that_its_association_asks_for_is_refused()
+    {
+        var home = IPAddress.Parse("2001:db8:a:7::77");
+        SaParameters OneWay(uint spi, IPAddress source, IPAddress destination) => new()
+        {
+            Spi = spi,
+            Source = source,
+            Destination = destination,
+            Algorithm = IpsecAlgorithm.HmacSha256,
+            Keys = new AssociationKeys(new KeyMaterial([]), new KeyMaterial(new byte[32])),
+            StaticKeys = true,
+        };
+        var preset = new ChildSa(-1, 0, "ah", "ah", ChildMode.Transport, [TrafficSelector.Of(home)], [TrafficSelector.Of(Agent)], OneWay(0x1102, Agent, home), OneWay(0x1101, home, Agent), null);
+        var world = new TerminalWorld(o => o with { Home = new FixedHome(home, IPNetwork.Parse("2001:db8:a:7::/64")), PrefixRequest = null, HomeAgent = Agent, AuthenticationHeaders = [preset] });
+        world.Attach(Wlan, "2001:db8:f:1::/64");
+        world.Run(TimeSpan.FromSeconds(4));
+
+        // The home agent has bound and answered under ESP.
+        Assert.NotNull(world.Binding);
+        Assert.True(world.Count(GuestCounters.PolicyMismatch) > 0);
+        Assert.Empty(world.Terminal.Tables.Tunnels);
+        Assert.NotEqual(TerminalState.Reg, world.Terminal.State);
     }
 
     [Fact]

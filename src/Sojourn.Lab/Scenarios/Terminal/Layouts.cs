@@ -8,7 +8,7 @@ namespace Sojourn.Lab.Scenarios.Terminal;
 internal sealed class Layouts(IReadOnlyDictionary<string, string> names)
 {
     /// <summary>Fields of tshark that a layout is made of.</summary>
-    public static readonly string[] Fields = ["frame.len", "mip6.bu.a_flag", "mip6.bu.h_flag", "mip6.acoa.acoa", "mip6.be.haddr", "mip6.be.status", "mip6.ni.hni", "mip6.bad.auth", "frame.comment", "udp.dstport", "tcp.srcport", "icmpv6.echo.sequence_number"];
+    public static readonly string[] Fields = ["frame.len", "mip6.bu.a_flag", "mip6.bu.h_flag", "mip6.acoa.acoa", "mip6.be.haddr", "mip6.be.status", "mip6.ni.hni", "mip6.bad.auth", "frame.comment", "udp.dstport", "tcp.srcport", "icmpv6.echo.sequence_number", "ah.spi", "ah.sequence"];
 
     /// <summary>From the outermost IPv6 header on; what stands behind the last header that belongs to the way is <c>P</c>.</summary>
     public string Of(DissectedPacket? packet)
@@ -32,6 +32,9 @@ internal sealed class Layouts(IReadOnlyDictionary<string, string> names)
                     break;
                 case "ipv6.routing":
                     text.Add($"RH2{{{Name(packet.First("ipv6.routing.mipv6.home_address") ?? "?")}}}");
+                    break;
+                case "ah":
+                    text.Add("AH");
                     break;
                 case "esp":
                     text.Add("ESP");

@@ -59,6 +59,21 @@ public sealed partial class Terminal3
         return (use.Worked(local) && ups.Count > 5 && downs.Count > 5 && ups.All(p => layouts.Of(p) == up) && downs.All(p => layouts.Of(p) == down), $"{use.Text}; up {layouts.Tally(ups)}; down {layouts.Tally(downs)}");
     }
 
+    /// <summary>S2 with AH, which one home agent and one terminal are told to use: the terminal takes nothing else.</summary>
+    private void Authenticated(RowBook rows)
+    {
+        var careOf = Text(_shown["mn5 tunnels registered"].FirstOrDefault(), "start");
+        var layouts = LayoutsOf(HomeAgent3, careOf, Home5, "");
+        var with = On("access-5").Where(p => p.Sender == "ar1" && p.Is("mip6.mhtype", BindingAcknowledgement)).ToList();
+        var without = Packets.Where(p => p.Link.StartsWith("access", StringComparison.Ordinal) && p.Link != "access-5" && p.Is("mip6.mhtype", BindingAcknowledgement) && p.Has("esp")).ToList();
+        var numbers = with.Select(p => p.First("ah.sequence")).ToList();
+        var suites = s_terminals.SelectMany(node => _shown[node + " sa registered"]).Where(sa => Text(sa, "name") == "signalling").Select(sa => Text(sa, "algorithm")).ToList();
+        rows.Check("TM-S3", "without a word in the configuration ESP is with AES-GCM", suites.Count == s_terminals.Length && suites.TrueForAll(s => s.Contains("Gcm", StringComparison.OrdinalIgnoreCase)), string.Join(" ", suites));
+        rows.Check("TM-S3", "where both ends are told so the acknowledgement has AH directly before ESP, under the typed-in SPI, and the terminal registers; no other acknowledgement has AH",
+            with.Count > 0 && with.All(p => layouts.Of(p) == "IP6(HA>CoA) RH2{HoA} AH ESP BA" && p.Is("ah.spi", "0x00001102")) && numbers.Distinct().Count() == numbers.Count && careOf.Length > 0 && without.Count > 3 && !without.Exists(p => p.Has("ah")),
+            $"{layouts.Tally(with)}, numbers {string.Join(" ", numbers)}; {without.Count} others, {without.Count(p => p.Has("ah"))} of them with AH");
+    }
+
     private void JudgeRegistration(RowBook rows)
     {
         var tunnel = _shown["mn tunnels registered"].FirstOrDefault();
@@ -80,6 +95,7 @@ public sealed partial class Terminal3
                 $"{layouts.Of(answer)}, status {answer?.First("mip6.ba.status")}");
         }
 
+        Authenticated(rows);
         var listed = _shown["mn binding-list registered"].FirstOrDefault(e => Text(e, "list") == "registration");
         foreach (var row in (string[])["TM3.4", "TM3.6", "TM3.7"])
         {
