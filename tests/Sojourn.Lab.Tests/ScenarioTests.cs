@@ -405,18 +405,18 @@ internal static class RowsOf
             "TM3.24", "TM3.25", "TM3.26", "TM3.27", "TM3.28", "TM3.40", "TM3.41", "TM3.42", "TM3.43", "TM3.44", "TM3.45", "TM3.46", "TM3.48", "TM3.49", "TM3.50", "TM3.51",
             "TM3.52", "TM3.53", "TM3.54", "TM3.55", "TM3.56", "TM3.57", "TM3.58", "TM3.60", "TM3.61", "TM3.62", "TM3.63", "TM3.64", "TM3.65", "TM3.66", "TM3.67", "TM3.68",
             "TM3.70", "TM3.71", "TM3.72", "TM3.73", "TM3.74", "TM3.75", "TM3.76", "TM3.77", "TM4.7", "TM-AC09", "TM-AC10", "TM-AC11", "TM-AC12", "TM-AC14", "TM-AC15", "TM-AC16",
-            "TM-AC17", "TM-L3", "TM-L4", "TM-L5", "TM-L6", "TM-L7", "TM-L8", "TM-L9", "TM-L10", "TM-L11", "TM-L12", "TM-L13", "TM-L14", "TM-L15", "TM-L16", "TM-L17",
+            "TM-AC17", "TM-S3", "TM-L3", "TM-L4", "TM-L5", "TM-L6", "TM-L7", "TM-L8", "TM-L9", "TM-L10", "TM-L11", "TM-L12", "TM-L13", "TM-L14", "TM-L15", "TM-L16", "TM-L17",
         ],
-        ["terminal/4"] = ["TM-AC34", "TM3.77", "TM4.1", "TM4.2", "TM4.3", "TM4.6", "TM4.8", "TM4.9", "TM9.1", "TM-C4", "TM-C8", "TM-C10", "TM-M1", "TM-P1", "TM-P2", "TM-P4", "TM-P10", "TM-R48", "TM0.4", "TM0.6", "TM-A-38", "TM-A-43", "TM-A-50", "TM-AC09", "TM-AC10", "TM-AC41", "TM-C2", "TM-C12", "TM-FS1", "TM-FS2", "TM-M2", "TM-P3", "TM-P5", "TM-P20", "TM-R91", "TM-R100", "TM-SP1", "TM-SP4", "TM-SP7"],
+        ["terminal/4"] = ["TM-AC34", "TM-S10", "TM-M3", "TM3.77", "TM4.1", "TM4.2", "TM4.3", "TM4.6", "TM4.8", "TM4.9", "TM9.1", "TM-C4", "TM-C8", "TM-C10", "TM-M1", "TM-P1", "TM-P2", "TM-P4", "TM-P10", "TM-R48", "TM0.4", "TM0.6", "TM-A-38", "TM-A-43", "TM-A-50", "TM-AC09", "TM-AC10", "TM-AC41", "TM-C2", "TM-C12", "TM-FS1", "TM-FS2", "TM-M2", "TM-P3", "TM-P5", "TM-P20", "TM-R91", "TM-R100", "TM-SP1", "TM-SP4", "TM-SP7"],
         ["terminal/5"] =
         [
             "TM5.1", "TM5.2", "TM5.3", "TM5.4", "TM5.10", "TM5.11", "TM5.12", "TM5.13", "TM5.14", "TM5.15", "TM5.16", "TM5.20", "TM5.21", "TM5.22", "TM5.23", "TM5.24", "TM5.25",
-            "TM5.30", "TM5.31", "TM5.32", "TM5.33", "TM5.34", "TM5.35", "TM5.36", "TM-AC18", "TM-AC19", "TM-AC20", "TM-AC21", "TM-C5", "TM-C14", "TM9.4", "TM-L7", "TM-L8", "TM-L9", "TM-L10", "TM-L18", "TM-P25", "TM-R92",
+            "TM5.30", "TM5.31", "TM5.32", "TM5.33", "TM5.34", "TM5.35", "TM5.36", "TM-AC18", "TM-AC19", "TM-AC20", "TM-AC21", "TM-A-42", "TM-C5", "TM-C14", "TM9.4", "TM-L7", "TM-L8", "TM-L9", "TM-L10", "TM-L18", "TM-P25", "TM-R92",
         ],
         ["terminal/1"] =
         [
             "TM1.1", "TM1.2", "TM1.3", "TM1.5", "TM1.6", "TM1.7", "TM1.8", "TM1.9", "TM1.10", "TM1.12", "TM1.13", "TM1.14", "TM1.15", "TM1.16", "TM1.17", "TM1.18", "TM1.19", "TM1.20", "TM1.21", "TM1.22",
-            "TM-AC01", "TM-AC03", "TM-AC04", "TM-AC06", "TM-AC38", "TM-AC39", "TM-AC40", "TM-NC13", "TM-R73", "TM-R80", "TM-R81", "TM-R82", "TM-R83", "TM-R85", "TM-C1", "TM-S14",
+            "TM-AC01", "TM-AC02", "TM1.4", "TM-R101", "TM-AC03", "TM-AC04", "TM-AC06", "TM-AC38", "TM-AC39", "TM-AC40", "TM-NC13", "TM-R73", "TM-R80", "TM-R81", "TM-R82", "TM-R83", "TM-R85", "TM-C1", "TM-S14",
             "TM0.2", "TM-A-1", "TM-A-3", "TM-A-12", "TM-A-17", "TM-A-18", "TM-A-36", "TM-AC37", "TM-AC41", "TM-C13", "TM-FS1", "TM-FS3", "TM-M2", "TM-P6", "TM-P7", "TM-P8", "TM-P26",
         ],
         ["terminal/correspondents"] =

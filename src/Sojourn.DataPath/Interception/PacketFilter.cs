@@ -1,4 +1,5 @@
 using Sojourn.Wire.Eap;
+using Sojourn.Wire.Icmpv6;
 using Sojourn.Wire.Ip;
 
 namespace Sojourn.DataPath.Interception;
@@ -11,7 +12,7 @@ internal static class PacketFilter
     // Load: octet, 16 and 32 bits at a place; octet and 16 bits behind the index; index = length of the IPv4 header.
     private const ushort Octet = 0x30, Half = 0x28, Word = 0x20, OctetBehind = 0x50, HalfBehind = 0x48, HeaderLength = 0xb1;
 
-    private const ushort IfEqual = 0x15, IfAnyBit = 0x45, Return = 0x6;
+    private const ushort IfEqual = 0x15, IfAtLeast = 0x35, IfAnyBit = 0x45, Return = 0x6;
 
     /// <summary>Where the Ethernet type and the kind of delivery are found (SKF_AD_PROTOCOL, SKF_AD_PKTTYPE).</summary>
     private const uint AncillaryProtocol = 0xFFFFF000, AncillaryDelivery = 0xFFFFF004;
@@ -52,6 +53,14 @@ internal static class PacketFilter
     public static ulong[] Icmpv6Of(byte type) =>
     [
         Instruction(Octet, 6), Instruction(IfEqual, IpProtocol.Icmpv6, 0, 3), Instruction(Octet, 40), Instruction(IfEqual, type, 0, 1), Instruction(Return, WholePacket), Instruction(Return, 0),
+    ];
+
+    /// <summary>Neighbour discovery: ICMPv6 of the types 133 to 137 right behind the IPv6 header, with hop limit 255 (RFC 4861 4).</summary>
+    public static ulong[] NeighborDiscovery =>
+    [
+        Instruction(Octet, 6), Instruction(IfEqual, IpProtocol.Icmpv6, 0, 6), Instruction(Octet, 7), Instruction(IfEqual, Icmpv6Limits.NeighborDiscoveryHopLimit, 0, 4),
+        Instruction(Octet, 40), Instruction(IfAtLeast, (uint)Icmpv6MessageType.RouterSolicitation, 0, 2), Instruction(IfAtLeast, (uint)Icmpv6MessageType.Redirect + 1, 1, 0),
+        Instruction(Return, WholePacket), Instruction(Return, 0),
     ];
 
     /// <summary>struct sock_filter on a little-endian machine: code, jump if true, jump if false, operand.</summary>

@@ -51,6 +51,22 @@ public sealed class RoutedDevice : IDisposable
     /// <summary>How many are read.</summary>
     public int Queues => _queues.Count;
 
+    /// <summary>Leads one more prefix into the device.</summary>
+    /// <exception cref="IOException">The system refuses.</exception>
+    public void Attract(IPNetwork prefix)
+    {
+        using var route = new Rtnetlink();
+        route.ReplaceRoute(new Route { Destination = prefix, Interface = Name });
+    }
+
+    /// <summary>Takes back what <see cref="Attract"/> has done.</summary>
+    /// <exception cref="IOException">The system refuses, or the prefix leads elsewhere.</exception>
+    public void Release(IPNetwork prefix)
+    {
+        using var route = new Rtnetlink();
+        route.RemoveRoute(new Route { Destination = prefix, Interface = Name });
+    }
+
     /// <summary>Hands over what comes from now on, on a thread for each queue.</summary>
     public void Start(PacketHandler handler) => StartEach(_ => handler);
 

@@ -74,6 +74,14 @@ public readonly struct LinkAddress : IEquatable<LinkAddress>
         }
     }
 
+    /// <summary>Where packets to an IPv6 group go on Ethernet: 33:33 and the group's last four octets (RFC 2464 7).</summary>
+    public static LinkAddress OfGroup(System.Net.IPAddress group)
+    {
+        Span<byte> octets = stackalloc byte[16];
+        group.TryWriteBytes(octets, out _);
+        return new LinkAddress([0x33, 0x33, .. octets[12..]]);
+    }
+
     public int Length => _length;
 
     public byte[] ToArray()

@@ -402,19 +402,11 @@ public sealed partial class Ipv6Host : IEngine
             Protocol = IpProtocol.Icmpv6,
             Payload = message.ToArray(source, destination),
         };
-        Transmit(packet.ToArray(), link ?? MulticastLink(destination), effects);
+        Transmit(packet.ToArray(), link ?? LinkAddress.OfGroup(destination), effects);
     }
 
     private void Transmit(ReadOnlyMemory<byte> packet, LinkAddress link, EffectSink effects, int segmentSize = 0) =>
         effects.Emit(new MobileIpv6.SendIpv6Packet(packet, null, _options.Interface, link) { SegmentSize = segmentSize });
-
-    /// <summary>33:33 and the last four octets (RFC 2464 7).</summary>
-    private static LinkAddress MulticastLink(IPAddress destination)
-    {
-        Span<byte> octets = stackalloc byte[16];
-        destination.TryWriteBytes(octets, out _);
-        return new LinkAddress([0x33, 0x33, .. octets[12..]]);
-    }
 
     private void Send(ReadOnlyMemory<byte> octets, DateTimeOffset now, EffectSink effects, int segmentSize = 0)
     {
@@ -441,7 +433,7 @@ public sealed partial class Ipv6Host : IEngine
 
         if (destination.IsIPv6Multicast)
         {
-            Transmit(octets, MulticastLink(destination), effects);
+            Transmit(octets, LinkAddress.OfGroup(destination), effects);
             return;
         }
 

@@ -54,6 +54,13 @@ public sealed partial class HomeAgent
             return;
         }
 
+        if (solicitation.Target.Equals(_options.Address))
+        {
+            // Its own address, which no kernel answers for: as a router, and the last word about it (RFC 4861 7.2.4).
+            AnswerSolicitation(solicitation.Target, packet, received, NeighborAdvertisementFlags.Router | NeighborAdvertisementFlags.Override, effects);
+            return;
+        }
+
         var served = solicitation.Target.IsIPv6LinkLocal
             ? Bindings.FirstOrDefault(e => e.Flags.HasFlag(BindingUpdateFlags.LinkLocalCompatible) && LinkLocalOf(e.HomeAddress).Equals(solicitation.Target))
             : _cache.GetValueOrDefault(solicitation.Target);
@@ -64,8 +71,14 @@ public sealed partial class HomeAgent
 
         // A proxy does not override what the owner itself might say (RFC 4861 7.2.8); who tests for duplicates is answered for all to hear.
         effects.Count("mip6.ha.proxied");
-        var flags = fromNowhere ? NeighborAdvertisementFlags.None : NeighborAdvertisementFlags.Solicited;
-        SendOnHomeLink(Advertisement(solicitation.Target, flags), _options.HomeLinkLocal!, fromNowhere ? s_allNodes : packet.Source, effects, fromNowhere ? null : received.LinkSource);
+        AnswerSolicitation(solicitation.Target, packet, received, NeighborAdvertisementFlags.None, effects);
+    }
+
+    private void AnswerSolicitation(IPAddress target, MobileIpv6Packet packet, Ipv6PacketReceived received, NeighborAdvertisementFlags flags, EffectSink effects)
+    {
+        var fromNowhere = packet.Source.Equals(IPAddress.IPv6Any);
+        SendOnHomeLink(
+            Advertisement(target, fromNowhere ? flags : flags | NeighborAdvertisementFlags.Solicited), _options.HomeLinkLocal!, fromNowhere ? s_allNodes : packet.Source, effects, fromNowhere ? null : received.LinkSource);
     }
 
     private void OnNeighborAdvertisement(NeighborAdvertisement advertisement, EffectSink effects)
@@ -90,5 +103,5 @@ public sealed partial class HomeAgent
             HopLimit = Icmpv6Limits.NeighborDiscoveryHopLimit,
             Protocol = IpProtocol.Icmpv6,
             Payload = message.ToArray(source, destination),
-        }.ToArray(), null, _options.HomeInterface, link));
+        }.ToArray(), null, _options.HomeInterface, destination.IsIPv6Multicast ? LinkAddress.OfGroup(destination) : link));
 }

@@ -25,7 +25,7 @@ namespace Sojourn.Engine.TerminalControl;
 /// Inputs: <see cref="Ipv6PacketReceived"/> for what <see cref="HomeTunnel"/> does not carry by itself,
 /// <see cref="AllocationAnswered"/>, <see cref="RevocationAnswered"/>, <see cref="AllocationWithdrawn"/>, and the home agent's commands. Effects:
 /// <see cref="SendIpv6Packet"/> with complete packets, <see cref="AskAllocation"/>, <see cref="AskRevocation"/>, <see cref="ChangePaths"/> of tunnels, state,
-/// and with key export <see cref="ChildSaUp"/> and <see cref="IkeKeysDerived"/>.
+/// with a home link <see cref="AttractHomeAddress"/> and <see cref="ReleaseHomeAddress"/>, and with key export <see cref="ChildSaUp"/> and <see cref="IkeKeysDerived"/>.
 /// </summary>
 public sealed partial class TerminalControlDevice : IEngine, IDisposable
 {
@@ -33,6 +33,7 @@ public sealed partial class TerminalControlDevice : IEngine, IDisposable
     private readonly IkeEngine _ike;
     private readonly HomeAgent _homeAgent;
     private readonly TransportEsp _esp;
+    private readonly TransportAh _ah;
     private readonly NameRegistrar? _names;
     private readonly Dictionary<IPAddress, Terminal> _terminals = [];
     private readonly Dictionary<long, TerminalSession> _byIkeSa = [];
@@ -52,6 +53,7 @@ public sealed partial class TerminalControlDevice : IEngine, IDisposable
         _ike = new IkeEngine(ike with { Peers = _peers }, random, keyExchanges);
         _homeAgent = new HomeAgent(options.HomeAgent(), random);
         _esp = new TransportEsp(random);
+        _ah = new TransportAh(options.AuthenticationHeaders);
         _names = options.NameService is { } names ? new NameRegistrar(names, random) : null;
     }
 
@@ -143,7 +145,11 @@ public sealed partial class TerminalControlDevice : IEngine, IDisposable
         }
     }
 
-    public void Dispose() => _esp.Dispose();
+    public void Dispose()
+    {
+        _esp.Dispose();
+        _ah.Dispose();
+    }
 
     private static DateTimeOffset? Earliest(DateTimeOffset? one, DateTimeOffset? other) => one is null || other < one ? other : one;
 
@@ -201,6 +207,14 @@ public sealed partial class TerminalControlDevice : IEngine, IDisposable
                 break;
             case ReleaseHomeAddress released:
                 OnReleased(released.Address);
+                if (_options.HomeLink is not null)
+                {
+                    _effects.Emit(effect);
+                }
+
+                break;
+            case AttractHomeAddress when _options.HomeLink is not null:
+                _effects.Emit(effect);
                 break;
             case RequestName request when _names is not null:
                 Tell(_names, new RegisterName(request.Identifier, request.HomeAddress));
@@ -212,7 +226,7 @@ public sealed partial class TerminalControlDevice : IEngine, IDisposable
                 Tell(_homeAgent, new NameAnswered(settled.HomeAddress, settled.Removed, settled.Status));
                 break;
             case AttractHomeAddress or ChildSaMoved or ChildSaRefused or MoveAssociation:
-                // Home prefixes are routed here; child SAs in transport mode lie between addresses that do not change, those in
+                // Without a home link home prefixes are routed here; child SAs in transport mode lie between addresses that do not change, those in
                 // tunnel mode go to where the binding says.
                 break;
             default:

@@ -20,6 +20,12 @@ public enum RevocationPolicy : byte
     AllowUnknown,
 }
 
+/// <summary>The home agent's end of the home link (RFC 6275 10.4.1).</summary>
+/// <param name="Interface">Name under which packets of the link come and go.</param>
+/// <param name="Address">What home addresses are said to be at.</param>
+/// <param name="LinkLocal">Source of neighbour discovery.</param>
+public sealed record HomeLink(string Interface, LinkAddress Address, IPAddress LinkLocal);
+
 /// <summary>Settings of a <see cref="TerminalControlDevice"/>.</summary>
 public sealed record TerminalControlOptions
 {
@@ -44,6 +50,9 @@ public sealed record TerminalControlOptions
     /// keeps it, with its certificate. Null: query Q2 says whose an address is.
     /// </summary>
     public IReadOnlyList<HomePrefix>? PresetPrefixes { get; init; }
+
+    /// <summary>The link that <see cref="PresetPrefixes"/> lie on where other hosts share them (those that say so); null = all prefixes are routed here.</summary>
+    public HomeLink? HomeLink { get; init; }
 
     /// <summary>Whose names are registered where <see cref="NameService"/> is set (spec TA1.137a).</summary>
     public NameRegistration Names { get; init; } = NameRegistration.WhenAsked;
@@ -93,6 +102,9 @@ public sealed record TerminalControlOptions
     /// <summary>What is asked of binding updates. <see cref="SignallingTreatment.Bypass"/> takes anybody's word for any home address: for laboratories (spec terminal A-52).</summary>
     public SignallingTreatment Signalling { get; init; } = SignallingTreatment.Protect;
 
+    /// <summary>Preset pairs between this home agent and home addresses: what goes to one of these under ESP has AH before it (spec terminal S2, TM-S3). For laboratories.</summary>
+    public IReadOnlyList<ChildSa> AuthenticationHeaders { get; init; } = [];
+
     /// <summary>Whether packets of terminals go under ESP between them and here. Home tests go under it wherever a terminal makes a child SA for them.</summary>
     public DataProtection DataProtection { get; init; } = DataProtection.Offered;
 
@@ -129,6 +141,9 @@ public sealed record TerminalControlOptions
     internal HomeAgentOptions HomeAgent() => new()
     {
         Address = Address,
+        HomeInterface = HomeLink?.Interface,
+        HomeLinkAddress = HomeLink?.Address,
+        HomeLinkLocal = HomeLink?.LinkLocal,
         KeepsCertificates = PresetPrefixes is not null,
         Names = NameService is null ? NameRegistration.Never : Names,
         Prefixes = PresetPrefixes ?? [.. HomePrefixes.Select(p => new HomePrefix(p, DateTimeOffset.MaxValue, DateTimeOffset.MaxValue, OnLink: false))],

@@ -56,6 +56,9 @@ public sealed class HomeAgent6Section : OptionSection
     [Option("Prefixes in which terminals have preset home addresses (embodiment 4). Nobody is delegated a prefix: who proves himself first for an address keeps it, with his certificate. To replace one, give it `until`, add the new one and reload.", Reload = true, Unique = nameof(PresetPrefixSection.Prefix), Otherwise = "home addresses lie in delegated prefixes")]
     public List<PresetPrefixSection> PresetPrefixes { get; set; } = [];
 
+    [Option("Interface of the home link, where other hosts have addresses of `preset-prefixes` too: the home agent tests home addresses for duplicates there, and answers for terminals that are away. The interface needs an address of each of these prefixes, and the home agent's own may be of them.", Syntax = TextSyntax.Interface, Example = "eth1", Otherwise = "home prefixes are routed to this node, and nobody shares them")]
+    public string? HomeLink { get; set; }
+
     [Option("The certification authority that is asked about a terminal before it is told another home prefix (query Q1); for `preset-prefixes`.", Otherwise = "nobody is asked")]
     public HomeAgentAuthoritySection? Authority { get; set; }
 

@@ -12,7 +12,7 @@ public sealed class PresetPrefixSection : OptionSection
     [Option("When the prefix ends. From its being written here on, terminals are told that it gives way to another one.", Example = "2026-12-01T00:00:00Z", Otherwise = "it stays")]
     public DateTimeOffset? Until { get; set; }
 
-    internal HomePrefix ToHomePrefix() => new(Prefix, Until ?? DateTimeOffset.MaxValue, Until is null ? DateTimeOffset.MaxValue : DateTimeOffset.MinValue, OnLink: false);
+    internal HomePrefix ToHomePrefix(bool onLink) => new(Prefix, Until ?? DateTimeOffset.MaxValue, Until is null ? DateTimeOffset.MaxValue : DateTimeOffset.MinValue, onLink);
 }
 
 public sealed class HomeAgentAuthoritySection : OptionSection

@@ -16,6 +16,7 @@ using Sojourn.Roles.PrefixDelegation;
 using Sojourn.Roles.Queries;
 using Sojourn.Roles.Revocation;
 using Sojourn.Wire.Dns;
+using Sojourn.Wire.Icmpv6;
 
 namespace Sojourn.Roles.TerminalControl;
 
@@ -35,6 +36,7 @@ public sealed class HomeAgent6Role : Role
     private readonly DelegatingRouterRole? _router;
     private readonly TerminalControlDevice _device;
     private readonly HomeTunnel _tunnel;
+    private readonly HomeLink? _homeLink;
     private readonly IEngine _engine;
     private readonly TimeProvider _time;
     private readonly TlsCredentials? _identity;
@@ -53,6 +55,7 @@ public sealed class HomeAgent6Role : Role
         _revocation = _section.Revocation ?? new RevocationSection();
         _authorities = IkeCredentialFiles.ReadCertificates(_section.CaFile.FullPath);
         _credentials = new HomeAgentCredentials(_section);
+        _homeLink = _section.HomeLink is { } link ? HomeLinkPort.Read(link) : null;
         _tunnel = new HomeTunnel(_section.Address, _section.OuterMtu, services.Random);
         _device = new TerminalControlDevice(
             new TerminalControlOptions
@@ -62,7 +65,8 @@ public sealed class HomeAgent6Role : Role
                 Identity = _section.Identity is { } name ? IkeIdentity.Parse(name) : IkeIdentity.Of(_section.Address),
                 Credential = _credentials.Current,
                 Trust = new TrustAnchors(_authorities),
-                PresetPrefixes = _section.PresetPrefixes.Count > 0 ? [.. _section.PresetPrefixes.Select(p => p.ToHomePrefix())] : null,
+                PresetPrefixes = _section.PresetPrefixes.Count > 0 ? [.. _section.PresetPrefixes.Select(p => p.ToHomePrefix(_homeLink is not null))] : null,
+                HomeLink = _homeLink,
                 Names = _section.NameService?.Register ?? NameRegistration.Never,
                 NameService = _section.NameService is { } names ? Registrar(names) : null,
                 MobileNetworks = _section.MobileRouters.ToDictionary(r => r.HomeAddress, IReadOnlyList<IPNetwork> (r) => r.Networks),
@@ -78,6 +82,7 @@ public sealed class HomeAgent6Role : Role
                 OuterMtu = _section.OuterMtu,
                 DataProtection = _section.DataProtection,
                 Signalling = node.Interop.PlainBindings ? SignallingTreatment.Bypass : SignallingTreatment.Protect,
+                AuthenticationHeaders = [.. node.Associations.Select((association, number) => EngineOptions.Transport(association, _section.Address, -1 - number))],
                 KeepsMobileHeader = _section.MobileTunnelHeader == TunnelHeader.Keep,
                 KeyExchange = new IkeOptions { Peers = [], CookieThreshold = _section.CookieThreshold, ExportKeys = _keyExport is not null, CrashTokens = true },
             },
@@ -133,8 +138,13 @@ public sealed class HomeAgent6Role : Role
     {
         yield return new KeyExportPort(_keyExport, services);
 
-        var device = new RoutedDevice(_section.Tun, _section.OuterMtu, [new IPNetwork(_section.Address, 128), .. _section.HomePrefixes, .. _section.MobileRouters.SelectMany(r => r.Networks)],
+        var device = new RoutedDevice(_section.Tun, _section.OuterMtu, [new IPNetwork(_section.Address, 128), .. Routed(), .. _section.MobileRouters.SelectMany(r => r.Networks)],
             _section.Servers ?? Math.Min(Environment.ProcessorCount, MostServers), segments: true);
+        if (_homeLink is not null)
+        {
+            yield return new HomeLinkPort(_homeLink, device, deliver, services);
+        }
+
         yield return _packets = new HomeAgent6Port(device, _tunnel, _section.Address, _device.Cookies, deliver, services);
         yield return new HomeAgentCredentialPort(_credentials, deliver, services);
         yield return new RevocationPort(new RevocationChecker(_revocation, _authorities, services.Time, services.Random), deliver);
@@ -163,11 +173,18 @@ public sealed class HomeAgent6Role : Role
         }
     }
 
+    /// <summary>Prefixes that lead here as a whole. Of one on the home link only the home agents' anycast address does (RFC 6275 10.5), and the home addresses of terminals that are away.</summary>
+    private IEnumerable<IPNetwork> Routed()
+    {
+        IPNetwork[] shared = _homeLink is null ? [] : [.. _section.PresetPrefixes.Select(p => p.Prefix)];
+        return [.. _section.HomePrefixes.Except(shared), .. shared.Select(p => new IPNetwork(HomeAgentAddressDiscoveryRequest.AnycastAddress(p), 128))];
+    }
+
     /// <summary>The preset home prefixes. Those that this node's routes and policies do not reach wait for a restart with the others.</summary>
     public override void Reconfigure(NodeOptions options, DateTimeOffset now, EffectSink effects)
     {
         _router?.Reconfigure(options, now, effects);
-        var served = options.HomeAgent6!.PresetPrefixes.Where(p => _section.HomePrefixes.Exists(h => h.PrefixLength <= p.Prefix.PrefixLength && h.Contains(p.Prefix.BaseAddress))).Select(p => p.ToHomePrefix()).ToList();
+        var served = options.HomeAgent6!.PresetPrefixes.Where(p => _section.HomePrefixes.Exists(h => h.PrefixLength <= p.Prefix.PrefixLength && h.Contains(p.Prefix.BaseAddress))).Select(p => p.ToHomePrefix(_homeLink is not null)).ToList();
         if (_device.Certificates is not null && served.Count > 0)
         {
             _engine.Handle(new SetHomePrefixes(served), now, effects);

@@ -102,7 +102,11 @@ public class HomeAgentTests
     public void An_update_no_policy_speaks_of_is_discarded()
     {
         var world = new HomeLinkWorld(o => o with { Policies = [Protected with { HomeAddresses = IPNetwork.Parse("2001:db8:b::/48") }] });
-        Unchanged(world, world.Update(7, world.Associate(HomeAddress, s_careOf)), "no_policy");
+        var effects = world.Update(7, world.Associate(HomeAddress, s_careOf));
+        Unchanged(world, effects, "no_policy");
+        var told = Assert.Single(effects.OfType<Report>(), r => r.Event.Kind == "binding.discarded").Event;
+        Assert.Equal(EventSeverity.Warning, told.Severity);
+        Assert.Contains("in no home prefix", told.Text, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -416,6 +420,10 @@ public class HomeAgentTests
         var defended = Neighbour<NeighborAdvertisement>(OnHomeLink(world, new NeighborSolicitation(HomeAddress), IPAddress.IPv6Any)).Single();
         Assert.Equal((NeighborAdvertisementFlags.None, IPAddress.Parse("ff02::1")), (defended.Message.Flags, defended.Packet.Destination));
         Assert.Empty(OnHomeLink(world, new NeighborSolicitation(IPAddress.Parse("2001:db8:a:1::78")), neighbour).OfType<SendIpv6Packet>());
+
+        // The home agent's own address is a router's, and nobody knows better.
+        var own = Neighbour<NeighborAdvertisement>(OnHomeLink(world, new NeighborSolicitation(Agent), neighbour)).Single();
+        Assert.Equal((NeighborAdvertisementFlags.Router | NeighborAdvertisementFlags.Solicited | NeighborAdvertisementFlags.Override, neighbour), (own.Message.Flags, own.Packet.Destination));
 
         // Gone home: nobody is answered for any more.
         world.Update(8, association, lifetime: 0);

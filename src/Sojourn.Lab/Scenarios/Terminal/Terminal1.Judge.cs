@@ -16,6 +16,7 @@ public sealed partial class Terminal1
     {
         ReadCaptures(run);
         rows.Part("registration", () => JudgeRegistration(rows));
+        rows.Part("home link", () => JudgeHomeLink(rows));
         rows.Part("being called", () => JudgeCall(rows));
         rows.Part("names and programs", () => JudgePrograms(rows));
         rows.Part("names over TCP", () => JudgeStreams(rows));
@@ -47,7 +48,6 @@ public sealed partial class Terminal1
         {
             rows.Check(row, "the care-of address has the prefix advertised on the foreign link", careOf.StartsWith("2001:db8:5b:", StringComparison.Ordinal) && _shown["tunnels before"].Count == 0, careOf);
         }
-
 
         var update = On("access-5b").FirstOrDefault(p => p.Sender == "mn" && p.Is("mip6.mhtype", BindingUpdate));
         rows.Check("TM1.3", "the update is L1: home address option, no IPsec, to the home agent", update is not null && update.To(HomeAgent) && update.Is("ipv6.opt.mipv6.home_address", Home) && update.First("esp.spi") is null, Line(update));

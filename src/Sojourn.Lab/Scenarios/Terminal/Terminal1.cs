@@ -37,7 +37,7 @@ public sealed partial class Terminal1 : TerminalScenario
     /// </summary>
     public override string? Damaged(string link) => "frame.comment or tcp.analysis.retransmission or tcp.analysis.out_of_order or (http and _ws.malformed) or (icmpv6.type in {1, 2} and tcp)";
 
-    protected override IReadOnlyList<string> Fields => [.. base.Fields, "tcp.srcport", "tcp.dstport", "tcp.len", "tcp.flags.syn", "ipv6.nxt", "icmpv6.mtu", "dns.qry.name", "udp.srcport", "udp.dstport", "frame.len"];
+    protected override IReadOnlyList<string> Fields => [.. base.Fields, "tcp.srcport", "tcp.dstport", "tcp.len", "tcp.flags.syn", "ipv6.nxt", "icmpv6.mtu", "dns.qry.name", "udp.srcport", "udp.dstport", "frame.len", .. s_homeLinkFields];
 
     public override async Task DriveAsync(LabRun run, CancellationToken cancellation)
     {
@@ -68,6 +68,7 @@ public sealed partial class Terminal1 : TerminalScenario
         run.Progress.Step("The terminal is switched on where no router advertises, then in network 5b");
         await run.Node("mn").StartAsync(cancellation);
         await TakeAsync(run, "before", cancellation);
+        await RememberAsync(run, cancellation);
         await using var b = await RouterAdvertiser.StartAsync(run, "ar-b", "acc0", "2001:db8:5b::/64", managed: false, cancellation);
         await using var a = await RouterAdvertiser.StartAsync(run, "ar-a", "acc0", "2001:db8:5a::/64", managed: false, cancellation);
         var from = LabRun.Now;
@@ -77,7 +78,9 @@ public sealed partial class Terminal1 : TerminalScenario
         _choices = await EventsAsync(run, "mn", "scenario.run", cancellation);
         _addresses = (await run.ExecuteAsync("mn", ["ip", "-o", "address", "show", "dev", "mip0"], cancellation)).Output;
 
+        await ReadNeighbourAsync(run, "registered", cancellation);
         await BeCalledAsync(run, cancellation);
+        await BeReachedFromHomeAsync(run, cancellation);
         await UseNamesAsync(run, cancellation);
         await UseFormerAddressAsync(run, cancellation);
         await DownloadAsync(run, cancellation);

@@ -94,7 +94,7 @@ public sealed partial class Terminal5
 
         var (bye, answer) = (Packets.LastOrDefault(p => p.Link == "access-1" && p.Sender == "ar2" && p.Is("sip.Method", Bye)), Packets.LastOrDefault(p => p.Link == "access-1" && p.Sender == "mn" && p.Is("sip.CSeq.method", Bye)));
         var past = Packets.Count(p => p.Link == "core-ha" && p.Has("sip") && p.Is("sip.CSeq.method", Bye) && p.Is("sip.Call-ID", Plain.Call));
-        foreach (var row in new[] { "TM5.4", "TM-AC21" })
+        foreach (var row in new[] { "TM5.4", "TM-AC21", "TM-A-42" })
         {
             rows.Check(row, "with a binding SIP goes directly: down with the routing header, up with the Home Address option, nothing by way of the home agent",
                 _bound && Stack(bye) == "ipv6 ipv6.routing udp sip" && bye!.From(Proxy) && Stack(answer) == "ipv6 ipv6.dstopts udp sip" && answer!.To(Proxy) && past == 0,
