@@ -407,7 +407,7 @@ internal static class RowsOf
             "TM3.70", "TM3.71", "TM3.72", "TM3.73", "TM3.74", "TM3.75", "TM3.76", "TM3.77", "TM4.7", "TM-AC09", "TM-AC10", "TM-AC11", "TM-AC12", "TM-AC14", "TM-AC15", "TM-AC16",
             "TM-AC17", "TM-S3", "TM-L3", "TM-L4", "TM-L5", "TM-L6", "TM-L7", "TM-L8", "TM-L9", "TM-L10", "TM-L11", "TM-L12", "TM-L13", "TM-L14", "TM-L15", "TM-L16", "TM-L17",
         ],
-        ["terminal/4"] = ["TM-AC34", "TM-S10", "TM-M3", "TM3.77", "TM4.1", "TM4.2", "TM4.3", "TM4.6", "TM4.8", "TM4.9", "TM9.1", "TM-C4", "TM-C8", "TM-C10", "TM-M1", "TM-P1", "TM-P2", "TM-P4", "TM-P10", "TM-R48", "TM0.4", "TM0.6", "TM-A-38", "TM-A-43", "TM-A-50", "TM-AC09", "TM-AC10", "TM-AC41", "TM-C2", "TM-C12", "TM-FS1", "TM-FS2", "TM-M2", "TM-P3", "TM-P5", "TM-P20", "TM-R91", "TM-R100", "TM-SP1", "TM-SP4", "TM-SP7"],
+        ["terminal/4"] = ["TM-AC34", "TM-R101", "TM-S10", "TM-M3", "TM3.77", "TM4.1", "TM4.2", "TM4.3", "TM4.6", "TM4.8", "TM4.9", "TM9.1", "TM-C4", "TM-C8", "TM-C10", "TM-M1", "TM-P1", "TM-P2", "TM-P4", "TM-P10", "TM-R48", "TM0.4", "TM0.6", "TM-A-38", "TM-A-43", "TM-A-50", "TM-AC09", "TM-AC10", "TM-AC41", "TM-C2", "TM-C12", "TM-FS1", "TM-FS2", "TM-M2", "TM-P3", "TM-P5", "TM-P20", "TM-R91", "TM-R100", "TM-SP1", "TM-SP4", "TM-SP7"],
         ["terminal/5"] =
         [
             "TM5.1", "TM5.2", "TM5.3", "TM5.4", "TM5.10", "TM5.11", "TM5.12", "TM5.13", "TM5.14", "TM5.15", "TM5.16", "TM5.20", "TM5.21", "TM5.22", "TM5.23", "TM5.24", "TM5.25",

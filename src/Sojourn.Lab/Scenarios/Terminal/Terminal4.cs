@@ -163,7 +163,7 @@ public sealed partial class Terminal4 : TerminalScenario
             keepUp.Count == 5 && keepUp.All(p => Stack(p).StartsWith("ipv6 esp ipv6 ipv6 icmpv6", StringComparison.Ordinal) && Ends(p) == $"{p.Source} > {HomeAgent} | {p.Source} > {HomeAgent} | {Home3} > {Correspondent}") && keepDown.Count == 5 && _kept!.Received > 0,
             $"{keepUp.Count} up {Stack(keepUp.FirstOrDefault())} ({Ends(keepUp.FirstOrDefault())}), {keepDown.Count} down {Stack(keepDown.FirstOrDefault())}; {_kept!.Summary}");
         var (shorter, longer) = (Length(dropUp.FirstOrDefault()), Length(keepUp.FirstOrDefault()));
-        foreach (var row in new[] { "TM0.6", "TM-R91", "TM-SP4", "TM-C2" })
+        foreach (var row in new[] { "TM0.6", "TM-R91", "TM-R101", "TM-SP4", "TM-C2" })
         {
             rows.Check(row, "what the home agent captures goes through the mobile tunnel, where so configured under ESP in front of it or in its place, and what the terminal sends likewise",
                 Plain(plainDown, Home) && Plain(plainUp, Home) && Under(dropDown) && Under(dropUp) && Under(keepDown) && Under(keepUp),
