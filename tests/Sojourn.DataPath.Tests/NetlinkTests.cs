@@ -141,6 +141,7 @@ public class NetlinkTests
             new() { Priority = 900, Table = 4711, Source = IPNetwork.Parse("10.1.0.0/16"), Destination = IPNetwork.Parse("10.2.3.4/32"), Owner = 101 },
             new() { Priority = 901, Table = Route.LocalTable, InboundInterface = "lo", Protocol = 17, DestinationPorts = (434, 434), Owner = 101 },
             new() { Priority = 902, Table = 4711, Source = IPNetwork.Parse("2001:db8::/32"), IPv6 = true, Owner = 101 },
+            new() { Priority = 903, Table = Route.MainTable, SuppressedLength = 0, IPv6 = true, Owner = 101 },
         ];
         foreach (var rule in rules)
         {
@@ -150,6 +151,7 @@ public class NetlinkTests
         Assert.Equal(Libc.EEXIST, Assert.Throws<NetlinkException>(() => route.AddRule(rules[0])).Errno);
         Assert.Equal(rules, route.Rules().Where(rule => rule.Owner == 101).OrderBy(rule => rule.Priority));
         Assert.Contains("901:\tfrom all iif lo ipproto udp dport 434 lookup local", TestNetwork.Exec(a, "/usr/sbin/ip", "rule").Output);
+        Assert.Contains("903:\tfrom all lookup main suppress_prefixlength 0", TestNetwork.Exec(a, "/usr/sbin/ip", "-6", "rule").Output);
         foreach (var rule in rules)
         {
             route.RemoveRule(rule);
