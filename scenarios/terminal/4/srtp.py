@@ -1,7 +1,7 @@
 """Audio of a telephone by SRTP (RFC 3711) with keys out of SDP (RFC 4568). What SIPp logs of its call says where to and under which keys.
 
-srtp.py LOG PACKETS [SPOILED]: LOG is SIPp's message file, PACKETS how many are sent, 20 ms apart; with SPOILED that one's tag is wrong.
-Prints at its end what was received, as JSON.
+srtp.py LOG PACKETS [spoil]: LOG is SIPp's message file, PACKETS how many are sent, 20 ms apart; with spoil every sixtieth has a wrong tag once
+the other end is heard. Prints at its end what was sent and received, by the order in which the sender sent it, as JSON.
 """
 import base64, hashlib, hmac, json, re, select, socket, struct, sys, time
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -77,15 +77,18 @@ def call(path):
         time.sleep(0.02)
 
 
-(own, peer), packets, spoiled = call(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else None
+(own, peer), packets, spoils = call(sys.argv[1]), int(sys.argv[2]), "spoil" in sys.argv[3:]
 link = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
 link.bind(own[:2])
-received, refused, other, source = set(), [], 0, own[1]
+received, refused, spoiled, other, source = set(), [], [], 0, own[1]
 begun, sent = time.monotonic(), 0
 while (now := time.monotonic() - begun) < packets * 0.02 + 0.5:
     if sent < packets and now >= sent * 0.02:
         packet = own[2].seal(FIRST + sent, source, audio(sent))
-        link.sendto(packet if sent != spoiled else packet[:-1] + bytes([packet[-1] ^ 1]), peer[:2])
+        if spoils and len(received) > 4 and sent - (spoiled or [-60])[-1] >= 60:
+            spoiled.append(sent)
+            packet = packet[:-1] + bytes([packet[-1] ^ 1])
+        link.sendto(packet, peer[:2])
         sent += 1
     wait = max(0, min(0.02, sent * 0.02 - now)) if sent < packets else 0.02
     while select.select([link], [], [], wait)[0]:
@@ -94,7 +97,8 @@ while (now := time.monotonic() - begun) < packets * 0.02 + 0.5:
         if opened is None:
             refused.append((struct.unpack("!H", arrived[2:4])[0] - FIRST) & 0xFFFF)
         elif opened[1] == audio(opened[0] - FIRST):
-            received.add(opened[0])
+            received.add(opened[0] - FIRST)
         else:
             other += 1
-print(json.dumps({"sent": sent, "received": len(received), "refused": refused, "other": other, "last": max(received, default=FIRST) - FIRST}), flush=True)
+print(json.dumps({
+    "sent": sent, "spoiled": spoiled, "received": len(received), "refused": refused, "other": other, "first": min(received, default=-1), "last": max(received, default=-1)}), flush=True)
