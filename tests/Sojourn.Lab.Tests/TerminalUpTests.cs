@@ -173,7 +173,8 @@ public sealed class TerminalUpTests(ITestOutputHelper output)
 
         public Up(LabRun run, string option)
         {
-            _process = LabCommand.Start([.. LabCommand.Sojourn, "terminal", "up", "--config", NodeFiles.ConfigurationOf(run.Directory, "mn"), "--namespace", run.SpaceOf("mn"), option], redirect: true);
+            // Tests that run in a shell's background ignore SIGINT, and so would whatever they start.
+            _process = LabCommand.Start(["env", "--default-signal=INT", .. LabCommand.Sojourn, "terminal", "up", "--config", NodeFiles.ConfigurationOf(run.Directory, "mn"), "--namespace", run.SpaceOf("mn"), option], redirect: true);
             _process.ErrorDataReceived += (_, line) =>
             {
                 lock (_errors)
@@ -225,7 +226,9 @@ public sealed class TerminalUpTests(ITestOutputHelper output)
         public async Task<int> EndAsync(int signal)
         {
             LabCommand.Signal(_process, signal);
-            using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(15));
+
+            // A home agent that is slow to answer the farewell takes its time on a crowded machine.
+            using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(45));
 
             // Who does not read what it prints would keep it from ending.
             await Task.WhenAll(_process.StandardOutput.ReadToEndAsync(limit.Token), _process.WaitForExitAsync(limit.Token));

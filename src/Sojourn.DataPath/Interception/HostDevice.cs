@@ -14,7 +14,10 @@ namespace Sojourn.DataPath.Interception;
 /// </summary>
 public sealed class HostDevice : IDisposable
 {
-    private const uint CareOfTable = 4260, HostTable = 4261;
+    /// <summary>What leads into the device while it has an address.</summary>
+    internal const uint HostTable = 4261;
+
+    private const uint CareOfTable = 4260;
 
     /// <summary>In the order in which they are asked.</summary>
     private const uint CareOfPriority = 1260, ExcludedPriority = 1261, NowherePriority = 1262, MachinePriority = 1263, HostPriority = 1264;

@@ -10,7 +10,8 @@ namespace Sojourn.DataPath.Interception;
 /// </summary>
 public sealed class MobileNetworkLinks : IDisposable
 {
-    private const uint MainTable = 254, FirstPriority = 1270, LastPriority = 1299;
+    /// <summary>Before the rules of the virtual device, which lead whatever comes into it.</summary>
+    private const uint MachinePriority = 1240, TunnelPriority = 1241, LastPriority = 1249;
 
     private readonly Rtnetlink _route = new();
     private readonly NetworkNamespace _network = NetworkNamespace.Current();
@@ -26,7 +27,8 @@ public sealed class MobileNetworkLinks : IDisposable
             {
                 foreach (var network in networks)
                 {
-                    Add(new PolicyRule { Priority = FirstPriority, Source = network, InboundInterface = name, Table = MainTable });
+                    Add(new PolicyRule { Priority = MachinePriority, Source = network, InboundInterface = name, Table = Route.MainTable, SuppressedLength = 0 });
+                    Add(new PolicyRule { Priority = TunnelPriority, Source = network, InboundInterface = name, Table = HostDevice.HostTable });
                 }
 
                 Add(new PolicyRule { Priority = LastPriority, InboundInterface = name, Action = RuleAction.Blackhole, IPv6 = true });
