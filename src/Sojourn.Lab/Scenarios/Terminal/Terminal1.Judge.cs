@@ -22,6 +22,7 @@ public sealed partial class Terminal1
         rows.Part("names over TCP", () => JudgeStreams(rows));
         rows.Part("errors", () => JudgeErrors(rows));
         rows.Part("download", () => JudgeDownload(rows));
+        rows.Part("shell", () => JudgeShell(rows));
         rows.Part("path MTU", () => JudgeSizes(rows));
         rows.Part("narrow tunnel", () => JudgeNarrowTunnel(rows));
         rows.Part("access links", () => JudgeLinks(rows));

@@ -42,7 +42,7 @@ public sealed partial class Terminal1 : TerminalScenario
     public override async Task DriveAsync(LabRun run, CancellationToken cancellation)
     {
         NeedTools();
-        foreach (var program in (string[])["named", "dig", "nsupdate", "tsig-keygen", "curl", "traceroute", "iperf3", "tayga", "python3"])
+        foreach (var program in (string[])["named", "dig", "nsupdate", "tsig-keygen", "curl", "traceroute", "iperf3", "tayga", "python3", .. s_shellTools])
         {
             _ = LabCommand.Find(program) ?? throw new ScenarioException($"this scenario needs {program}");
         }
@@ -63,6 +63,7 @@ public sealed partial class Terminal1 : TerminalScenario
         await using var nat = await TranslateAsync(run, cancellation);
         await using var web4 = await ServeAsync(run, "web4", "0.0.0.0", 80, WritePages(run, "web4"), cancellation);
         await using var measure = await ForeignProgram.StartAsync(run, "cn", ["iperf3", "-s", "-6"], ForeignProgram.Listens(run, "cn", 5201, cancellation), cancellation);
+        await using var shell = await OfferShellAsync(run, cancellation);
         await run.Node("ha").StartAsync(cancellation);
 
         run.Progress.Step("The terminal is switched on where no router advertises, then in network 5b");
@@ -145,11 +146,12 @@ public sealed partial class Terminal1 : TerminalScenario
     /// <summary>AC04. A move comes when another seventh of the download is there, whatever the rate.</summary>
     private async Task DownloadAsync(LabRun run, CancellationToken cancellation)
     {
-        run.Progress.Step("The terminal moves six times while 200 MB are downloaded");
+        run.Progress.Step("The terminal moves six times while 200 MB are downloaded and somebody works by ssh");
         var file = Path.Combine(run.Directory.FolderOf("mn"), "fetched");
         _served = await HashAsync(Path.Combine(run.Directory.FolderOf("pages-cn"), "big"), cancellation);
         string[] links = ["access-5b", "access-5a"];
         Sample(run, true);
+        var work = WorkAsync(run, cancellation);
         var from = LabRun.Now;
         var download = RunAsync(run, "downloaded", "mn", Resolving(run, "sh", "-c", $"curl -4 -sS -m 150 --limit-rate 12500K -o {file} -w '%{{http_code}} %{{size_download}} %{{local_ip}}:%{{local_port}} %{{remote_ip}}:%{{remote_port}} ' http://{Name1}/big && sha256sum < {file}"), cancellation);
         for (var move = 0; move < Moves && !download.IsCompleted; move++)
@@ -174,6 +176,8 @@ public sealed partial class Terminal1 : TerminalScenario
         }
 
         await download;
+        LeaveShell(run);
+        await work;
         Sample(run, false);
         _times["downloaded"] = (from, LabRun.Now);
         run.Progress.Note(_ran["downloaded"].Output.Trim());
