@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Net;
 using System.Text.Json;
 using Sojourn.Lab.Capture;
+using Sojourn.Lab.Evidence;
 using Sojourn.Lab.Network;
 using Sojourn.Lab.Nodes;
 using Sojourn.Lab.Topology;
@@ -56,6 +57,9 @@ public sealed class LabRun : IAsyncDisposable
 
     /// <summary>Foreign systems that stand in place of nodes.</summary>
     public IReadOnlyDictionary<string, IMachine> Machines => _machines;
+
+    /// <summary>How crowded the machine was while the laboratory stood.</summary>
+    public ProcessorWait ProcessorWait { get; } = new();
 
     /// <summary>Every command run so far with its output.</summary>
     public IReadOnlyList<CommandResult> Commands => _commands;
@@ -238,6 +242,7 @@ public sealed class LabRun : IAsyncDisposable
             await machine.DisposeAsync();
         }
 
+        ProcessorWait.Dispose();
         Network.Dispose();
         Directory.Dispose();
     }

@@ -41,6 +41,7 @@ internal sealed record Move(Attachment Old, Attachment New, long Began, SeenRegi
             Link = Milliseconds(Began, seen.LinkUp),
             Advertisement = Milliseconds(seen.LinkUp, seen.Advertisement),
             Request = Milliseconds(seen.Advertisement, seen.Request),
+            Stretch = (seen.Request ?? Began, seen.FirstPacket ?? Began),
         };
     }
 
@@ -108,4 +109,13 @@ internal sealed record Phases(double Gap, double FromRequest, double Detect, dou
 
     /// <summary>From there to the request.</summary>
     public double Request { get; init; } = double.NaN;
+
+    /// <summary>From the registration request to the first packet over the new link; nanoseconds since 1970.</summary>
+    public (long From, long To) Stretch { get; init; }
+
+    /// <summary>Whether packets were back within a bound in milliseconds, beside what the machine was too crowded for.</summary>
+    public bool BackWithin(double limit, ProcessorWait crowd) => FromRequest <= limit + Crowded(crowd);
+
+    /// <summary>For how long of <see cref="FromRequest"/> something waited for a processor, milliseconds.</summary>
+    public double Crowded(ProcessorWait crowd) => crowd.Between(Stretch.From, Stretch.To);
 }
