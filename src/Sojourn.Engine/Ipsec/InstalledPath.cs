@@ -73,6 +73,23 @@ internal sealed class InstalledPath
 
     public SecurityAssociation? Inbound { get; }
 
+    /// <summary>Those of both that there are.</summary>
+    public IEnumerable<SecurityAssociation> Associations
+    {
+        get
+        {
+            if (Outbound is not null)
+            {
+                yield return Outbound;
+            }
+
+            if (Inbound is not null)
+            {
+                yield return Inbound;
+            }
+        }
+    }
+
     public TunnelMtu Tunnel { get; }
 
     public UsageMeter? Meter { get; init; }

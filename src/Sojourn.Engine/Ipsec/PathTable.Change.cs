@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace Sojourn.Engine.Ipsec;
 
 /// <summary>The control side: judging and installing changes.</summary>
@@ -39,7 +41,7 @@ public sealed partial class PathTable
         }
 
         var leaving = ids.Select(id => _paths.GetValueOrDefault(id)).OfType<InstalledPath>().ToHashSet();
-        var plan = new Dictionary<(bool, AssociationKey, string), Planned>();
+        var plan = new ChangePlan();
         foreach (var path in install)
         {
             if ((Plan(path, path.Outbound, true, leaving, plan) ?? Plan(path, path.Inbound, false, leaving, plan)) is { } refusal)
@@ -48,7 +50,7 @@ public sealed partial class PathTable
             }
         }
 
-        Reserve(plan.Values);
+        Reserve(plan.All);
         Apply(install, leaving, plan);
         foreach (var path in install)
         {
@@ -125,7 +127,7 @@ public sealed partial class PathTable
         AddressNumber.Of(parameters.Source), AddressNumber.Of(parameters.Destination));
 
     private PathRefusal? Plan(
-        VpnPath path, SaParameters? parameters, bool outbound, HashSet<InstalledPath> leaving, Dictionary<(bool, AssociationKey, string), Planned> plan)
+        VpnPath path, SaParameters? parameters, bool outbound, HashSet<InstalledPath> leaving, ChangePlan plan)
     {
         if (parameters is null)
         {
@@ -134,10 +136,10 @@ public sealed partial class PathTable
 
         var key = KeyOf(path.SecurityType, parameters);
         var fingerprint = FingerprintOf(parameters);
-        if (!plan.TryGetValue((outbound, key, fingerprint), out var planned))
+        if (plan.Find(outbound, key, fingerprint) is not { } planned)
         {
             planned = new Planned(key, outbound, parameters, fingerprint) { Existing = FindExisting(key, outbound, fingerprint, leaving) };
-            plan.Add((outbound, key, fingerprint), planned);
+            plan.Add(planned);
         }
 
         planned.Owners.Add(path.Id.Owner);
@@ -161,7 +163,7 @@ public sealed partial class PathTable
     }
 
     /// <summary>A counter-mode key serves one association: two counters under one key repeat nonces.</summary>
-    private PathRefusal? CheckKeyUse(VpnPath path, Planned planned, HashSet<InstalledPath> leaving, Dictionary<(bool, AssociationKey, string), Planned> plan)
+    private PathRefusal? CheckKeyUse(VpnPath path, Planned planned, HashSet<InstalledPath> leaving, ChangePlan plan)
     {
         if (planned.Parameters.Algorithm.AllowsStaticKey())
         {
@@ -169,34 +171,41 @@ public sealed partial class PathTable
         }
 
         var live = _byFingerprint.GetValueOrDefault(planned.Fingerprint)?.Exists(a => a != planned.Existing) ?? false;
-        var twice = plan.Values.Any(other => other != planned && other.Fingerprint == planned.Fingerprint);
-        return live || twice
+        return live || plan.WithKeysOf(planned).Count > 1
             ? new PathRefusal(path.Id, PathRefusalReason.KeyInUse, $"the key of SPI {planned.Key.Spi:x8} already serves another association", "RFC 4106 3")
             : null;
     }
 
-    private PathRefusal? CheckClash(VpnPath path, Planned planned, HashSet<InstalledPath> leaving, Dictionary<(bool, AssociationKey, string), Planned> plan)
+    private PathRefusal? CheckClash(VpnPath path, Planned planned, HashSet<InstalledPath> leaving, ChangePlan plan)
     {
         var others = _associations.GetValueOrDefault((planned.Outbound, planned.Key)) ?? [];
         var clash = others.Any(other => other.Fingerprint != planned.Fingerprint
                 && other.Holders.Any(holder => !leaving.Contains(holder) && holder.Path.Id.Owner != path.Id.Owner))
-            || plan.Values.Any(other => other.Outbound == planned.Outbound && other.Key == planned.Key
-                && other.Fingerprint != planned.Fingerprint && other.Owners.Any(owner => owner != path.Id.Owner));
+            || plan.At(planned).Exists(other => other.Fingerprint != planned.Fingerprint && other.Owners.Any(owner => owner != path.Id.Owner));
         return clash
             ? new PathRefusal(path.Id, PathRefusalReason.SpiClash, $"SPI {planned.Key.Spi:x8} between these gateways belongs to another owner with other keys", "RFC 4301 4.1")
             : null;
     }
 
-    private void Apply(IReadOnlyList<VpnPath> install, HashSet<InstalledPath> leaving, Dictionary<(bool, AssociationKey, string), Planned> plan)
+    private void Apply(IReadOnlyList<VpnPath> install, HashSet<InstalledPath> leaving, ChangePlan plan)
     {
         var snapshot = Current;
-        foreach (var planned in plan.Values)
+        foreach (var planned in plan.All)
         {
             planned.Association = planned.Existing is { } existing ? Keep(existing, planned, ref snapshot) : Create(planned, ref snapshot);
         }
 
-        var touched = leaving.SelectMany(path => new[] { path.Outbound, path.Inbound }).OfType<SecurityAssociation>()
-            .Concat(plan.Values.Select(planned => planned.Association!)).ToHashSet();
+        // What holds an association, put in place at once for each: a packet must find the path before or the one after. One by one, so
+        // that an association that all users share changes by its few differences, not as a whole.
+        var holders = plan.All.Select(planned => planned.Association!).Distinct().ToDictionary(association => association, association => association.Holders);
+        foreach (var path in leaving)
+        {
+            foreach (var association in path.Associations)
+            {
+                holders[association] = (holders.GetValueOrDefault(association) ?? association.Holders).Without(path);
+            }
+        }
+
         var installed = new List<InstalledPath>(install.Count);
         foreach (var path in install)
         {
@@ -212,21 +221,17 @@ public sealed partial class PathTable
             ActivePaths += path.State == PathState.Active ? 1 : 0;
         }
 
-        foreach (var association in touched)
+        foreach (var path in installed)
         {
-            // One by one: an association that all users share changes by its few differences, not as a whole.
-            var holders = association.Holders;
-            foreach (var path in leaving)
+            foreach (var association in path.Associations)
             {
-                holders = path.Outbound == association || path.Inbound == association ? holders.Without(path) : holders;
+                holders[association] = holders[association].With(path);
             }
+        }
 
-            foreach (var path in installed)
-            {
-                holders = path.Outbound == association || path.Inbound == association ? holders.With(path) : holders;
-            }
-
-            association.Holders = holders;
+        foreach (var (association, held) in holders)
+        {
+            association.Holders = held;
         }
 
         foreach (var path in leaving)
@@ -249,7 +254,7 @@ public sealed partial class PathTable
             }
         }
 
-        var unheld = touched.Where(association => association.Holders.Count == 0).ToList();
+        var unheld = holders.Keys.Where(association => association.Holders.Count == 0).ToList();
         unheld.ForEach(association => Unlist(association, ref snapshot));
         Volatile.Write(ref _snapshot, snapshot);
 
@@ -267,7 +272,7 @@ public sealed partial class PathTable
 
         SecurityAssociation? Planned(VpnPath path, SaParameters? parameters, bool outbound) => parameters is null
             ? null
-            : plan[(outbound, KeyOf(path.SecurityType, parameters), FingerprintOf(parameters))].Association;
+            : plan.Find(outbound, KeyOf(path.SecurityType, parameters), FingerprintOf(parameters))!.Association;
     }
 
     private SecurityAssociation Create(Planned planned, ref Snapshot snapshot)
@@ -375,6 +380,39 @@ public sealed partial class PathTable
         }
 
         return tunnel;
+    }
+
+    /// <summary>The associations that a change needs, found as fast in a change of many thousand paths.</summary>
+    private sealed class ChangePlan
+    {
+        private readonly List<Planned> _all = [];
+        private readonly Dictionary<(bool Outbound, AssociationKey Key), List<Planned>> _byKey = [];
+        private readonly Dictionary<string, List<Planned>> _byFingerprint = [];
+
+        public IReadOnlyList<Planned> All => _all;
+
+        public Planned? Find(bool outbound, AssociationKey key, string fingerprint) =>
+            _byKey.GetValueOrDefault((outbound, key))?.Find(planned => planned.Fingerprint == fingerprint);
+
+        /// <summary>Those of the same direction, SPI and addresses, itself included.</summary>
+        public List<Planned> At(Planned planned) => _byKey[(planned.Outbound, planned.Key)];
+
+        /// <summary>Those of the same suite and keys, itself included.</summary>
+        public List<Planned> WithKeysOf(Planned planned) => _byFingerprint[planned.Fingerprint];
+
+        public void Add(Planned planned)
+        {
+            _all.Add(planned);
+            Add(_byKey, (planned.Outbound, planned.Key), planned);
+            Add(_byFingerprint, planned.Fingerprint, planned);
+        }
+
+        private static void Add<TKey>(Dictionary<TKey, List<Planned>> index, TKey key, Planned planned)
+            where TKey : notnull
+        {
+            ref var list = ref CollectionsMarshal.GetValueRefOrAddDefault(index, key, out _);
+            (list ??= new List<Planned>(1)).Add(planned);
+        }
     }
 
     /// <summary>One association a change needs: an existing one or one to be made.</summary>
