@@ -35,6 +35,32 @@ internal static unsafe class SocketAddressFormat
     }
 }
 
+/// <summary>Writes what sendmsg is told beside the data, one item behind the other.</summary>
+/// <param name="buffer">On the stack or pinned, <see cref="Size"/> octets.</param>
+internal unsafe ref struct ControlWriter(Span<byte> buffer)
+{
+    /// <summary>Source address, class, hop limit, flow label and segment size of an IPv6 packet.</summary>
+    public const int Size = 40 + (4 * 24);
+
+    private readonly Span<byte> _buffer = buffer;
+
+    public int Length { get; private set; }
+
+    public readonly byte* Start => (byte*)System.Runtime.CompilerServices.Unsafe.AsPointer(ref System.Runtime.InteropServices.MemoryMarshal.GetReference(_buffer));
+
+    /// <summary>Room of an item's data, zeroes.</summary>
+    public Span<byte> Add(int level, int type, int length)
+    {
+        var item = _buffer.Slice(Length, (sizeof(Libc.CmsgHdr) + length + 7) & ~7);
+        item.Clear();
+        System.Runtime.InteropServices.MemoryMarshal.Write(item, new Libc.CmsgHdr { Length = (nuint)(sizeof(Libc.CmsgHdr) + length), Level = level, Type = type });
+        Length += item.Length;
+        return item.Slice(sizeof(Libc.CmsgHdr), length);
+    }
+
+    public void AddNumber(int level, int type, int value) => System.Runtime.InteropServices.MemoryMarshal.Write(Add(level, type, sizeof(int)), value);
+}
+
 /// <summary>What recvmsg tells beside the data, read from a msghdr's control buffer.</summary>
 internal unsafe ref struct ReceivedControl
 {

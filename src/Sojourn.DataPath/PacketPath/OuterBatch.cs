@@ -103,26 +103,23 @@ internal sealed unsafe class OuterBatch(OuterSockets sockets, PacketPathCounters
 
     private bool IsIPv6(int index) => PacketAt(index)[0] >> 4 == 6;
 
-    /// <summary>How many packets from here on are UDP over IPv4 that differ in nothing but identification and payload, with the last one shorter at most; 0 when this one is something else.</summary>
+    /// <summary>How many packets from here on are UDP that may not be fragmented and differ in nothing but identification and payload, with the last one shorter at most; 0 when this one is something else.</summary>
     private int DatagramsAlike(int index)
     {
         var first = PacketAt(index);
         var length = _entries[index].Length;
-        if (first[0] != 0x45 || first[9] != IpProtocol.Udp || first[6] != 0x40 || first[7] != 0)
+        if (!(first[0] == 0x45 ? first[9] == IpProtocol.Udp && first[6] == 0x40 && first[7] == 0 : IsIPv6(index) && first[6] == IpProtocol.Udp))
         {
             return 0;
         }
 
-        var payload = length - IPv4Header.MinimumLength - UdpHeader.HeaderLength;
+        var payload = length - HeadersOf(index);
         var most = Math.Min(Math.Min(MostSegments, LongestPayload / Math.Max(1, payload)), _count - index);
         var count = 1;
         for (; count < most; count++)
         {
-            var next = PacketAt(index + count);
             var nextLength = _entries[index + count].Length;
-
-            // Version, header length and class; DF; TTL and protocol; addresses; ports.
-            if (nextLength > length || *(ushort*)next != *(ushort*)first || *(uint*)(next + 6) != *(uint*)(first + 6) || *(ulong*)(next + 12) != *(ulong*)(first + 12) || *(uint*)(next + 20) != *(uint*)(first + 20))
+            if (nextLength > length || !(IsIPv6(index) ? IsAlike6(first, PacketAt(index + count)) : IsAlike4(first, PacketAt(index + count))))
             {
                 break;
             }
@@ -136,9 +133,19 @@ internal sealed unsafe class OuterBatch(OuterSockets sockets, PacketPathCounters
         return count;
     }
 
+    /// <summary>Version, header length and class; DF; TTL and protocol; addresses; ports.</summary>
+    private static bool IsAlike4(byte* first, byte* next) =>
+        *(ushort*)next == *(ushort*)first && *(uint*)(next + 6) == *(uint*)(first + 6) && *(ulong*)(next + 12) == *(ulong*)(first + 12) && *(uint*)(next + 20) == *(uint*)(first + 20);
+
+    /// <summary>Version, class and flow label; protocol and hop limit; addresses and ports.</summary>
+    private static bool IsAlike6(byte* first, byte* next) =>
+        *(uint*)next == *(uint*)first && *(ushort*)(next + 6) == *(ushort*)(first + 6) && new ReadOnlySpan<byte>(next + 8, 36).SequenceEqual(new ReadOnlySpan<byte>(first + 8, 36));
+
+    private int HeadersOf(int index) => (IsIPv6(index) ? IPv6Header.Length : IPv4Header.MinimumLength) + UdpHeader.HeaderLength;
+
     private bool SendSegments(int index, int count)
     {
-        const int headers = IPv4Header.MinimumLength + UdpHeader.HeaderLength;
+        var headers = HeadersOf(index);
         for (var i = 0; i < count; i++)
         {
             _vectors[i] = new Libc.IoVec { Base = PacketAt(index + i) + headers, Length = (nuint)(_entries[index + i].Length - headers) };

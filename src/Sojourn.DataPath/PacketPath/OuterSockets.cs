@@ -40,8 +40,10 @@ internal sealed unsafe class OuterSockets : IDisposable
     private const int DatagramBuffer = 1024 * 1024;
     private const int SoSendBufferForce = 32, IpTypeOfService = 1, IpTimeToLive = 2, UdpSegment = 103, UdpReceiveOffload = 104;
 
-    /// <summary>IP_PMTUDISC_WANT: fragments what does not fit; IP_PMTUDISC_PROBE: DF on everything, whatever the kernel believes of the path.</summary>
-    private const int IpDiscoverMtu = 10, Want = 1, Probe = 3;
+    private const int Ipv6FlowInformation = 11, Ipv6PacketInfo = 50, Ipv6HopLimit = 52, Ipv6TrafficClass = 67, Ipv6AutomaticFlowLabel = 70;
+
+    /// <summary>IP_PMTUDISC_WANT: fragments what does not fit; IP_PMTUDISC_PROBE: DF on everything and no fragments, whatever the kernel believes of the path.</summary>
+    private const int IpDiscoverMtu = 10, Ipv6DiscoverMtu = 23, Want = 1, Probe = 3;
 
     private readonly uint _mark;
     private readonly FileDescriptor _send4;
@@ -113,11 +115,11 @@ internal sealed unsafe class OuterSockets : IDisposable
             if (ipv6)
             {
                 Libc.SetOption(fd.Value, Libc.SOL_IPV6, Ipv6Only, 1, "IPV6_V6ONLY");
+                // A packet without a flow label is to leave without one, as from the raw socket.
+                Libc.SetOption(fd.Value, Libc.SOL_IPV6, Ipv6AutomaticFlowLabel, 0, "IPV6_AUTOFLOWLABEL");
             }
-            else
-            {
-                Libc.SetOption(fd.Value, Libc.SOL_IP, IpDiscoverMtu, Probe, "IP_MTU_DISCOVER");
-            }
+
+            DiscoverMtu(fd, ipv6, Probe);
 
             var address = stackalloc byte[SocketAddressFormat.Size];
             var length = SocketAddressFormat.Write(address, new byte[ipv6 ? 16 : 4], port);
@@ -166,36 +168,45 @@ internal sealed unsafe class OuterSockets : IDisposable
         return Math.Max(0, taken);
     }
 
-    /// <summary>Sends datagrams of one length but for the last, with DF, as one (UDP_SEGMENT).</summary>
-    /// <param name="header">IPv4 and UDP header of the first: ends, ports, class and hop limit of all.</param>
+    /// <summary>Sends datagrams of one length but for the last, none of them to be fragmented, as one (UDP_SEGMENT).</summary>
+    /// <param name="header">IP and UDP header of the first: ends, ports, class, hop limit and flow label of all.</param>
     /// <param name="payloads">One for each.</param>
     /// <returns>False when the kernel refuses, and nothing was sent.</returns>
     public bool SendSegments(byte* header, Libc.IoVec* payloads, int count, int size)
     {
-        const int word = 24, controlSize = 32 + (3 * word);
-        if (_refusesSegments || !_udp.TryGetValue((BinaryPrimitives.ReadUInt16BigEndian(new ReadOnlySpan<byte>(header + 20, 2)), false), out var socket))
+        var ipv6 = header[0] >> 4 == 6;
+        var udp = header + (ipv6 ? IPv6Header.Length : IPv4Header.MinimumLength);
+        if (_refusesSegments || !_udp.TryGetValue((BinaryPrimitives.ReadUInt16BigEndian(new ReadOnlySpan<byte>(udp, 2)), ipv6), out var socket))
         {
             return false;
         }
 
         var name = stackalloc byte[SocketAddressFormat.Size];
-        var nameLength = SocketAddressFormat.Write(name, new ReadOnlySpan<byte>(header + 16, 4), BinaryPrimitives.ReadUInt16BigEndian(new ReadOnlySpan<byte>(header + 22, 2)));
-        var control = stackalloc byte[controlSize];
-        new Span<byte>(control, controlSize).Clear();
+        var destination = ipv6 ? new ReadOnlySpan<byte>(header + 24, 16) : new ReadOnlySpan<byte>(header + 16, 4);
+        var nameLength = SocketAddressFormat.Write(name, destination, BinaryPrimitives.ReadUInt16BigEndian(new ReadOnlySpan<byte>(udp + 2, 2)));
+        var control = new ControlWriter(stackalloc byte[ControlWriter.Size]);
+        if (ipv6)
+        {
+            // struct in6_pktinfo: source, interface index.
+            new ReadOnlySpan<byte>(header + 8, 16).CopyTo(control.Add(Libc.SOL_IPV6, Ipv6PacketInfo, 20));
+            control.AddNumber(Libc.SOL_IPV6, Ipv6TrafficClass, (BinaryPrimitives.ReadUInt16BigEndian(new ReadOnlySpan<byte>(header, 2)) >> 4) & 0xFF);
+            control.AddNumber(Libc.SOL_IPV6, Ipv6HopLimit, header[7]);
+            var label = *(int*)header & BinaryPrimitives.ReverseEndianness(0xFFFFF);
+            if (label != 0)
+            {
+                control.AddNumber(Libc.SOL_IPV6, Ipv6FlowInformation, label);
+            }
+        }
+        else
+        {
+            // struct in_pktinfo: interface index, source, destination.
+            new ReadOnlySpan<byte>(header + 12, 4).CopyTo(control.Add(Libc.SOL_IP, IpPacketInfo, 12)[4..]);
+            control.AddNumber(Libc.SOL_IP, IpTypeOfService, header[1]);
+            control.AddNumber(Libc.SOL_IP, IpTimeToLive, header[8]);
+        }
 
-        // struct in_pktinfo: interface index, source, destination.
-        *(Libc.CmsgHdr*)control = new Libc.CmsgHdr { Length = (nuint)sizeof(Libc.CmsgHdr) + 12, Level = Libc.SOL_IP, Type = IpPacketInfo };
-        *(uint*)(control + sizeof(Libc.CmsgHdr) + 4) = *(uint*)(header + 12);
-        var at = control + 32;
-        *(Libc.CmsgHdr*)at = new Libc.CmsgHdr { Length = (nuint)sizeof(Libc.CmsgHdr) + 4, Level = Libc.SOL_IP, Type = IpTypeOfService };
-        *(int*)(at + sizeof(Libc.CmsgHdr)) = header[1];
-        at += word;
-        *(Libc.CmsgHdr*)at = new Libc.CmsgHdr { Length = (nuint)sizeof(Libc.CmsgHdr) + 4, Level = Libc.SOL_IP, Type = IpTimeToLive };
-        *(int*)(at + sizeof(Libc.CmsgHdr)) = header[8];
-        at += word;
-        *(Libc.CmsgHdr*)at = new Libc.CmsgHdr { Length = (nuint)sizeof(Libc.CmsgHdr) + 2, Level = Libc.SOL_UDP, Type = UdpSegment };
-        *(ushort*)(at + sizeof(Libc.CmsgHdr)) = (ushort)size;
-        var message = new Libc.MsgHdr { Name = name, NameLength = nameLength, Vectors = payloads, VectorCount = (nuint)count, Control = control, ControlLength = controlSize };
+        BinaryPrimitives.WriteUInt16LittleEndian(control.Add(Libc.SOL_UDP, UdpSegment, 2), (ushort)size);
+        var message = new Libc.MsgHdr { Name = name, NameLength = nameLength, Vectors = payloads, VectorCount = (nuint)count, Control = control.Start, ControlLength = (nuint)control.Length };
         if (Libc.SendMessage(socket.Fd.Value, &message, 0) >= 0)
         {
             return true;
@@ -215,20 +226,18 @@ internal sealed unsafe class OuterSockets : IDisposable
             return Libc.ENETUNREACH;
         }
 
-        if (ipv6)
-        {
-            return DatagramSocket.Send(socket.Fd, datagram, 0);
-        }
-
         // Nobody else wants fragments from this socket; what a packet thread sends meanwhile fits without.
         lock (_fragmenting)
         {
-            Libc.SetOption(socket.Fd.Value, Libc.SOL_IP, IpDiscoverMtu, Want, "IP_MTU_DISCOVER");
+            DiscoverMtu(socket.Fd, ipv6, Want);
             var error = DatagramSocket.Send(socket.Fd, datagram, 0);
-            Libc.SetOption(socket.Fd.Value, Libc.SOL_IP, IpDiscoverMtu, Probe, "IP_MTU_DISCOVER");
+            DiscoverMtu(socket.Fd, ipv6, Probe);
             return error;
         }
     }
+
+    private static void DiscoverMtu(FileDescriptor socket, bool ipv6, int how) =>
+        Libc.SetOption(socket.Value, ipv6 ? Libc.SOL_IPV6 : Libc.SOL_IP, ipv6 ? Ipv6DiscoverMtu : IpDiscoverMtu, how, ipv6 ? "IPV6_MTU_DISCOVER" : "IP_MTU_DISCOVER");
 
     /// <summary>Sends a NAT keepalive (RFC 3948 2.3) for a path with UDP encapsulation.</summary>
     public int SendKeepalive(IPAddress local, ushort localPort, IPAddress remote, ushort remotePort)
