@@ -1,5 +1,7 @@
+using System.Buffers.Binary;
 using System.Collections.Concurrent;
 using System.Net;
+using System.Net.Sockets;
 using System.Security.Cryptography;
 using Sojourn.DataPath.Netlink;
 using Sojourn.DataPath.PacketPath;
@@ -132,6 +134,58 @@ internal sealed class GatewayPair : IDisposable
     }
 
     public static void Install(UserPacketPath at, params VpnPath[] paths) => Assert.Null(at.Change(paths, []).Refusal);
+
+    /// <summary>A TCP transfer from A to B arrives octet by octet. What it allocates does not depend on its length.</summary>
+    public void Transfer(int octets, bool inner6 = false)
+    {
+        var family = inner6 ? AddressFamily.InterNetworkV6 : AddressFamily.InterNetwork;
+        using var listener = B.Run(() =>
+        {
+            var socket = new Socket(family, SocketType.Stream, ProtocolType.Tcp);
+            socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
+            socket.Bind(new IPEndPoint(inner6 ? IPAddress.IPv6Any : IPAddress.Any, 5001));
+            socket.Listen(1);
+            return socket;
+        });
+        var (received, count) = (Array.Empty<byte>(), 0);
+        var receiver = new Thread(() =>
+        {
+            using var connection = listener.Accept();
+            using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+            var buffer = new byte[64 * 1024];
+            for (int length; (length = connection.Receive(buffer)) > 0; count += length)
+            {
+                hash.AppendData(buffer, 0, length);
+            }
+
+            received = hash.GetHashAndReset();
+        })
+        { IsBackground = true };
+        receiver.Start();
+        using var sent = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        using (var sender = A.Run(() => new Socket(family, SocketType.Stream, ProtocolType.Tcp)))
+        {
+            sender.Connect(IPAddress.Parse(inner6 ? "2001:db8:2::2" : "10.2.0.2"), 5001);
+            var piece = RandomNumberGenerator.GetBytes(64 * 1024);
+            for (var at = 0; at < octets; at += piece.Length)
+            {
+                // No two pieces are alike: none may stand in for another.
+                BinaryPrimitives.WriteInt32BigEndian(piece, at);
+                var part = piece.AsSpan(0, Math.Min(piece.Length, octets - at));
+                sent.AppendData(part);
+                for (var rest = part; rest.Length > 0;)
+                {
+                    rest = rest[sender.Send(rest)..];
+                }
+            }
+
+            sender.Shutdown(SocketShutdown.Send);
+            Assert.True(receiver.Join(60_000), "the transfer did not end");
+        }
+
+        Assert.Equal(octets, count);
+        Assert.Equal(sent.GetHashAndReset(), received);
+    }
 
     /// <summary>The first gateway's packet path ends and another begins; paths have to be installed again.</summary>
     public void RestartA()

@@ -1,6 +1,5 @@
 using System.Net;
 using System.Net.Sockets;
-using System.Security.Cryptography;
 using Sojourn.DataPath.Netlink;
 using Sojourn.DataPath.PacketPath;
 using Sojourn.Engine;
@@ -65,36 +64,7 @@ public class PacketPathTests
     {
         using var pair = new GatewayPair(coreMtu: 1400);
         pair.Connect(type, type == SecurityType.Ah ? IpsecAlgorithm.HmacSha256 : IpsecAlgorithm.Aes128Gcm16);
-        var data = RandomNumberGenerator.GetBytes(3_000_000);
-        using var listener = pair.B.Run(() =>
-        {
-            var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-            socket.Bind(new IPEndPoint(IPAddress.Any, 5001));
-            socket.Listen(1);
-            return socket;
-        });
-        byte[]? received = null;
-        var receiver = new Thread(() =>
-        {
-            using var connection = listener.Accept();
-            using var stream = new NetworkStream(connection);
-            received = SHA256.HashData(stream);
-        })
-        { IsBackground = true };
-        receiver.Start();
-        using (var sender = pair.A.Run(() => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp)))
-        {
-            sender.Connect(IPAddress.Parse("10.2.0.2"), 5001);
-            for (var at = 0; at < data.Length;)
-            {
-                at += sender.Send(data.AsSpan(at));
-            }
-
-            sender.Shutdown(SocketShutdown.Send);
-            Assert.True(receiver.Join(30_000), "the transfer did not end");
-        }
-
-        Assert.Equal(SHA256.HashData(data), received);
+        pair.Transfer(3_000_000);
     }
 
     [Theory]

@@ -72,6 +72,7 @@ public sealed unsafe partial class UserPacketPath
             }
 
             DeliverSignals();
+            Volatile.Write(ref _allocated.Inbound, GC.GetAllocatedBytesForCurrentThread());
         }
     }
 

@@ -75,6 +75,7 @@ public sealed unsafe partial class UserPacketPath
             ServeQueues(scratch, now);
             scratch.Outer.Flush();
             DeliverSignals();
+            Volatile.Write(ref _allocated.Outbound, GC.GetAllocatedBytesForCurrentThread());
         }
     }
 

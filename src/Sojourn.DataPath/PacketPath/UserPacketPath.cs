@@ -36,6 +36,7 @@ public sealed partial class UserPacketPath : IDisposable
     private readonly Thread _outbound;
     private readonly Thread _inbound;
     private readonly Timer _housekeeper;
+    private (long Outbound, long Inbound) _allocated;
     private long _lastKeepalive;
     private volatile bool _stopping;
     private bool _tunLossTold;
@@ -256,6 +257,9 @@ public sealed partial class UserPacketPath : IDisposable
             return counters;
         }
     }
+
+    /// <summary>Octets that the two packet threads have taken from the managed heap, as of the last time each had no packet in hand.</summary>
+    internal long Allocated => Volatile.Read(ref _allocated.Outbound) + Volatile.Read(ref _allocated.Inbound);
 
     /// <summary>Whether a path is installed.</summary>
     public bool Holds(PathId id)

@@ -157,4 +157,28 @@ public class SegmentationTests
 
         Assert.True(cutter.Finished);
     }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Cutting_allocates_nothing(bool six)
+    {
+        var whole = Tcp(six);
+        var output = new byte[2000];
+        Cut();
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        Assert.Equal(4, Cut());
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+
+        int Cut()
+        {
+            var count = 0;
+            for (Assert.True(SegmentCutter.TryStart(whole, Size, partial: false, out var cutter)); !cutter.Finished; count++)
+            {
+                cutter.Next(output);
+            }
+
+            return count;
+        }
+    }
 }
