@@ -8,8 +8,8 @@ namespace Sojourn.DataPath.PacketPath;
 
 /// <summary>
 /// Outer packets on their way, in the order they were made. Encapsulated ESP of equal length between the same two ends leaves with one call, from the UDP
-/// socket of its port, and the kernel cuts it as late as it can (UDP_SEGMENT, udp(7)); everything else leaves as it stands from raw
-/// sockets, many with one call. For one thread; allocates nothing.
+/// socket of its port, and the kernel cuts it as late as it can (UDP_SEGMENT, udp(7)); everything else leaves as it stands by AF_XDP
+/// or from raw sockets, many with one call. For one thread; allocates nothing.
 /// </summary>
 internal sealed unsafe class OuterBatch(OuterSockets sockets, PacketPathCounters counters) : IDisposable
 {
@@ -160,36 +160,65 @@ internal sealed unsafe class OuterBatch(OuterSockets sockets, PacketPathCounters
         return true;
     }
 
+    /// <summary>By AF_XDP what it takes, which knows one destination at a time, and by a raw socket the rest.</summary>
     private void SendRaw(int index, int end)
     {
-        var ipv6 = IsIPv6(index);
-        for (var first = index; first < end; first += MostMessages)
+        while (index < end)
         {
-            var count = Math.Min(MostMessages, end - first);
+            var count = Math.Min(MostMessages, sockets.HasXdp ? AlikeInDestination(index, end) : end - index);
             for (var i = 0; i < count; i++)
             {
-                var packet = PacketAt(first + i);
-                var name = _names + (i * SocketAddressFormat.Size);
-                _vectors[i] = new Libc.IoVec { Base = packet, Length = (nuint)_entries[first + i].Length };
-                _messages[i].Header.Name = name;
-                _messages[i].Header.NameLength = SocketAddressFormat.Write(name, ipv6 ? new ReadOnlySpan<byte>(packet + 24, 16) : new ReadOnlySpan<byte>(packet + 16, 4), 0);
-                _messages[i].Header.Vectors = _vectors + i;
-                _messages[i].Header.VectorCount = 1;
+                _vectors[i] = new Libc.IoVec { Base = PacketAt(index + i), Length = (nuint)_entries[index + i].Length };
             }
 
-            for (var sent = 0; sent < count;)
+            var sent = sockets.SendFrames(DestinationOf(index), _vectors, count);
+            if (sent > 0)
             {
-                var taken = sockets.SendRaw(ipv6, _messages + sent, count - sent, out var error);
-                if (taken > 0)
-                {
-                    Interlocked.Add(ref counters.OuterSent, taken);
-                    sent += taken;
-                    continue;
-                }
-
-                Interlocked.Increment(ref error == Libc.EMSGSIZE ? ref counters.SendTooLong : ref counters.SendFailed);
-                sent++;
+                Interlocked.Add(ref counters.OuterSent, sent);
+                Interlocked.Add(ref counters.XdpSent, sent);
             }
+
+            SendMessages(index, sent, count);
+            index += count;
         }
+    }
+
+    private void SendMessages(int index, int sent, int count)
+    {
+        for (var i = sent; i < count; i++)
+        {
+            var name = _names + (i * SocketAddressFormat.Size);
+            _messages[i].Header.Name = name;
+            _messages[i].Header.NameLength = SocketAddressFormat.Write(name, DestinationOf(index + i), 0);
+            _messages[i].Header.Vectors = _vectors + i;
+            _messages[i].Header.VectorCount = 1;
+        }
+
+        while (sent < count)
+        {
+            var taken = sockets.SendRaw(IsIPv6(index), _messages + sent, count - sent, out var error);
+            if (taken > 0)
+            {
+                Interlocked.Add(ref counters.OuterSent, taken);
+                sent += taken;
+                continue;
+            }
+
+            Interlocked.Increment(ref error == Libc.EMSGSIZE ? ref counters.SendTooLong : ref counters.SendFailed);
+            sent++;
+        }
+    }
+
+    private ReadOnlySpan<byte> DestinationOf(int index) => IsIPv6(index) ? new ReadOnlySpan<byte>(PacketAt(index) + 24, 16) : new ReadOnlySpan<byte>(PacketAt(index) + 16, 4);
+
+    private int AlikeInDestination(int index, int end)
+    {
+        var count = 1;
+        while (index + count < end && DestinationOf(index + count).SequenceEqual(DestinationOf(index)))
+        {
+            count++;
+        }
+
+        return count;
     }
 }

@@ -4,7 +4,9 @@ using System.Net;
 using System.Net.Sockets;
 using Sojourn.DataPath.Interception;
 using Sojourn.DataPath.Native;
+using Sojourn.DataPath.Xdp;
 using Sojourn.Engine;
+using Sojourn.Engine.Ipsec;
 using Sojourn.Wire.Ip;
 
 namespace Sojourn.DataPath.PacketPath;
@@ -20,14 +22,19 @@ internal enum OuterSocketKind : byte
     UdpIPv6,
     IcmpIPv4,
     IcmpIPv6,
+
+    /// <summary>Ethernet frames with whole packets of either family.</summary>
+    Xdp,
 }
 
 /// <param name="Port">Of a UDP socket; 0 for others.</param>
-internal sealed record OuterSocket(OuterSocketKind Kind, byte Protocol, FileDescriptor Fd, ushort Port = 0);
+/// <param name="Xdp">Only of that kind.</param>
+internal sealed record OuterSocket(OuterSocketKind Kind, byte Protocol, FileDescriptor Fd, ushort Port = 0, XdpSocket? Xdp = null);
 
 /// <summary>
 /// Sockets on the outer side: one raw socket per tunnel protocol and family, UDP for encapsulated ESP, ICMP for path MTU,
 /// and raw sockets that send complete packets. All carry a mark by which routing keeps them out of the packet path.
+/// Where AF_XDP can be had, most packets of tunnels without UDP pass there instead; the raw sockets take what it leaves.
 /// A raw socket also keeps the kernel from answering "protocol unreachable" to the far end.
 /// </summary>
 internal sealed unsafe class OuterSockets : IDisposable
@@ -46,6 +53,7 @@ internal sealed unsafe class OuterSockets : IDisposable
     private const int IpDiscoverMtu = 10, Ipv6DiscoverMtu = 23, Want = 1, Probe = 3;
 
     private readonly uint _mark;
+    private readonly XdpTransport? _xdp;
     private readonly FileDescriptor _send4;
     private readonly FileDescriptor? _send6;
     private readonly List<OuterSocket> _receivers = [];
@@ -53,9 +61,10 @@ internal sealed unsafe class OuterSockets : IDisposable
     private readonly Lock _fragmenting = new();
     private volatile bool _refusesSegments;
 
-    public OuterSockets(uint mark, bool ipv6)
+    /// <param name="xdp">Belongs to the sockets from now on; null = raw sockets alone.</param>
+    public OuterSockets(uint mark, bool ipv6, XdpTransport? xdp = null)
     {
-        _mark = mark;
+        (_mark, _xdp) = (mark, xdp);
         _send4 = Open(Libc.AF_INET, Libc.SOCK_RAW, 255, "raw IPv4");
         Libc.SetOption(_send4.Value, Libc.SOL_IP, IpHeaderIncluded, 1, "IP_HDRINCL");
         byte[] protocols = [IpProtocol.Esp, IpProtocol.Ah, IpProtocol.IPv4, IpProtocol.IPv6];
@@ -87,17 +96,41 @@ internal sealed unsafe class OuterSockets : IDisposable
         _receivers.Add(new OuterSocket(OuterSocketKind.IcmpIPv6, IpProtocol.Icmpv6, icmp6));
     }
 
-    /// <summary>All sockets to wait on; changes only by <see cref="EnsureUdp"/>.</summary>
+    /// <summary>All sockets to wait on; changes by <see cref="EnsureUdp"/> and with the interfaces that AF_XDP has.</summary>
     public OuterSocket[] Receivers
     {
         get
         {
             lock (_receivers)
             {
-                return [.. _receivers];
+                return [.. _receivers, .. (_xdp?.Sockets ?? []).Select(socket => new OuterSocket(OuterSocketKind.Xdp, 0, socket.Fd, Xdp: socket))];
             }
         }
     }
+
+    /// <summary>A path stands whose packets could pass by AF_XDP.</summary>
+    public void Follow(VpnPath path)
+    {
+        if (path.Udp is null)
+        {
+            _xdp?.Follow(path.LocalGateway, path.RemoteGateway);
+        }
+    }
+
+    /// <summary>It stands no more.</summary>
+    public void Leave(VpnPath path)
+    {
+        if (path.Udp is null)
+        {
+            _xdp?.Leave(path.LocalGateway, path.RemoteGateway);
+        }
+    }
+
+    /// <summary>Whether <see cref="SendFrames"/> may take anything.</summary>
+    public bool HasXdp => _xdp is not null;
+
+    /// <summary>Sends complete outer packets to one destination by AF_XDP. How many of the first it took; the rest is for <see cref="SendRaw"/>.</summary>
+    public int SendFrames(ReadOnlySpan<byte> destination, Libc.IoVec* packets, int count) => _xdp?.Send(destination, packets, count) ?? 0;
 
     /// <summary>Opens the UDP port for encapsulated ESP when it is not open yet. True when a socket was added.</summary>
     public bool EnsureUdp(ushort port, bool ipv6)
@@ -265,6 +298,7 @@ internal sealed unsafe class OuterSockets : IDisposable
 
     public void Dispose()
     {
+        _xdp?.Dispose();
         _send4.Dispose();
         _send6?.Dispose();
         foreach (var receiver in _receivers)

@@ -4,6 +4,19 @@ using Sojourn.Engine.Ipsec;
 
 namespace Sojourn.DataPath.PacketPath;
 
+/// <summary>How packets of tunnels without UDP encapsulation pass the outer interfaces.</summary>
+public enum OuterTransport : byte
+{
+    /// <summary>By AF_XDP where it can be had, else by raw sockets.</summary>
+    Auto,
+
+    /// <summary>The same, and a warning says where it cannot be had.</summary>
+    Xdp,
+
+    /// <summary>By raw sockets: through the kernel's packet filters and queueing disciplines.</summary>
+    Raw,
+}
+
 public sealed record PacketPathOptions
 {
     /// <summary>Name of the TUN interface, at most 15 octets.</summary>
@@ -38,6 +51,11 @@ public sealed record PacketPathOptions
     /// <summary>Takes what comes to a UDP port of encapsulated ESP and is none: the messages of a key exchange, with their marker. Called from the packet thread; null = counted and dropped.</summary>
     public Action<DatagramReceived>? UdpNotEsp { get; init; }
 
+    public OuterTransport Outer { get; init; } = OuterTransport.Raw;
+
+    /// <summary>Takes what an operator should know of the outer side; called from threads of the packet path.</summary>
+    public Action<EngineEvent>? Report { get; init; }
+
     /// <summary>Where counters are kept over restarts; null = paths with <see cref="SaParameters.StaticKeys"/> are refused, and no other may outlive this packet path.</summary>
     public ISequenceStore? Sequences { get; init; }
 
@@ -53,7 +71,8 @@ public sealed record PacketPathReport(IReadOnlyList<PathReport> Paths, IReadOnly
 internal sealed class PacketPathCounters
 {
     public long TunRead, TunWritten, OuterSent, OuterReceived, NoPath, Held, HeldDropped, HeldExpired, NoBuffer, SendFailed, SendTooLong, TunFailed,
-        HopLimit, Early, EarlyOpened, UdpKeepalive, UdpNotEsp, Relayed, IcmpLearned, MeterDropped, QueueDropped;
+        HopLimit, Early, EarlyOpened, UdpKeepalive, UdpNotEsp, Relayed, IcmpLearned, MeterDropped, QueueDropped,
+        XdpSent, XdpReceived;
 
     public Dictionary<string, long> ToReport() => new(StringComparer.Ordinal)
     {
@@ -61,6 +80,8 @@ internal sealed class PacketPathCounters
         ["datapath.tun_written"] = Interlocked.Read(ref TunWritten),
         ["datapath.outer_sent"] = Interlocked.Read(ref OuterSent),
         ["datapath.outer_received"] = Interlocked.Read(ref OuterReceived),
+        ["datapath.xdp_sent"] = Interlocked.Read(ref XdpSent),
+        ["datapath.xdp_received"] = Interlocked.Read(ref XdpReceived),
         ["datapath.relayed"] = Interlocked.Read(ref Relayed),
         ["datapath.no_path"] = Interlocked.Read(ref NoPath),
         ["datapath.held"] = Interlocked.Read(ref Held),

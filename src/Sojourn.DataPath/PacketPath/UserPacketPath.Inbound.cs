@@ -1,6 +1,7 @@
 using System.Net;
 using Sojourn.DataPath.DiffServ;
 using Sojourn.DataPath.Native;
+using Sojourn.DataPath.Xdp;
 using Sojourn.Engine;
 using Sojourn.Engine.Ipsec;
 using Sojourn.Wire.Ip;
@@ -12,6 +13,9 @@ public sealed unsafe partial class UserPacketPath
 {
     /// <summary>Time-exceeded errors per second; used by the inbound thread only.</summary>
     private TokenBucket _hopErrors = new(8 * 100, 100, Nanoseconds());
+
+    /// <summary>Frames cost no call each; many at a time make long segments of what they carry.</summary>
+    private const int FrameBatch = 256;
 
     private readonly EarlyPackets _early;
     private bool _openEarly;
@@ -42,6 +46,12 @@ public sealed unsafe partial class UserPacketPath
             {
                 if (fds[i].Revents == 0)
                 {
+                    continue;
+                }
+
+                if (sockets[i].Xdp is { } frames)
+                {
+                    ReceiveFrames(frames, scratch, now);
                     continue;
                 }
 
@@ -84,6 +94,27 @@ public sealed unsafe partial class UserPacketPath
         }
 
         fds[^1] = new Libc.PollFd { Fd = _wakeInbound.Fd, Events = Libc.POLLIN };
+    }
+
+    /// <summary>Handles frames where they lie.</summary>
+    private void ReceiveFrames(XdpSocket socket, PacketScratch scratch, DateTimeOffset now)
+    {
+        lock (socket.Gate)
+        {
+            var count = socket.Waiting(FrameBatch);
+            for (var i = 0; i < count; i++)
+            {
+                var packet = XdpTransport.PacketOf(socket.FrameAt(i));
+                if (!packet.IsEmpty)
+                {
+                    OpenOrKeep(packet, scratch, now);
+                }
+            }
+
+            socket.Release(count);
+            Interlocked.Add(ref _counters.OuterReceived, count);
+            Interlocked.Add(ref _counters.XdpReceived, count);
+        }
     }
 
     /// <summary>Receives and handles one packet; false when none waits.</summary>

@@ -3,6 +3,7 @@ using System.Net.Sockets;
 using Sojourn.DataPath.DiffServ;
 using Sojourn.DataPath.Native;
 using Sojourn.DataPath.Netlink;
+using Sojourn.DataPath.Xdp;
 using Sojourn.Engine;
 using Sojourn.Engine.Ipsec;
 
@@ -63,7 +64,8 @@ public sealed partial class UserPacketPath : IDisposable
 
         try
         {
-            _outer = new OuterSockets(options.Routing.Mark, ipv6);
+            _outer = new OuterSockets(options.Routing.Mark, ipv6, options.Outer == OuterTransport.Raw ? null
+                : new XdpTransport(_network, options.Routing.Mark, options.Outer == OuterTransport.Xdp, _wakeInbound.Set, report => options.Report?.Invoke(report)));
             _routing = new NodeRouting(options.Routing, options.TunName);
         }
         catch
@@ -135,6 +137,7 @@ public sealed partial class UserPacketPath : IDisposable
                 {
                     Forget(path.Id);
                     _paths.Add(path.Id, path);
+                    _outer.Follow(path);
                 }
 
                 foreach (var id in remove)
@@ -328,6 +331,7 @@ public sealed partial class UserPacketPath : IDisposable
         if (_paths.Remove(id, out var path))
         {
             LeadNoMore(path);
+            _outer.Leave(path);
         }
     }
 

@@ -35,6 +35,8 @@ public static class MessageCatalogue
         new("path.refused", "SJ1201", "The packet path does not take a path; no traffic flows on it.", SeeReason),
         new("path.not_installed", "SJ1202", "The system refused routes, rules or sockets of a path.", "Check privileges (CAP_NET_ADMIN, CAP_NET_RAW) and clashing routes."),
         new("path.not_reserved", "SJ1203", "Sequence numbers of several new paths could not be stored together; each path tries by itself.", "Free disk space; check the state directory."),
+        new("path.xdp_used", "SJ1211", "Packets of tunnels without UDP pass an interface by AF_XDP: packet filters and queueing disciplines of the kernel do not see them there.", Nothing),
+        new("path.xdp_refused", "SJ1212", "An interface cannot have AF_XDP; raw sockets carry the packets, which costs more processor time.", "Look at the text: privileges (CAP_BPF), locked memory, another XDP program. `packet-path: outer-transport: raw` says that it is not wanted."),
         new("registration.requested", "SJ2001", "A mobile node asks to be registered.", Nothing),
         new("registration.accepted", "SJ2002", "A mobile node is registered.", Nothing),
         new("registration.renewed", "SJ2003", "A registration was extended; its paths did not change.", Nothing),

@@ -1,4 +1,5 @@
 using System.Net;
+using Sojourn.DataPath.PacketPath;
 using Sojourn.Engine;
 
 namespace Sojourn.Roles.Configuration;
@@ -79,6 +80,9 @@ public sealed class PacketPathSection : OptionSection
 
     [Option("Largest packet the outer links carry, octets.", Minimum = "576", Maximum = "65535")]
     public int OuterMtu { get; set; } = 1500;
+
+    [Option("How packets of tunnels without UDP pass the outer interfaces: auto, by AF_XDP where it can be had; xdp, the same with a warning where it cannot; raw, by raw sockets, through the kernel's packet filters and queueing disciplines.")]
+    public OuterTransport OuterTransport { get; set; } = OuterTransport.Raw;
 
     [Option("How many packets are kept for a short while instead of lost: for a path that is not ready, for a visitor out of reach, and, at a foreign agent, from a gateway whose keys have not come yet.", Minimum = "0", Maximum = "65536")]
     public int HeldPackets { get; set; } = 1024;

@@ -237,6 +237,8 @@ public sealed class RunningNode : IDisposable
                     EarlyPackets = Options.Role == NodeRole.ForeignAgent ? settings.HeldPackets : 0,
                     Table = new PathTableOptions { OuterMtu = settings.OuterMtu, IcmpSourceIPv4 = Options.GatewayAddress! },
                     DiffServ = new DiffServOptions { Rate = settings.EgressRate?.BitsPerSecond, ExpeditedShare = settings.ExpeditedShare / 100.0 },
+                    Outer = settings.OuterTransport,
+                    Report = _services.Report,
                     Sequences = new SequenceStore(state),
                     Signal = Post,
                     UdpNotEsp = needs.KeyExchange ? datagram => _ike?.Receive(datagram) : null,
