@@ -10,8 +10,8 @@ namespace Sojourn.Benchmarks;
 /// <summary>CPU time and resident memory of one node's process, as /proc tells them.</summary>
 internal readonly record struct Usage(TimeSpan Cpu, long ResidentOctets);
 
-/// <summary>AAAF, AAAH, home agent and foreign agent, one process each, configured like the lab's (network-vpn/1), without key export.</summary>
-internal sealed class BenchmarkNodes : IDisposable
+/// <summary>AAAF, AAAH, home agent and foreign agent, one process each, configured like the lab's (network-vpn/1), without key export. They end with the hosts they run in.</summary>
+internal sealed class BenchmarkNodes
 {
     public static readonly IReadOnlyList<string> Names = ["aaah", "aaaf", "ha", "fa"];
 
@@ -95,17 +95,11 @@ internal sealed class BenchmarkNodes : IDisposable
             """,
     };
 
-    public async Task StartAsync(string prefix, CancellationToken cancellation)
+    public async Task StartAsync(BenchmarkHosts hosts, CancellationToken cancellation)
     {
         foreach (var name in Names)
         {
-            var space = $"{prefix}-{(name is "fa" or "ha" ? name : "core")}";
-            var process = LabCommand.Start(LabCommand.Inside(space, [.. LabCommand.Sojourn, "run", "--config", Path.Combine(_folder, name, "config.yaml")]), redirect: true);
-            process.OutputDataReceived += (_, _) => { };
-            var words = new List<string>();
-            process.ErrorDataReceived += (_, line) => words.Add(line.Data ?? "");
-            process.BeginOutputReadLine();
-            process.BeginErrorReadLine();
+            var (process, words) = hosts.Start(name is "fa" or "ha" ? name : "core", [.. LabCommand.Sojourn, "run", "--config", Path.Combine(_folder, name, "config.yaml")]);
             _processes.Add(name, process);
             using var control = new ControlClient(Path.Combine(_folder, name, "control.sock"));
             var watch = Stopwatch.StartNew();
@@ -139,21 +133,6 @@ internal sealed class BenchmarkNodes : IDisposable
         using var control = new ControlClient(Path.Combine(_folder, node, "control.sock"));
         var counters = (await control.GetAsync("counters", cancellation)).GetProperty("counters");
         return counters.TryGetProperty(name, out var value) ? value.GetInt64() : 0;
-    }
-
-    public void Dispose()
-    {
-        foreach (var process in _processes.Values)
-        {
-            if (!process.HasExited)
-            {
-                // Nobody's sessions are worth a goodbye here.
-                process.Kill();
-                process.WaitForExit();
-            }
-
-            process.Dispose();
-        }
     }
 
     private string Log(string name) =>

@@ -33,15 +33,14 @@ internal static class ControlPlane
 
     public static async Task<ControlPlaneResult> RunAsync(ControlPlaneSettings settings, TextWriter progress, CancellationToken cancellation)
     {
-        var prefix = string.Create(CultureInfo.InvariantCulture, $"sjbench{Environment.ProcessId}");
         var folder = Directory.CreateTempSubdirectory("sojourn-benchmark-").FullName;
         try
         {
-            using var network = new BenchmarkNetwork(prefix);
+            using var network = new BenchmarkNetwork();
             var population = new Population(Math.Max(WarmUp, settings.Levels.Max()) + settings.Measured + WarmUp);
             progress.WriteLine($"provisioning {population.Count} users");
-            using var nodes = new BenchmarkNodes(folder, population, cancellation);
-            await nodes.StartAsync(prefix, cancellation);
+            var nodes = new BenchmarkNodes(folder, population, cancellation);
+            await nodes.StartAsync(network.Hosts, cancellation);
             using var load = network["nodes"].Run(() => new MobileNodeLoad(population, "eth0"));
             load.WaitForAgent(TimeSpan.FromSeconds(30));
             return await MeasureAsync(settings, network, nodes, load, folder, progress, cancellation);
@@ -82,7 +81,7 @@ internal static class ControlPlane
         var users = high.Registered - low.Registered;
         return new ControlPlaneResult(
             settings.Window, points, relay,
-            relay.Count > 0 ? Median(points.Zip(relay, (point, requests) => point.RegistrationsPerSecond / requests)) : null,
+            relay.Count > 0 ? Statistics.Median(points.Zip(relay, (point, requests) => point.RegistrationsPerSecond / requests)) : null,
             BenchmarkNodes.Names.ToDictionary(n => n, n => users > 0 ? (double)(high.ResidentOctets[n] - low.ResidentOctets[n]) / users : 0),
             high.RegistrationsPerSecond / low.RegistrationsPerSecond,
             await nodes.CounterAsync("aaah", "aaah.har.sent", cancellation), accepted);
@@ -130,12 +129,6 @@ internal static class ControlPlane
 
         void Row(string what, double? value, string format, string wanted) =>
             output.WriteLine($"{what,-52} {value?.ToString(format, CultureInfo.InvariantCulture) ?? "not measured",12}   wanted {wanted}");
-    }
-
-    private static double Median(IEnumerable<double> values)
-    {
-        var sorted = values.Order().ToList();
-        return sorted.Count % 2 == 1 ? sorted[sorted.Count / 2] : (sorted[(sorted.Count / 2) - 1] + sorted[sorted.Count / 2]) / 2;
     }
 }
 

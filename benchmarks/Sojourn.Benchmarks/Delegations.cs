@@ -33,24 +33,24 @@ internal static partial class Delegations
             }
         }
 
-        var prefix = $"sjdl{Environment.ProcessId}";
+        using var hosts = new BenchmarkHosts("sojourn", "sojourn-load", "kea", "kea-load");
         var folder = Directory.CreateTempSubdirectory("sojourn-delegations-").FullName;
         var servers = new List<Server>();
         try
         {
             foreach (var name in (string[])["sojourn", "kea"])
             {
-                Link(prefix, name);
-                servers.Add(name == "kea" ? Kea(prefix, folder) : await SojournAsync(prefix, folder, settings.Clients, cancellation));
+                hosts.Join(name, "acc0", name + "-load", "load0", ["2001:db8:a::1/64"], []);
+                servers.Add(name == "kea" ? Kea(hosts, folder) : await SojournAsync(hosts, folder, settings.Clients, cancellation));
             }
 
-            await Task.WhenAll(servers.Select(server => server.ReadyAsync($"{prefix}-{server.Name}-load", cancellation)));
+            await Task.WhenAll(servers.Select(server => server.ReadyAsync(hosts.SpaceOf(server.Name + "-load"), cancellation)));
             for (var trial = 0; trial < settings.Trials; trial++)
             {
                 foreach (var server in servers)
                 {
                     var rate = trial == 0 ? settings.Highest / 2 : server.Next;
-                    var result = await PerfdhcpAsync($"{prefix}-{server.Name}-load", settings.Clients, rate, settings.Seconds, cancellation);
+                    var result = await PerfdhcpAsync(hosts.SpaceOf(server.Name + "-load"), settings.Clients, rate, settings.Seconds, cancellation);
                     server.Note(rate, result, settings.Highest / Math.Pow(2, trial + 2));
                     output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{server.Name,-8} {rate,6}/s asked, {result.PerSecond,8:0.0}/s done, {100 * result.Loss,5:0.00} % without Reply, {server.CpuMicroseconds(result.Done),5:0} us CPU each"));
                 }
@@ -67,11 +67,6 @@ internal static partial class Delegations
         finally
         {
             servers.ForEach(server => server.Dispose());
-            foreach (var name in NetworkNamespace.Names.Where(name => name.StartsWith(prefix, StringComparison.Ordinal)).ToList())
-            {
-                NetworkNamespace.Delete(name);
-            }
-
             if (!settings.Keep)
             {
                 Directory.Delete(folder, recursive: true);
@@ -79,29 +74,7 @@ internal static partial class Delegations
         }
     }
 
-    private static void Link(string prefix, string server)
-    {
-        using var home = Space($"{prefix}-{server}");
-        using var load = Space($"{prefix}-{server}-load");
-        using (var route = Rtnetlink.Open(home))
-        {
-            route.CreateVeth("acc0", "load0", null, load);
-            route.AddAddress("acc0", IPAddress.Parse("2001:db8:a::1"), 64, detectDuplicates: false);
-            route.SetUp("acc0");
-        }
-
-        using var far = Rtnetlink.Open(load);
-        far.SetUp("load0");
-
-        static NetworkNamespace Space(string name)
-        {
-            var space = NetworkNamespace.Create(name);
-            space.Run(() => Sysctl.Change("0", "ipv6", "conf", "default", "accept_dad"));
-            return space;
-        }
-    }
-
-    private static async Task<Server> SojournAsync(string prefix, string folder, int clients, CancellationToken cancellation)
+    private static async Task<Server> SojournAsync(BenchmarkHosts hosts, string folder, int clients, CancellationToken cancellation)
     {
         await File.WriteAllTextAsync(Path.Combine(folder, "dr.yaml"), """
             node: dr
@@ -126,11 +99,11 @@ internal static partial class Delegations
 
         var import = await LabCommand.RunAsync([.. LabCommand.Sojourn, "prefix", "import", Path.Combine(folder, "clients"), "--database", Path.Combine(folder, "prefixes.db")], cancellation);
         return import.ExitCode == 0
-            ? new Server("sojourn", LabCommand.Inside($"{prefix}-sojourn", [.. LabCommand.Sojourn, "run", "--config", Path.Combine(folder, "dr.yaml")]))
+            ? new Server("sojourn", hosts.Inside("sojourn", [.. LabCommand.Sojourn, "run", "--config", Path.Combine(folder, "dr.yaml")]))
             : throw new InvalidOperationException(import.Errors);
     }
 
-    private static Server Kea(string prefix, string folder)
+    private static Server Kea(BenchmarkHosts hosts, string folder)
     {
         var file = Path.Combine(folder, "kea.json");
         File.WriteAllText(file, $$"""
@@ -141,7 +114,7 @@ internal static partial class Delegations
               "subnet6": [ { "subnet": "2001:db8:a::/64", "interface": "acc0", "pd-pools": [ { "prefix": "2001:db8:8000::", "prefix-len": 40, "delegated-len": 64 } ] } ],
               "loggers": [ { "name": "kea-dhcp6", "severity": "WARN", "output_options": [ { "output": "stderr" } ] } ] } }
             """);
-        return new Server("kea", LabCommand.Inside($"{prefix}-kea", ["env", $"KEA_PIDFILE_DIR={folder}", $"KEA_LOCKFILE_DIR={folder}", "kea-dhcp6", "-c", file]));
+        return new Server("kea", hosts.Inside("kea", ["env", $"KEA_PIDFILE_DIR={folder}", $"KEA_LOCKFILE_DIR={folder}", "kea-dhcp6", "-c", file]));
     }
 
     private static async Task<Trial> PerfdhcpAsync(string space, int clients, int rate, int seconds, CancellationToken cancellation)

@@ -86,7 +86,7 @@ internal static class Enrolment
             await IssueAsync(settings with { Certificates = settings.Certificates / 4 }, port, store, node.Id);
             var (rate, cpu) = await IssueAsync(settings, port, store, node.Id);
             var signs = await SignsPerSecondAsync(folder, cancellation);
-            return new EnrolmentResult(mine, reference, Median(mine), Median(reference), rate, cpu, signs, rate / signs);
+            return new EnrolmentResult(mine, reference, Statistics.Median(mine), Statistics.Median(reference), rate, cpu, signs, rate / signs);
         }
         finally
         {
@@ -233,11 +233,5 @@ internal static class Enrolment
         using var free = new System.Net.Sockets.TcpListener(IPAddress.Loopback, 0);
         free.Start();
         return ((IPEndPoint)free.LocalEndpoint).Port;
-    }
-
-    private static double Median(IEnumerable<double> values)
-    {
-        var sorted = values.Order().ToList();
-        return sorted.Count % 2 == 1 ? sorted[sorted.Count / 2] : (sorted[(sorted.Count / 2) - 1] + sorted[sorted.Count / 2]) / 2;
     }
 }

@@ -2,7 +2,6 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Net;
 using System.Security.Cryptography;
-using System.Text.Json;
 using Sojourn.DataPath.Netlink;
 using Sojourn.DataPath.PacketPath;
 using Sojourn.Engine;
@@ -60,25 +59,15 @@ internal static class HomeAgentServers
         {
             var former = figures[(esp, direction, flows, s_forms[0].Name)];
             await output.WriteLineAsync(string.Create(CultureInfo.InvariantCulture,
-                $"{(esp ? "ESP" : "plain"),-8}  {direction,-9}  {flows,5}  {form,-26}  {Median(list.Select(f => f.Rate)),15:F0}  {Median(list.Select(f => f.Cpu)),8:F2}  {Median(list.Zip(former, (f, b) => f.Rate / b.Rate)):F2}"));
+                $"{(esp ? "ESP" : "plain"),-8}  {direction,-9}  {flows,5}  {form,-26}  {Statistics.Median(list.Select(f => f.Rate)),15:F0}  {Statistics.Median(list.Select(f => f.Cpu)),8:F2}  {Statistics.Median(list.Zip(former, (f, b) => f.Rate / b.Rate)):F2}"));
         }
-    }
-
-    private static double Median(IEnumerable<double> values)
-    {
-        var sorted = values.Order().ToList();
-        return (sorted[(sorted.Count - 1) / 2] + sorted[sorted.Count / 2]) / 2;
     }
 
     /// <summary>Namespaces, tunnels and the iperf3 server of one turn.</summary>
     private sealed class Line : IDisposable
     {
-        private static int s_next;
-
-        private readonly string _prefix = $"sjbh-{Environment.ProcessId}-{Interlocked.Increment(ref s_next)}";
-        private readonly Dictionary<string, NetworkNamespace> _spaces = [];
+        private readonly BenchmarkHosts _hosts = new("cn", "ha", "far", "mn");
         private readonly List<RoutedDevice> _devices = [];
-        private readonly Process? _server;
 
         public Line(HomeAgentForm form, bool esp)
         {
@@ -86,30 +75,18 @@ internal static class HomeAgentServers
             {
                 foreach (var name in (string[])["cn", "ha", "far", "mn"])
                 {
-                    var space = NetworkNamespace.Create($"{_prefix}-{name}");
-                    _spaces.Add(name, space);
-                    space.Run(() =>
-                    {
-                        Sysctl.Change("0", "ipv6", "conf", "default", "dad_transmits");
-                        Sysctl.Change("1", "ipv6", "conf", "all", "forwarding");
-                        using var route = new Rtnetlink();
-                        route.SetUp("lo");
-                    });
+                    _hosts.Forward6(name);
                 }
 
-                Join("cn", "2001:db8:2::2", "ha", "2001:db8:2::1");
-                Join("ha", "2001:db8:3::1", "far", "2001:db8:3::2");
-                Join("far", "2001:db8:4::1", "mn", "2001:db8:4::2");
-                Via("cn", "::/0", "2001:db8:2::1", "to-ha");
-                Via("ha", "2001:db8:5::/64", "2001:db8:3::2", "to-far");
-                Via("far", "::/0", "2001:db8:3::1", "to-ha");
-                Via("far", Home + "/128", "2001:db8:4::2", "to-mn");
-                Via("mn", "::/0", "2001:db8:4::1", "to-far");
-                using (var route = Rtnetlink.Open(_spaces["mn"]))
-                {
-                    route.AddAddress("lo", IPAddress.Parse(Home), 128, detectDuplicates: false);
-                }
-
+                _hosts.Join("cn", "to-ha", "ha", "to-cn", ["2001:db8:2::2/64"], ["2001:db8:2::1/64"]);
+                _hosts.Join("ha", "to-far", "far", "to-ha", ["2001:db8:3::1/64"], ["2001:db8:3::2/64"]);
+                _hosts.Join("far", "to-mn", "mn", "to-far", ["2001:db8:4::1/64"], ["2001:db8:4::2/64"]);
+                _hosts.Via("cn", "::/0", "2001:db8:2::1", "to-ha");
+                _hosts.Via("ha", "2001:db8:5::/64", "2001:db8:3::2", "to-far");
+                _hosts.Via("far", "::/0", "2001:db8:3::1", "to-ha");
+                _hosts.Via("far", Home + "/128", "2001:db8:4::2", "to-mn");
+                _hosts.Via("mn", "::/0", "2001:db8:4::1", "to-far");
+                _hosts.Address("mn", "lo", Home + "/128");
                 var (agent, careOf, home) = (IPAddress.Parse(Agent), IPAddress.Parse(CareOf), IPAddress.Parse(Home));
                 var path = MobileTunnel.AtHomeAgent(home, new IPNetwork(home, 128), MobileTunnel.IdOf(home), agent, careOf);
                 if (esp)
@@ -119,15 +96,13 @@ internal static class HomeAgentServers
 
                 Carry("ha", "home0", agent, path, form.Servers, form.Segments, [IPNetwork.Parse("2001:db8:1::/64")]);
                 Carry("far", "far0", careOf, Mirror(path), 1, true, [new IPNetwork(careOf, 128)]);
-                using (var route = Rtnetlink.Open(_spaces["far"]))
+                using (var route = Rtnetlink.Open(_hosts["far"]))
                 {
                     route.AddRule(new PolicyRule { Priority = 100, Table = 100, InboundInterface = "to-mn", IPv6 = true });
                     route.ReplaceRoute(new Route { Destination = IPNetwork.Parse("::/0"), Interface = "far0", Table = 100 });
                 }
 
-                _server = LabCommand.Start(LabCommand.Inside($"{_prefix}-mn", ["iperf3", "-s", "-6", "-B", Home]), redirect: true);
-                _server.BeginOutputReadLine();
-                _server.BeginErrorReadLine();
+                _hosts.Start("mn", ["iperf3", "-s", "-6", "-B", Home]);
             }
             catch
             {
@@ -139,48 +114,19 @@ internal static class HomeAgentServers
         /// <returns>Mbit/s, and processor seconds of the process, both ends of the tunnels, for a gigabyte.</returns>
         public async Task<(double Rate, double Cpu)> TransferAsync(string direction, int flows, int seconds, CancellationToken cancellation)
         {
-            for (var tries = 0; ; tries++)
-            {
-                var before = Process.GetCurrentProcess().TotalProcessorTime;
-                var result = await LabCommand.RunAsync(
-                    LabCommand.Inside($"{_prefix}-cn", ["iperf3", "-6", "-J", "-c", Home, "-P", flows.ToString(CultureInfo.InvariantCulture), "-t", seconds.ToString(CultureInfo.InvariantCulture), .. direction == "up" ? (string[])["-R"] : []]), cancellation);
-                var cpu = Process.GetCurrentProcess().TotalProcessorTime - before;
-                using var report = JsonDocument.Parse(result.Output is "" ? "{}" : result.Output);
-
-                // It may end with status 0 although nobody answered.
-                if (report.RootElement.TryGetProperty("end", out var end) && end.TryGetProperty("sum_received", out var received))
-                {
-                    return (received.GetProperty("bits_per_second").GetDouble() / 1e6, cpu.TotalSeconds / Math.Max(received.GetProperty("bytes").GetDouble() / 1e9, 1e-6));
-                }
-
-                if (tries == 20)
-                {
-                    throw new InvalidOperationException($"{result}: {result.Output} {result.Errors}");
-                }
-
-                await Task.Delay(300, cancellation);
-            }
+            var before = Process.GetCurrentProcess().TotalProcessorTime;
+            var (rate, octets) = await Iperf3.TransferAsync(_hosts, "cn", Home, flows, seconds, cancellation, direction == "up" ? "-R" : null);
+            return (rate, (Process.GetCurrentProcess().TotalProcessorTime - before).TotalSeconds / Math.Max(octets / 1e9, 1e-6));
         }
 
         public void Dispose()
         {
-            if (_server is not null)
-            {
-                _server.Kill(entireProcessTree: true);
-                _server.WaitForExit();
-                _server.Dispose();
-            }
-
             foreach (var device in _devices)
             {
                 device.Dispose();
             }
 
-            foreach (var space in _spaces.Values)
-            {
-                NetworkNamespace.Delete(space.Name);
-                space.Dispose();
-            }
+            _hosts.Dispose();
         }
 
         private static SaParameters Association(IPAddress source, IPAddress destination, uint spi) => new()
@@ -211,7 +157,7 @@ internal static class HomeAgentServers
                 throw new InvalidOperationException(refusal.ToString());
             }
 
-            var device = _spaces[space].Run(() => new RoutedDevice(name, 1500, prefixes, servers, segments));
+            var device = _hosts[space].Run(() => new RoutedDevice(name, 1500, prefixes, servers, segments));
             _devices.Add(device);
             device.StartEach(_ =>
             {
@@ -225,27 +171,6 @@ internal static class HomeAgentServers
                     }
                 };
             });
-        }
-
-        private void Join(string left, string leftAddress, string right, string rightAddress)
-        {
-            using (var route = Rtnetlink.Open(_spaces[left]))
-            {
-                route.CreateVeth("to-" + right, "to-" + left, null, _spaces[right]);
-            }
-
-            foreach (var (space, link, address) in new[] { (left, "to-" + right, leftAddress), (right, "to-" + left, rightAddress) })
-            {
-                using var route = Rtnetlink.Open(_spaces[space]);
-                route.SetUp(link);
-                route.AddAddress(link, IPAddress.Parse(address), 64, detectDuplicates: false);
-            }
-        }
-
-        private void Via(string space, string destination, string gateway, string link)
-        {
-            using var route = Rtnetlink.Open(_spaces[space]);
-            route.AddRoute(new Route { Destination = IPNetwork.Parse(destination), Gateway = IPAddress.Parse(gateway), Interface = link });
         }
     }
 }

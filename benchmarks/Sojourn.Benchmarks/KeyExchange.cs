@@ -37,25 +37,24 @@ internal static class KeyExchangeBenchmark
 
     private static async Task<IReadOnlyList<KeyExchangeStretch>> RunAsync(int setUps, int rounds, int window)
     {
-        var name = string.Create(CultureInfo.InvariantCulture, $"sjbike-{Environment.ProcessId}");
         var folder = Directory.CreateTempSubdirectory("sojourn-bench-ike-").FullName;
-        var spaces = new[] { "load", "own", "charon" }.ToDictionary(s => s, s => NetworkNamespace.Create($"{name}-{s}"));
+        using var hosts = new BenchmarkHosts("load", "own", "charon");
         var stretches = new List<KeyExchangeStretch>();
         try
         {
-            Join(spaces["load"], "own0", IPAddress.Parse("10.9.1.1"), spaces["own"], s_ours);
-            Join(spaces["load"], "charon0", IPAddress.Parse("10.9.2.1"), spaces["charon"], s_charons);
+            hosts.Join("load", "own0", "own", "up0", ["10.9.1.1/24"], [$"{s_ours}/24"]);
+            hosts.Join("load", "charon0", "charon", "up0", ["10.9.2.1/24"], [$"{s_charons}/24"]);
             KeyExchangeFiles.Write(folder);
             foreach (var proof in Enum.GetValues<KeyExchangeProof>())
             {
-                var responders = new List<(KeyExchangeResponder Responder, IPAddress Load)> { (await KeyExchangeResponder.SojournAsync(spaces["own"], s_ours, proof, folder), IPAddress.Parse("10.9.1.1")) };
+                var responders = new List<(KeyExchangeResponder Responder, IPAddress Load)> { (await KeyExchangeResponder.SojournAsync(hosts["own"], s_ours, proof, folder), IPAddress.Parse("10.9.1.1")) };
                 if (KeyExchangeResponder.Missing is { } missing)
                 {
                     Console.Error.WriteLine($"charon is left out: {missing}");
                 }
                 else
                 {
-                    responders.Add((await KeyExchangeResponder.CharonAsync(spaces["charon"], s_charons, proof, folder), IPAddress.Parse("10.9.2.1")));
+                    responders.Add((await KeyExchangeResponder.CharonAsync(hosts["charon"], s_charons, proof, folder), IPAddress.Parse("10.9.2.1")));
                 }
 
                 try
@@ -67,7 +66,7 @@ internal static class KeyExchangeBenchmark
                         {
                             var load = new KeyExchangeLoad(folder, proof, own, responder, window);
                             var before = responder.CpuMilliseconds;
-                            var took = await load.RunAsync(spaces["load"], setUps);
+                            var took = await load.RunAsync(hosts["load"], setUps);
                             var cpu = responder.CpuMilliseconds - before;
                             if (round > 0)
                             {
@@ -84,32 +83,10 @@ internal static class KeyExchangeBenchmark
         }
         finally
         {
-            foreach (var space in spaces.Values)
-            {
-                NetworkNamespace.Delete(space.Name);
-                space.Dispose();
-            }
-
             Directory.Delete(folder, recursive: true);
         }
 
         return stretches;
-    }
-
-    private static void Join(NetworkNamespace load, string name, IPAddress own, NetworkNamespace responder, IPAddress other)
-    {
-        using (var route = new Rtnetlink())
-        {
-            route.CreateVeth(name, "up0", load, responder);
-        }
-
-        foreach (var (space, link, address) in new[] { (load, name, own), (responder, "up0", other) })
-        {
-            using var route = Rtnetlink.Open(space);
-            route.SetUp("lo");
-            route.SetUp(link);
-            route.AddAddress(link, address, 24);
-        }
     }
 
     private static void Print(IReadOnlyList<KeyExchangeStretch> stretches)
@@ -118,7 +95,7 @@ internal static class KeyExchangeBenchmark
         foreach (var group in stretches.GroupBy(s => (s.Proof, s.Responder)))
         {
             Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-                $"{group.Key.Proof,-6} {group.Key.Responder,-18} {Median(group.Select(s => s.PerSecond)),18:F0}  {Median(group.Select(s => s.CpuMilliseconds)),12:F3}  {group.Sum(s => s.Failed),6}"));
+                $"{group.Key.Proof,-6} {group.Key.Responder,-18} {Statistics.Median(group.Select(s => s.PerSecond)),18:F0}  {Statistics.Median(group.Select(s => s.CpuMilliseconds)),12:F3}  {group.Sum(s => s.Failed),6}"));
         }
 
         foreach (var proof in stretches.GroupBy(s => s.Proof))
@@ -126,15 +103,9 @@ internal static class KeyExchangeBenchmark
             var ratios = proof.GroupBy(s => s.Round).Where(r => r.Count() == 2).Select(r => r.First(s => s.Responder == "sojourn").PerSecond / r.First(s => s.Responder != "sojourn").PerSecond).ToList();
             if (ratios.Count > 0)
             {
-                Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{proof.Key,-6} ratio of the rates, median of the rounds: {Median(ratios):F2}"));
+                Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{proof.Key,-6} ratio of the rates, median of the rounds: {Statistics.Median(ratios):F2}"));
             }
         }
-    }
-
-    private static double Median(IEnumerable<double> values)
-    {
-        var sorted = values.Order().ToList();
-        return sorted.Count == 0 ? double.NaN : sorted[sorted.Count / 2];
     }
 }
 

@@ -64,13 +64,11 @@ internal static class KeyExchangeFiles
 /// <summary>A responder in a process and a namespace of its own.</summary>
 internal sealed class KeyExchangeResponder : IDisposable
 {
-    private const string Daemon = "/usr/sbin/charon-systemd", Control = "/usr/sbin/swanctl";
-
     private readonly Process _process;
 
     private KeyExchangeResponder(string name, IPAddress address, Process process) => (Name, Address, _process) = (name, address, process);
 
-    public static string? Missing => File.Exists(Daemon) && File.Exists(Control) ? null : "charon-systemd and strongswan-swanctl are not installed";
+    public static string? Missing => Charon.Missing;
 
     public string Name { get; }
 
@@ -114,27 +112,9 @@ internal sealed class KeyExchangeResponder : IDisposable
     public static async Task<KeyExchangeResponder> CharonAsync(NetworkNamespace space, IPAddress address, KeyExchangeProof proof, string folder)
     {
         var auth = proof == KeyExchangeProof.Psk ? "psk" : "pubkey";
-        File.WriteAllText(Path.Combine(folder, "strongswan.conf"),
-            $$"""
-            charon-systemd {
-              load = random nonce openssl x509 pem pkcs1 pkcs8 pubkey constraints kdf hmac sha1 sha2 aes gcm curve25519 kernel-libipsec kernel-netlink socket-default vici
-              plugins {
-                vici {
-                  socket = unix://{{folder}}/vici
-                }
-              }
-              dos_protection = no
-              journal {
-                default = -1
-              }
-              syslog {
-                daemon {
-                  default = -1
-                }
-              }
-            }
-            """);
-        File.WriteAllText(Path.Combine(folder, "swanctl", "swanctl.conf"),
+        File.Delete(Path.Combine(folder, "vici"));
+        var charon = await Charon.StartAsync(
+            space.Name, folder,
             $$"""
             connections {
               any {
@@ -162,22 +142,8 @@ internal sealed class KeyExchangeResponder : IDisposable
                 secret = "{{KeyExchangeFiles.Secret}}"
               }
             }
-            """);
-        File.Delete(Path.Combine(folder, "vici"));
-        var environment = new Dictionary<string, string> { ["STRONGSWAN_CONF"] = Path.Combine(folder, "strongswan.conf"), ["SWANCTL_DIR"] = Path.Combine(folder, "swanctl") };
-
-        // A mount namespace too: charon writes into /run.
-        var process = LabCommand.Start(LabCommand.Inside(space.Name, ["unshare", "--mount", Daemon]), redirect: true, environment);
-        process.BeginOutputReadLine();
-        process.BeginErrorReadLine();
-        for (var tries = 0; !File.Exists(Path.Combine(folder, "vici")) && tries < 400; tries++)
-        {
-            await Task.Delay(50);
-        }
-
-        await LabCommand.RunAsync(
-            ["env", $"STRONGSWAN_CONF={folder}/strongswan.conf", $"SWANCTL_DIR={folder}/swanctl", Control, "--load-all", "--noprompt", "--uri", $"unix://{folder}/vici"], CancellationToken.None, TimeSpan.FromSeconds(30));
-        return new KeyExchangeResponder("strongSwan charon", address, process);
+            """, "dos_protection = no", log: false);
+        return new KeyExchangeResponder("strongSwan charon", address, charon.Process);
     }
 
     public void Dispose()

@@ -1,66 +1,97 @@
+using System.Diagnostics;
 using System.Globalization;
-using System.Text.Json;
-using System.Text.Json.Serialization;
-using System.Text.RegularExpressions;
 using Sojourn.Lab.Nodes;
 
 namespace Sojourn.Benchmarks;
 
-/// <param name="Offloads">The veth pairs keep their segmentation and checksum offloads.</param>
-/// <param name="Lines">Which of plain, sojourn, native, wireguard.</param>
-internal sealed record LineSettings(int Rounds, int Seconds, bool Offloads, IReadOnlyList<string> Lines);
+/// <param name="Rounds">Turns of all lines and loads.</param>
+/// <param name="Seconds">Length of a transfer.</param>
+/// <param name="Lines">See <see cref="GatewayLine"/>.</param>
+/// <param name="Small">With loads of small packets, floods and moves too, not TCP alone.</param>
+internal sealed record LineSettings(int Rounds, int Seconds, IReadOnlyList<LineMode> Modes, IReadOnlyList<string> Lines, bool Small);
 
-/// <summary>One transfer through a line.</summary>
-/// <param name="Load"><c>tcp-1</c>, <c>tcp-4</c> (streams), or <c>udp-64</c> (datagrams of 64 octets as fast as iperf3 makes them).</param>
-/// <param name="Rate">TCP: Mbit/s that arrived; UDP: thousand datagrams per second that arrived.</param>
-/// <param name="CpuSecondsPerGigabyte">Both gateways together, of payload; 0 for plain forwarding, whose time is the kernel's.</param>
-/// <param name="PingMedian">Milliseconds, beside the load.</param>
-/// <param name="PingWorst">Milliseconds.</param>
-internal sealed record LineStretch(string Line, string Load, int Round, double Rate, double CpuSecondsPerGigabyte, double PingMedian, double PingWorst);
+/// <summary>One value of one turn.</summary>
+internal sealed record LineFigure(LineMode Mode, string Line, string Measure, int Round, double Value);
 
-/// <summary>What two gateways carry, beside plain forwarding and wireguard-go in the same place, in turns on the same machine.</summary>
-internal static partial class Line
+/// <summary>What two gateways carry, beside plain forwarding and what others would use in the same place, in turns on the same machine.</summary>
+internal static class Line
 {
-    private static readonly string[] s_loads = ["tcp-1", "tcp-4", "udp-64"];
+    public static readonly IReadOnlyList<string> All = ["plain", "sojourn", "libcrypto", "native", "wireguard", "strongswan", "plain6", "sojourn6", "wireguard6"];
 
-    public static async Task<IReadOnlyList<LineStretch>> RunAsync(LineSettings settings, TextWriter progress, CancellationToken cancellation)
+    /// <summary>Those that say something where links differ and not ciphers or addresses.</summary>
+    public static readonly IReadOnlyList<string> Main = ["plain", "sojourn", "native", "wireguard", "strongswan"];
+
+    public static async Task<IReadOnlyList<LineFigure>> RunAsync(LineSettings settings, TextWriter progress, CancellationToken cancellation)
     {
         foreach (var program in (string[])["iperf3", "ping"])
         {
             _ = LabCommand.Find(program) ?? throw new InvalidOperationException($"this benchmark needs {program}");
         }
 
-        var lines = new List<GatewayLine>();
-        var stretches = new List<LineStretch>();
+        var kinds = settings.Lines.ToList();
+        var wireguard = kinds.Exists(k => k.StartsWith("wireguard", StringComparison.Ordinal)) ? await ReferenceWireguard.ObtainAsync(progress, cancellation) : null;
+        if (wireguard is null)
+        {
+            kinds.RemoveAll(k => k.StartsWith("wireguard", StringComparison.Ordinal));
+        }
+        else
+        {
+            await progress.WriteLineAsync($"wireguard-go {wireguard.Version}{(wireguard.Newest ? ", Debian's newest" : "")}");
+        }
+
+        if (kinds.Contains("strongswan") && Charon.Missing is { } missing)
+        {
+            await progress.WriteLineAsync($"strongSwan is left out: {missing}");
+            kinds.Remove("strongswan");
+        }
+
+        var figures = new List<LineFigure>();
         var folder = Directory.CreateTempSubdirectory("sojourn-bench-line-").FullName;
         try
         {
-            foreach (var kind in settings.Lines)
+            foreach (var mode in settings.Modes)
             {
-                if (kind == "wireguard" && (LabCommand.Find("wireguard-go") is null || LabCommand.Find("wg") is null))
-                {
-                    await progress.WriteLineAsync("wireguard-go and wireguard-tools are not installed: left out");
-                    continue;
-                }
+                // Ciphers, address families, moves: once is enough.
+                var first = mode == settings.Modes[0];
+                List<string> chosen = first && settings.Small ? [.. kinds, "moving"] : first ? kinds : [.. kinds.Where(Main.Contains)];
+                await RunAsync(mode, chosen, settings, Path.Combine(folder, mode.ToString()), wireguard?.Program ?? "", figures, progress, cancellation);
+            }
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
 
-                var line = new GatewayLine(kind, string.Create(CultureInfo.InvariantCulture, $"sjbl{Environment.ProcessId}-{kind[..2]}"), Directory.CreateDirectory(Path.Combine(folder, kind)).FullName, settings.Offloads);
+        return figures;
+    }
+
+    private static async Task RunAsync(LineMode mode, IReadOnlyList<string> kinds, LineSettings settings, string folder, string wireguard, List<LineFigure> figures, TextWriter progress, CancellationToken cancellation)
+    {
+        var lines = new List<GatewayLine>();
+        try
+        {
+            foreach (var kind in kinds)
+            {
+                var line = new GatewayLine(kind, mode);
                 lines.Add(line);
-                await line.StartAsync(cancellation);
+                await line.StartAsync(Directory.CreateDirectory(Path.Combine(folder, kind)).FullName, wireguard, cancellation);
             }
 
             // Round 0 warms up and is not kept.
             for (var round = 0; round <= settings.Rounds; round++)
             {
-                foreach (var load in s_loads)
+                foreach (var load in LineLoads.Of(settings, mode, round))
                 {
-                    foreach (var line in lines)
+                    foreach (var line in lines.Where(line => load.Applies(line.Kind)))
                     {
-                        var stretch = await LoadAsync(line, load, round, settings.Seconds, cancellation);
+                        var name = line.Kind == "moving" ? "sojourn" : line.Kind;
+                        var watch = Stopwatch.StartNew();
+                        var values = await load.Run(line, cancellation);
                         await progress.WriteLineAsync(string.Create(CultureInfo.InvariantCulture,
-                            $"{round} {load} {line.Kind,-9} {stretch.Rate,8:F0} {(load[0] == 't' ? "Mbit/s" : "kpps")} {stretch.CpuSecondsPerGigabyte,6:F2} s/GB, ping {stretch.PingMedian:F2} ms, at worst {stretch.PingWorst:F1}"));
+                            $"{mode} {round} {name,-10} {string.Join(", ", values.Select(v => string.Create(CultureInfo.InvariantCulture, $"{v.Measure} {v.Value:G4}")))}  ({watch.Elapsed.TotalSeconds:F1} s)"));
                         if (round > 0)
                         {
-                            stretches.Add(stretch);
+                            figures.AddRange(values.Where(v => !double.IsNaN(v.Value)).Select(v => new LineFigure(mode, name, v.Measure, round, v.Value)));
                         }
                     }
                 }
@@ -70,70 +101,8 @@ internal static partial class Line
         {
             foreach (var line in lines)
             {
-                line.Dispose();
+                await line.DisposeAsync();
             }
-
-            Directory.Delete(folder, recursive: true);
         }
-
-        return stretches;
-    }
-
-    public static void Print(IReadOnlyList<LineStretch> stretches, TextWriter output)
-    {
-        output.WriteLine("load    line       rate (median)  CPU s/GB  ping ms  to plain  to wireguard-go (medians of the rounds)");
-        foreach (var group in stretches.GroupBy(s => (s.Load, s.Line)))
-        {
-            output.WriteLine(string.Create(CultureInfo.InvariantCulture,
-                $"{group.Key.Load,-7} {group.Key.Line,-9} {Median(group.Select(s => s.Rate)),14:F0} {Median(group.Select(s => s.CpuSecondsPerGigabyte)),9:F2} {Median(group.Select(s => s.PingMedian)),8:F2} {RatioTo("plain"),9:F2} {RatioTo("wireguard"),9:F2}"));
-
-            double RatioTo(string other) => Median(group.SelectMany(s => stretches.Where(t => t.Line == other && t.Load == s.Load && t.Round == s.Round).Select(t => s.Rate / t.Rate)));
-        }
-    }
-
-    private static async Task<LineStretch> LoadAsync(GatewayLine line, string load, int round, int seconds, CancellationToken cancellation)
-    {
-        var before = line.Cpu;
-        var time = seconds.ToString(CultureInfo.InvariantCulture);
-        var ping = LabCommand.RunAsync(line.Inside("a", "ping", "-i", "0.02", "-w", time, GatewayLine.HostB), cancellation);
-        IReadOnlyList<string> arguments = load switch { "tcp-1" => [], "tcp-4" => ["-P", "4"], _ => ["-u", "-l", "64", "-b", "0"] };
-        var result = await LabCommand.RunAsync(line.Inside("a", ["iperf3", "-J", "-c", GatewayLine.HostB, "-t", time, .. arguments]), cancellation);
-        if (result.ExitCode != 0)
-        {
-            throw new InvalidOperationException($"{result}: {result.Output} {result.Errors}");
-        }
-
-        var cpu = line.Cpu - before;
-        var times = PingTime().Matches((await ping).Output).Select(m => double.Parse(m.Groups[1].Value, CultureInfo.InvariantCulture)).Order().ToList();
-        using var report = JsonDocument.Parse(result.Output);
-        var end = report.RootElement.GetProperty("end");
-        double rate, octets;
-        if (load[0] == 't')
-        {
-            var received = end.GetProperty("sum_received");
-            (rate, octets) = (received.GetProperty("bits_per_second").GetDouble() / 1e6, received.GetProperty("bytes").GetDouble());
-        }
-        else
-        {
-            // The sum counts what was sent; the loss is the receiver's.
-            var sum = end.GetProperty("sum");
-            var arrived = sum.GetProperty("packets").GetDouble() - sum.GetProperty("lost_packets").GetDouble();
-            (rate, octets) = (arrived / sum.GetProperty("seconds").GetDouble() / 1e3, arrived * 64);
-        }
-
-        return new LineStretch(line.Kind, load, round, rate, cpu.TotalSeconds / Math.Max(octets / 1e9, 1e-6), Median(times), times.Count == 0 ? double.NaN : times[^1]);
-    }
-
-    [GeneratedRegex(@"time=([\d.]+) ms")]
-    private static partial Regex PingTime();
-
-    private static double Median(IEnumerable<double> values)
-    {
-        var sorted = values.Order().ToList();
-        return sorted.Count == 0 ? double.NaN : (sorted[(sorted.Count - 1) / 2] + sorted[sorted.Count / 2]) / 2;
     }
 }
-
-[JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals)]
-[JsonSerializable(typeof(IReadOnlyList<LineStretch>))]
-internal sealed partial class LineJson : JsonSerializerContext;

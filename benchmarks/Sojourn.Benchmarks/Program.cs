@@ -12,7 +12,7 @@ string[] flags = ["--users", "--measured", "--window", "--json", "--clients", "-
 var options = new Dictionary<string, string>();
 for (var i = 1; i < args.Length; i++)
 {
-    if (args[i] is "--no-relay" or "--keep" or "--no-offloads")
+    if (args[i] is "--no-relay" or "--keep" or "--no-offloads" or "--cut" or "--outer" or "--ipv6" or "--tcp" or "--everything" or "--quick")
     {
         options[args[i]] = "";
     }
@@ -56,11 +56,16 @@ if (args[0] == "translation")
 
 if (args[0] == "line")
 {
-    var carried = await Line.RunAsync(new LineSettings(Option("--rounds", 5), Option("--seconds", 3), !options.ContainsKey("--no-offloads"), options.GetValueOrDefault("--lines", "plain,sojourn,native,wireguard").Split(',')), Console.Error, ending.Token);
-    Line.Print(carried, Console.Out);
+    var (everything, quick) = (options.ContainsKey("--everything"), options.ContainsKey("--quick"));
+    IReadOnlyList<LineMode> modes = everything ? Enum.GetValues<LineMode>()
+        : quick ? [LineMode.Offloads, LineMode.Cut]
+        : [options.ContainsKey("--no-offloads") ? LineMode.None : options.ContainsKey("--cut") ? LineMode.Cut : options.ContainsKey("--outer") ? LineMode.Outer : LineMode.Offloads];
+    var lines = options.GetValueOrDefault("--lines")?.Split(',') ?? (everything ? Line.All : options.ContainsKey("--ipv6") ? ["plain", "sojourn", "wireguard", "plain6", "sojourn6", "wireguard6"] : quick ? ["plain", "sojourn", "libcrypto", "wireguard", "strongswan"] : Line.Main);
+    var carried = LineReport.Judge(await Line.RunAsync(new LineSettings(Option("--rounds", quick ? 1 : 5), Option("--seconds", quick ? 1 : 2), modes, lines, everything || quick || !options.ContainsKey("--tcp")), Console.Error, ending.Token));
+    LineReport.Print(carried, Console.Out);
     if (options.GetValueOrDefault("--json") is { } figures)
     {
-        File.WriteAllText(figures, JsonSerializer.Serialize(carried, LineJson.Default.IReadOnlyListLineStretch) + "\n");
+        File.WriteAllText(figures, JsonSerializer.Serialize(carried, LineJson.Default.LineResult) + "\n");
     }
 
     return 0;
@@ -123,7 +128,7 @@ static int Usage()
     Console.Error.WriteLine("       benchmarks/run enrolment [--repeat N] [--rounds N] [--certificates N] [--window N] [--json FILE]");
     Console.Error.WriteLine("       benchmarks/run delegations [--clients N] [--seconds N] [--trials N] [--highest N] [--keep]");
     Console.Error.WriteLine("       benchmarks/run translation [--rounds N] [--seconds N] [--no-offloads] [--json FILE]");
-    Console.Error.WriteLine("       benchmarks/run line [--rounds N] [--seconds N] [--lines plain,sojourn,native,wireguard] [--no-offloads] [--json FILE]");
+    Console.Error.WriteLine("       benchmarks/run line [--everything | --quick] [--rounds N] [--seconds N] [--lines A,B,...] [--outer | --cut | --no-offloads] [--ipv6] [--tcp] [--json FILE]");
     Console.Error.WriteLine("       benchmarks/run home-agent [--rounds N] [--seconds N]");
     Console.Error.WriteLine("       benchmarks/run ike [--setups N] [--rounds N] [--window N] [--json FILE]");
     return 2;

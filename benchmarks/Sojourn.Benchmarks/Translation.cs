@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text.Json;
 using System.Text.Json.Serialization;
 using Sojourn.Lab.Nodes;
 
@@ -30,7 +29,7 @@ internal static class Translation
         var stretches = new List<TranslationStretch>();
         try
         {
-            using var network = new TranslationNetwork(string.Create(CultureInfo.InvariantCulture, $"sjbx-{Environment.ProcessId}"), folder, settings.Offloads);
+            using var network = new TranslationNetwork(folder, settings.Offloads);
             await network.StartAsync(cancellation);
 
             // Round 0 warms up and is not kept.
@@ -65,30 +64,16 @@ internal static class Translation
         {
             var ratios = group.Select(s => s.MegabitsPerSecond / stretches.First(t => t.Translator == "tayga" && t.Direction == s.Direction && t.Round == s.Round).MegabitsPerSecond);
             output.WriteLine(string.Create(CultureInfo.InvariantCulture,
-                $"{group.Key.Direction,-9}  {group.Key.Translator,-10}  {Median(group.Select(s => s.MegabitsPerSecond)),15:F0}  {Median(group.Select(s => s.CpuSecondsPerGigabyte)),8:F2}  {Median(ratios):F2}"));
+                $"{group.Key.Direction,-9}  {group.Key.Translator,-10}  {Statistics.Median(group.Select(s => s.MegabitsPerSecond)),15:F0}  {Statistics.Median(group.Select(s => s.CpuSecondsPerGigabyte)),8:F2}  {Statistics.Median(ratios):F2}"));
         }
     }
 
     private static async Task<TranslationStretch> TransferAsync(TranslationNetwork network, string host, string direction, int round, int seconds, CancellationToken cancellation)
     {
         var before = network.CpuOf(host);
-        var result = await LabCommand.RunAsync(
-            network.Inside(host, ["iperf3", "-4", "-J", "-c", TranslationNetwork.Server4, "-t", seconds.ToString(CultureInfo.InvariantCulture), .. direction == "down" ? (string[])["-R"] : []]), cancellation);
-        if (result.ExitCode != 0)
-        {
-            throw new InvalidOperationException($"{result}: {result.Output} {result.Errors}");
-        }
-
+        var (rate, octets) = await Iperf3.TransferAsync(network.Hosts, host, TranslationNetwork.Server4, 1, seconds, cancellation, direction == "down" ? "-R" : null);
         var cpu = network.CpuOf(host) - before;
-        using var report = JsonDocument.Parse(result.Output);
-        var received = report.RootElement.GetProperty("end").GetProperty("sum_received");
-        return new TranslationStretch(host, direction, round, received.GetProperty("bits_per_second").GetDouble() / 1e6, cpu.TotalSeconds / Math.Max(received.GetProperty("bytes").GetDouble() / 1e9, 1e-6));
-    }
-
-    private static double Median(IEnumerable<double> values)
-    {
-        var sorted = values.Order().ToList();
-        return sorted.Count == 0 ? double.NaN : (sorted[(sorted.Count - 1) / 2] + sorted[sorted.Count / 2]) / 2;
+        return new TranslationStretch(host, direction, round, rate, cpu.TotalSeconds / Math.Max(octets / 1e9, 1e-6));
     }
 }
 

@@ -36,6 +36,24 @@ public static unsafe class Ethtool
         }
     }
 
+    /// <summary>
+    /// What is sent is cut to the MTU before (TSO, GSO off), and packets of a flow that come in together are put together again before the kernel handles
+    /// them (GRO on): what a plain network card does.
+    /// </summary>
+    /// <exception cref="SystemCallException">The driver cannot.</exception>
+    public static void CutToMtu(string name)
+    {
+        using var socket = FileDescriptor.Socket(Libc.AF_INET, Libc.SOCK_DGRAM, 0, "control");
+        foreach (var (feature, set, _) in Features.AsSpan(0, 3))
+        {
+            uint value = feature == "generic-receive-offload" ? 1u : 0;
+            if (!Call(socket, name, set, ref value))
+            {
+                throw Libc.Failure($"change {feature} on {name}");
+            }
+        }
+    }
+
     /// <summary>Names of the offloads that are on.</summary>
     public static IReadOnlyList<string> EnabledOffloads(string name)
     {

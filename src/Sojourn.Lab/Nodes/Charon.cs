@@ -1,12 +1,11 @@
 using System.Diagnostics;
-using Sojourn.Lab.Nodes;
-using Xunit;
 
-namespace Sojourn.Interop.Tests.Ikev2;
+namespace Sojourn.Lab.Nodes;
 
 /// <summary>strongSwan's charon in a network and a mount namespace of its own, with ESP in user space (kernel-libipsec: always in UDP).</summary>
-internal sealed class Charon : IAsyncDisposable
+public sealed class Charon : IAsyncDisposable
 {
+    /// <summary>Where Debian has its programs and plugins.</summary>
     public const string Daemon = "/usr/sbin/charon-systemd", Control = "/usr/sbin/swanctl", Plugins = "/usr/lib/ipsec/plugins/";
 
     private readonly string _folder;
@@ -19,6 +18,7 @@ internal sealed class Charon : IAsyncDisposable
         _process = Start();
     }
 
+    /// <summary>What has to be installed for it; null when everything is there.</summary>
     public static string? Missing
     {
         get
@@ -32,6 +32,9 @@ internal sealed class Charon : IAsyncDisposable
 
     public bool HasEnded => _process.HasExited;
 
+    /// <summary>The daemon.</summary>
+    public Process Process => _process;
+
     /// <summary>Where certificates and keys lie that the connections name: <c>x509</c>, <c>x509ca</c>, <c>private</c>.</summary>
     public static string FolderOf(string folder, string kind) => Directory.CreateDirectory(Path.Combine(folder, "swanctl", kind)).FullName;
 
@@ -39,7 +42,8 @@ internal sealed class Charon : IAsyncDisposable
     /// <param name="folder">Where its files go.</param>
     /// <param name="connections">Body of <c>connections</c> and everything behind it in swanctl.conf.</param>
     /// <param name="daemon">Further settings of the daemon.</param>
-    public static async Task<Charon> StartAsync(string space, string folder, string connections, string daemon = "")
+    /// <param name="log">Keep what <see cref="Log"/> shows; where time is measured it may not write one.</param>
+    public static async Task<Charon> StartAsync(string space, string folder, string connections, string daemon = "", bool log = true)
     {
         foreach (var name in new[] { "x509", "x509ca", "private", "conf.d" })
         {
@@ -61,8 +65,8 @@ internal sealed class Charon : IAsyncDisposable
               filelog {
                 log {
                   path = {{folder}}/charon.log
-                  default = 1
-                  ike = 2
+                  default = {{(log ? 1 : -1)}}
+                  ike = {{(log ? 2 : -1)}}
                   flush_line = yes
                 }
               }
@@ -87,6 +91,7 @@ internal sealed class Charon : IAsyncDisposable
         return result.Output + result.Errors;
     }
 
+    /// <summary>Its latest words.</summary>
     public string Log() => File.Exists(Path.Combine(_folder, "charon.log")) ? string.Join('\n', File.ReadLines(Path.Combine(_folder, "charon.log")).TakeLast(60)) : "";
 
     /// <summary>Dies without a word to its peers and comes back knowing nothing.</summary>
@@ -114,7 +119,10 @@ internal sealed class Charon : IAsyncDisposable
     {
         for (var end = DateTime.UtcNow + TimeSpan.FromSeconds(20); !File.Exists(Path.Combine(_folder, "vici")); await Task.Delay(50))
         {
-            Assert.True(DateTime.UtcNow < end && !_process.HasExited, "charon does not start\n" + Log());
+            if (DateTime.UtcNow >= end || _process.HasExited)
+            {
+                throw new Topology.ScenarioException("charon does not start\n" + Log());
+            }
         }
 
         await ControlAsync("--load-all", "--noprompt");
