@@ -8,15 +8,16 @@ using Sojourn.Lab.Network;
 namespace Sojourn.Lab;
 
 /// <summary>
-/// A steady flow of numbered datagrams from one node to another, sent and taken by the lab through plain sockets of the
-/// two hosts: what an application there would send and get.
+/// Steady flows of numbered datagrams from one node to another, each from a port of its own, sent and taken by the lab through plain sockets of the
+/// two hosts: what an application there would send and get. The number is what a datagram begins with.
 /// </summary>
 public sealed class Flow : IDisposable
 {
     /// <summary>Discard (RFC 863): no Sojourn node listens there.</summary>
     public const ushort Port = 9;
 
-    private readonly Socket _sending, _taking;
+    private readonly Socket _taking;
+    private readonly Socket[] _sending;
     private readonly IPEndPoint _destination;
     private readonly TimeSpan _interval;
     private readonly int _octets;
@@ -28,16 +29,18 @@ public sealed class Flow : IDisposable
     /// <param name="from">Namespace of the sending host.</param>
     /// <param name="to">Namespace of the host that takes the datagrams.</param>
     /// <param name="destination">Address it is known by.</param>
-    /// <param name="interval">Time from one datagram to the next.</param>
+    /// <param name="interval">Time from one datagram of a flow to its next.</param>
     /// <param name="octets">UDP payload of each, at least 4 octets.</param>
-    public Flow(NetworkNamespace from, NetworkNamespace to, IPAddress destination, TimeSpan interval, int octets = 64)
+    /// <param name="flows">How many.</param>
+    public Flow(NetworkNamespace from, NetworkNamespace to, IPAddress destination, TimeSpan interval, int octets = 64, int flows = 1)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(octets, 4);
         _octets = octets;
         _destination = new IPEndPoint(destination, Port);
         _interval = interval;
-        _taking = to.Run(() => Udp(Port));
-        _sending = from.Run(() => Udp(0));
+        _taking = to.Run(() => Udp(destination.AddressFamily, Port));
+        _sending = [.. Enumerable.Range(0, flows).Select(_ => from.Run(() => Udp(destination.AddressFamily, 0)))];
+        SourcePorts = [.. _sending.Select(s => ((IPEndPoint)s.LocalEndPoint!).Port)];
         _taking.ReceiveTimeout = 200;
         _taker = new Thread(Take) { IsBackground = true, Name = "flow, taking" };
         _sender = new Thread(Send) { IsBackground = true, Name = "flow, sending", Priority = ThreadPriority.AboveNormal };
@@ -45,10 +48,13 @@ public sealed class Flow : IDisposable
         _sender.Start();
     }
 
-    /// <summary>Datagrams that left the sending host; their numbers begin with 0.</summary>
+    /// <summary>By flow.</summary>
+    public IReadOnlyList<int> SourcePorts { get; }
+
+    /// <summary>Datagrams of each flow that left the sending host; their numbers begin with 0.</summary>
     public uint Sent => _sent;
 
-    /// <summary>How often each number arrived. Complete once the flow has been stopped.</summary>
+    /// <summary>How often each number arrived, of all flows. Complete once they have been stopped.</summary>
     public IReadOnlyDictionary<uint, int> Taken => _taken;
 
     /// <summary>The number in a datagram; null when it is none of a flow.</summary>
@@ -70,14 +76,17 @@ public sealed class Flow : IDisposable
         _stopping = _closing = true;
         _sender.Join();
         _taker.Join();
-        _sending.Dispose();
         _taking.Dispose();
+        foreach (var socket in _sending)
+        {
+            socket.Dispose();
+        }
     }
 
-    private static Socket Udp(int port)
+    private static Socket Udp(AddressFamily family, int port)
     {
-        var socket = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp) { ReceiveBufferSize = 1 << 20 };
-        socket.Bind(new IPEndPoint(IPAddress.Any, port));
+        var socket = new Socket(family, SocketType.Dgram, ProtocolType.Udp) { ReceiveBufferSize = 1 << 20 };
+        socket.Bind(new IPEndPoint(family == AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any, port));
         return socket;
     }
 
@@ -91,13 +100,16 @@ public sealed class Flow : IDisposable
             for (var due = (uint)(Stopwatch.GetElapsedTime(start) / _interval) + 1; _sent < due; _sent++)
             {
                 BinaryPrimitives.WriteUInt32BigEndian(datagram, _sent);
-                try
+                foreach (var socket in _sending)
                 {
-                    _sending.SendTo(datagram, _destination);
-                }
-                catch (SocketException)
-                {
-                    // A host without a way out for the moment: the number is used up, as when the packet is lost later.
+                    try
+                    {
+                        socket.SendTo(datagram, _destination);
+                    }
+                    catch (SocketException)
+                    {
+                        // A host without a way out for the moment: the number is used up, as when the packet is lost later.
+                    }
                 }
             }
 

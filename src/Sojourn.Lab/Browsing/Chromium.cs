@@ -99,6 +99,17 @@ public sealed class Chromium : IAsyncDisposable
 
     public async Task<byte[]> Screenshot() => Convert.FromBase64String((await Send(HttpMethod.Get, "screenshot"))!.GetValue<string>());
 
+    /// <summary>Begins to download a file as a click on a link does. The browser writes it under another name in the same folder until it is whole.</summary>
+    /// <param name="address">Where it is.</param>
+    /// <param name="folder">Where to keep it.</param>
+    /// <param name="rate">Octets per second at most.</param>
+    public async Task Download(Uri address, string folder, int rate)
+    {
+        await Command("Browser.setDownloadBehavior", new JsonObject { ["behavior"] = "allow", ["downloadPath"] = folder });
+        await Command("Network.emulateNetworkConditions", new JsonObject { ["offline"] = false, ["latency"] = 0, ["downloadThroughput"] = rate, ["uploadThroughput"] = -1 });
+        await Script($"window.location = {JsonValue.Create(address.ToString()).ToJsonString()}");
+    }
+
     /// <summary>What the browser complained about, such as something the content security policy forbids.</summary>
     public async Task<string> Complaints() => (await Send(HttpMethod.Post, "se/log", new JsonObject { ["type"] = "browser" }))!.ToJsonString();
 
@@ -209,6 +220,9 @@ public sealed class Chromium : IAsyncDisposable
         method == HttpMethod.Get ? Get($"session/{_session}/{command}") : Post($"session/{_session}/{command}", body!);
 
     private Task<JsonNode?> Script(string text) => Send(HttpMethod.Post, "execute/sync", new JsonObject { ["script"] = text, ["args"] = new JsonArray() });
+
+    /// <summary>A command of the DevTools protocol.</summary>
+    private Task<JsonNode?> Command(string name, JsonObject parameters) => Send(HttpMethod.Post, "goog/cdp/execute", new JsonObject { ["cmd"] = name, ["params"] = parameters });
 
     private async Task<JsonNode?> Get(string path)
     {

@@ -170,38 +170,6 @@ public sealed partial class Terminal1
     private static bool IsAboutTunnel(DissectedPacket packet) =>
         packet.Sender != "mn" && packet.First("icmpv6.type") == "1" && packet.Of("ipv6.src") is [_, _, Home, ..] && packet.Of("ipv6.dst") is [_, HomeAgent, ..];
 
-    private void JudgeDownload(RowBook rows)
-    {
-        var (from, to) = _times["downloaded"];
-        var flows = On("core-cn", from, to).Where(p => p.Sender == "cn" && p.Is("tcp.srcport", "80") && p.First("tcp.len") is { } length && length != "0").Select(p => $"{p.Source} 80 > {p.Destination} {p.First("tcp.dstport")}").Distinct().ToList();
-        var stays = Text(Entry("moved", Correspondent), "ipv4Address") == _ran["named"].Output.Trim() && Text(Entry("moved", Home), "ipv4Address") == Host;
-        var starts = _moves.Select(m => m.CareOf).ToList();
-        var changed = starts.Count == Moves && starts.Select((start, i) => start.StartsWith(i % 2 == 0 ? "2001:db8:5a:" : "2001:db8:5b:", StringComparison.Ordinal)).All(right => right);
-        var carried = _moves.Select((m, i) => On(m.Link, m.Left, i + 1 < Moves ? _moves[i + 1].Left : to).Count(p => p.Is("tcp.srcport", "80"))).ToList();
-        var words = _ran["downloaded"].Output.Trim().ReplaceLineEndings(" ");
-        rows.Check("TM-AC04", "200 MB are downloaded with the same hash over six moves, as one TCP connection of the same addresses; the tunnel and both ends' lists have each new care-of address, the table is unchanged",
-            _ran["downloaded"].ExitCode == 0 && _served.Length > 0 && words.Contains(_served, StringComparison.Ordinal) && words.Contains($"200 {DownloadLength} {Host}:", StringComparison.Ordinal) && flows.Count == 1 && changed && stays && carried.All(c => c > 20)
-            && _shown["binding-list moved"].Any(e => Text(e, "list") == "registration" && Text(e, "careOfAddress") == starts[^1]) && _shown["bindings moved"].Any(e => Text(e, "careOfAddress") == starts[^1]),
-            $"{words}; {string.Join(", ", flows)}; segments recorded after each move {string.Join(", ", carried)}; {string.Join(" > ", starts)}");
-        rows.Measure("rate of the download with six moves", DownloadLength * 8e3 / Math.Max(1, to - from), "Mbit/s");
-        var gaps = new List<double>();
-        foreach (var move in _moves)
-        {
-            var last = On(move.From, 0, move.Left).LastOrDefault(p => p.Is("tcp.srcport", "80"));
-            var late = On(move.Link, move.Left).FirstOrDefault(p => p.Is("tcp.srcport", "80"));
-            if (last is not null && late is not null)
-            {
-                gaps.Add((late.Time - last.Time) / 1e6);
-            }
-        }
-
-        if (gaps.Count > 0)
-        {
-            rows.Measure("gap of the download at a move, median", gaps.Order().ElementAt(gaps.Count / 2), "ms");
-            rows.Measure("gap of the download at a move, worst", gaps.Max(), "ms");
-        }
-    }
-
     private void JudgeSizes(RowBook rows)
     {
         var told = Visited(0, _times["narrow"].From).Where(p => p.Is("icmpv6.type", "2")).Select(p => p.First("icmpv6.mtu")).Distinct().ToList();

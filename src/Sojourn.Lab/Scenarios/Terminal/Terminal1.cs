@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text.Json;
+using Sojourn.Lab.Browsing;
 using Sojourn.Lab.Capture;
 using Sojourn.Lab.Evidence;
 using Sojourn.Lab.Network;
@@ -42,7 +43,8 @@ public sealed partial class Terminal1 : TerminalScenario
     public override async Task DriveAsync(LabRun run, CancellationToken cancellation)
     {
         NeedTools();
-        foreach (var program in (string[])["named", "dig", "nsupdate", "tsig-keygen", "curl", "traceroute", "iperf3", "tayga", "python3", .. s_shellTools])
+        _ = Chromium.Missing is { } missing ? throw new ScenarioException($"this scenario needs a browser: {missing}") : true;
+        foreach (var program in (string[])["named", "dig", "nsupdate", "tsig-keygen", "curl", "traceroute", "iperf3", "tayga", "python3", "ss", .. s_shellTools])
         {
             _ = LabCommand.Find(program) ?? throw new ScenarioException($"this scenario needs {program}");
         }
@@ -141,47 +143,6 @@ public sealed partial class Terminal1 : TerminalScenario
         await run.ExecuteAsync("mn", ["ip", "address", "del", Foreign + "/32", "dev", "mip0"], cancellation);
         _foreignAfter = await SumAsync(run, "xlat.src_miss_up", cancellation);
         await TakeAsync(run, "refused", cancellation);
-    }
-
-    /// <summary>AC04. A move comes when another seventh of the download is there, whatever the rate.</summary>
-    private async Task DownloadAsync(LabRun run, CancellationToken cancellation)
-    {
-        run.Progress.Step("The terminal moves six times while 200 MB are downloaded and somebody works by ssh");
-        var file = Path.Combine(run.Directory.FolderOf("mn"), "fetched");
-        _served = await HashAsync(Path.Combine(run.Directory.FolderOf("pages-cn"), "big"), cancellation);
-        string[] links = ["access-5b", "access-5a"];
-        Sample(run, true);
-        var work = WorkAsync(run, cancellation);
-        var from = LabRun.Now;
-        var download = RunAsync(run, "downloaded", "mn", Resolving(run, "sh", "-c", $"curl -4 -sS -m 150 --limit-rate 12500K -o {file} -w '%{{http_code}} %{{size_download}} %{{local_ip}}:%{{local_port}} %{{remote_ip}}:%{{remote_port}} ' http://{Name1}/big && sha256sum < {file}"), cancellation);
-        for (var move = 0; move < Moves && !download.IsCompleted; move++)
-        {
-            var part = (long)DownloadLength * (move + 1) / (Moves + 1);
-            await LabRun.UntilAsync(() => Task.FromResult(download.IsCompleted || (File.Exists(file) && new FileInfo(file).Length >= part)), TimeSpan.FromSeconds(60), cancellation);
-
-            // Around a move every frame is recorded, so that its gap can be measured.
-            Sample(run, false);
-            await Task.Delay(s_recorded, cancellation);
-            var left = LabRun.Now;
-            var radio = run.Network.Radio("mn", "eth0");
-            radio.Leave();
-            await Task.Delay(s_outOfReach, cancellation);
-            radio.Reach(links[(move + 1) % 2]);
-            var prefix = move % 2 == 0 ? "2001:db8:5a:" : "2001:db8:5b:";
-            var careOf = "";
-            await LabRun.UntilAsync(async () => (careOf = PathLines.Rows(await run.ShowAsync("mn", "tunnels", cancellation)).Select(t => Text(t, "start")).FirstOrDefault("")).StartsWith(prefix, StringComparison.Ordinal), TimeSpan.FromSeconds(10), cancellation);
-            await Task.Delay(s_recorded, cancellation);
-            Sample(run, true);
-            _moves.Add((links[move % 2], links[(move + 1) % 2], left, careOf));
-        }
-
-        await download;
-        LeaveShell(run);
-        await work;
-        Sample(run, false);
-        _times["downloaded"] = (from, LabRun.Now);
-        run.Progress.Note(_ran["downloaded"].Output.Trim());
-        await TakeAsync(run, "moved", cancellation);
     }
 
     /// <summary>Has the wires record one of so many packets of the bulk only: IP in IP and TCP. Everything else is recorded as ever.</summary>

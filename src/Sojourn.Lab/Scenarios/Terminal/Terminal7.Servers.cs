@@ -12,15 +12,15 @@ public sealed partial class Terminal7
     /// <summary>So many that no server of three is left without one but in one run of 100,000.</summary>
     private const int Flows = 32;
 
-    private const int FlowPort = 49_998, Servers = 3;
+    private const int Servers = 3, FlowOctets = 32;
 
-    private static readonly TimeSpan s_flowInterval = TimeSpan.FromMilliseconds(50), s_flowPatience = TimeSpan.FromSeconds(3);
+    private static readonly TimeSpan s_flowInterval = TimeSpan.FromMilliseconds(50), s_flowPatience = TimeSpan.FromSeconds(1);
 
     private (int Port, int Sent, int Taken) _oneFlow;
     private IReadOnlyList<int> _flowPorts = [];
 
-    private FlowBundle StartFlows(LabRun run, int flows, TimeSpan interval) =>
-        new(run.Network.Namespace("cn"), run.Network.Namespace("mn"), new IPEndPoint(IPAddress.Parse(Terminal), FlowPort), flows, interval);
+    private static Flow StartFlows(LabRun run, int flows, TimeSpan interval) =>
+        new(run.Network.Namespace("cn"), run.Network.Namespace("mn"), IPAddress.Parse(Terminal), interval, FlowOctets, flows);
 
     /// <summary>One flow through both tunnels, with what each server has done before it and after it.</summary>
     private async Task FlowAsync(LabRun run, CancellationToken cancellation)
@@ -31,7 +31,7 @@ public sealed partial class Terminal7
         using var flow = StartFlows(run, 1, TimeSpan.FromMilliseconds(10));
         await Task.Delay(500, cancellation);
         await flow.StopAsync(s_flowPatience, cancellation);
-        _oneFlow = (flow.Ports[0], flow.Sent, flow.Taken);
+        _oneFlow = (flow.SourcePorts[0], (int)flow.Sent, flow.Taken.Values.Sum());
         _times["one flow"] = (from, LabRun.Now);
         await TakeServersAsync(run, "after one flow", cancellation);
     }
@@ -41,7 +41,7 @@ public sealed partial class Terminal7
     {
         var from = LabRun.Now;
         using var flows = StartFlows(run, Flows, s_flowInterval);
-        _flowPorts = flows.Ports;
+        _flowPorts = flows.SourcePorts;
         await move();
         await LabRun.UntilAsync(async () => CareOf(PathLines.Rows(await run.ShowAsync("ha", "bindings", cancellation)), Router).StartsWith("2001:db8:5a:", StringComparison.Ordinal), s_switchOn, cancellation);
         await TakeServersAsync(run, "before all flows", cancellation);
@@ -64,9 +64,9 @@ public sealed partial class Terminal7
         Packets.Where(p => p.Link is "core-ha" or "core-hb" && p.Sender == sender && p.Time >= _times[moment].From && p.Time <= _times[moment].To);
 
     /// <summary>Datagrams of a flow, and no errors about them.</summary>
-    private static bool IsOf(DissectedPacket packet, int port) => packet.First("icmpv6.type") is null && packet.Is("udp.srcport", Number(port)) && packet.First("udp.payload") is { Length: 64 };
+    private static bool IsOf(DissectedPacket packet, int port) => packet.First("icmpv6.type") is null && packet.Is("udp.srcport", Number(port)) && packet.First("udp.payload") is { Length: 2 * FlowOctets };
 
-    private static uint NumberIn(DissectedPacket packet) => uint.Parse(packet.First("udp.payload").AsSpan(^8), NumberStyles.HexNumber, CultureInfo.InvariantCulture);
+    private static uint NumberIn(DissectedPacket packet) => uint.Parse(packet.First("udp.payload").AsSpan(0, 8), NumberStyles.HexNumber, CultureInfo.InvariantCulture);
 
     private void JudgeServers(RowBook rows)
     {
