@@ -28,6 +28,9 @@ public static class StrictJudge
     // guess at it finds errors by chance.
     private static readonly string[] s_spokenHere = ["tls", "dtls", "http", "json", "dns", "sip", "rtp", "rtcp"];
 
+    /// <summary>A long capture takes tshark seconds on a machine of its own.</summary>
+    private static readonly TimeSpan s_patience = TimeSpan.FromMinutes(5);
+
     private static readonly Lazy<Task<string[]>> s_noGuesses = new(NoGuessesAsync);
 
     public static bool IsAvailable => LabCommand.Find("tshark") is not null;
@@ -85,7 +88,7 @@ public static class StrictJudge
                 "-Y", $"({Fault}{(openEsp ? ClosedEsp : "")}) && !({OutOfStep}) && !({OtherZero}){(except is null ? "" : $" && !({except})")}",
                 "-T", "fields", "-e", "frame.number", "-e", "_ws.col.Protocol", "-e", "_ws.expert.message", "-e", "_ws.col.Info",
             ],
-            cancellation);
+            cancellation, s_patience);
         return result.ExitCode == 0
             ? [.. result.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(l => $"{Path.GetFileNameWithoutExtension(capture)} frame {l.Replace('\t', ' ')}")]
             : [$"tshark failed on {capture}: {result.Errors.Trim().Split('\n').LastOrDefault()}"];

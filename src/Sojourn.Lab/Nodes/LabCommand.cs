@@ -61,7 +61,7 @@ public static partial class LabCommand
         {
             await KillAsync(process);
             cancellation.ThrowIfCancellationRequested();
-            throw new Topology.ScenarioException($"'{string.Join(' ', command)}' did not end in time");
+            throw new Topology.ScenarioException($"'{Shortened(command)}' did not end in time");
         }
 
         lock (output)
@@ -72,6 +72,9 @@ public static partial class LabCommand
             }
         }
     }
+
+    /// <summary>A command as a person knows it again. What it was given beyond its first words may be keys, and much.</summary>
+    private static string Shortened(IReadOnlyList<string> command) => string.Join(' ', command.Take(4)) + (command.Count > 4 ? " …" : "");
 
     /// <summary>
     /// Kills a process with its children. What somebody else still holds open of its output is not waited for: the end of that may
