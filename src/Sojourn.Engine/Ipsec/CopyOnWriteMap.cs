@@ -6,7 +6,8 @@ namespace Sojourn.Engine.Ipsec;
 /// <summary>
 /// Immutable hash map for the packet path: a trie of sixteen ways over the bits of the hash. A changed copy shares everything but the
 /// nodes on the way to what changed, so that a registration costs some hundred octets with a hundred thousand paths as with a
-/// thousand. That matters twice: what is copied lives on, and the collector has to carry it.
+/// thousand. That matters twice: what is copied lives on, and the collector has to carry it. Changes that belong together name one owner:
+/// what such a change has copied, the next one changes in place, as nobody else can have seen it.
 /// </summary>
 internal sealed class CopyOnWriteMap<TKey, TValue>
     where TKey : struct, IEquatable<TKey>
@@ -72,18 +73,24 @@ internal sealed class CopyOnWriteMap<TKey, TValue>
         return false;
     }
 
-    public CopyOnWriteMap<TKey, TValue> With(TKey key, TValue value) =>
-        new(Put(_root, HashOf(key), 0, key, value), TryGet(key, out _) ? Count : Count + 1);
+    /// <param name="owner">Who alone has seen the maps it got by naming itself, until it hands one on and names itself no more; null = nobody.</param>
+    public CopyOnWriteMap<TKey, TValue> With(TKey key, TValue value, object? owner = null)
+    {
+        // First: what is its owner's own changes in place.
+        var count = TryGet(key, out _) ? Count : Count + 1;
+        return new(Put(_root, HashOf(key), 0, key, value, owner), count);
+    }
 
-    public CopyOnWriteMap<TKey, TValue> Without(TKey key) =>
-        TryGet(key, out _) ? new(Take(_root!, HashOf(key), 0, key), Count - 1) : this;
+    /// <param name="owner">See <see cref="With"/>.</param>
+    public CopyOnWriteMap<TKey, TValue> Without(TKey key, object? owner = null) =>
+        TryGet(key, out _) ? new(Take(_root!, HashOf(key), 0, key, owner), Count - 1) : this;
 
     /// <summary>Spread over all bits, whatever the key makes of it; the upper ones decide first.</summary>
     private static uint HashOf(in TKey key) => (uint)key.GetHashCode() * 0x9E37_79B1u;
 
     private static int Way(uint rest) => (int)(rest >> (32 - Bits));
 
-    private static object Put(object? node, uint hash, int depth, in TKey key, TValue value)
+    private static object Put(object? node, uint hash, int depth, in TKey key, TValue value, object? owner)
     {
         switch (node)
         {
@@ -91,23 +98,23 @@ internal sealed class CopyOnWriteMap<TKey, TValue>
                 return new Leaf(hash, key, value, null);
             case Branch branch:
                 ref readonly var below = ref branch.Below[Way(hash << depth)];
-                return branch.With(Way(hash << depth), Put(below, hash, depth + Bits, key, value));
+                return branch.With(Way(hash << depth), Put(below, hash, depth + Bits, key, value, owner), owner);
             case Leaf leaf when leaf.Hash == hash:
                 return new Leaf(hash, key, value, leaf.Without(key));
             default:
                 // Two hashes that were alike so far: a branch for each further way they share, then both.
-                return Put(new Branch().With(Way(((Leaf)node).Hash << depth), node), hash, depth, key, value);
+                return Put(new Branch(owner).With(Way(((Leaf)node).Hash << depth), node, owner), hash, depth, key, value, owner);
         }
     }
 
-    private static object? Take(object node, uint hash, int depth, in TKey key)
+    private static object? Take(object node, uint hash, int depth, in TKey key, object? owner)
     {
         if (node is not Branch branch)
         {
             return ((Leaf)node).Without(key);
         }
 
-        var left = branch.With(Way(hash << depth), Take(branch.Below[Way(hash << depth)]!, hash, depth + Bits, key));
+        var left = branch.With(Way(hash << depth), Take(branch.Below[Way(hash << depth)]!, hash, depth + Bits, key, owner), owner);
         return left.OnlyLeaf(out var only) ? only : left;
     }
 
@@ -117,13 +124,14 @@ internal sealed class CopyOnWriteMap<TKey, TValue>
         private object? _first;
     }
 
-    private sealed class Branch
+    private sealed class Branch(object? owner)
     {
         public Slots Below;
+        private readonly object? _owner = owner;
 
-        public Branch With(int way, object? node)
+        public Branch With(int way, object? node, object? owner)
         {
-            var changed = new Branch { Below = Below };
+            var changed = owner is not null && _owner == owner ? this : new Branch(owner) { Below = Below };
             changed.Below[way] = node;
             return changed;
         }

@@ -30,6 +30,8 @@ internal sealed class InstalledPath
     public InstalledPath(VpnPath path, PathCounters counters, SecurityAssociation? outbound, SecurityAssociation? inbound, TunnelMtu tunnel, bool roundAhTo8, ulong order)
     {
         Path = path;
+        State = path.State;
+        MarkDscp = path.MarkDscp;
         Counters = counters;
         Outbound = outbound;
         Inbound = inbound;
@@ -66,6 +68,12 @@ internal sealed class InstalledPath
     }
 
     public VpnPath Path { get; }
+
+    /// <summary>Of <see cref="Path"/>; here, where a packet looks at each of a million paths, since every object more is a cache miss more.</summary>
+    public PathState State { get; }
+
+    /// <summary>Of <see cref="Path"/>.</summary>
+    public byte? MarkDscp { get; }
 
     public PathCounters Counters { get; }
 
@@ -138,7 +146,7 @@ internal sealed class InstalledPath
         set => _retired = value;
     }
 
-    public bool TakesInbound => Path.State != PathState.Blocked;
+    public bool TakesInbound => State != PathState.Blocked;
 
     /// <summary>Whether an inner packet from the far end is the mirror image of the selector.</summary>
     public bool MatchesInbound(bool isIPv6, UInt128 innerSource, UInt128 innerDestination) =>

@@ -9,7 +9,6 @@ public sealed partial class PathTable
     private const int MaximumRetired = 16384;
 
     private readonly Dictionary<PathId, InstalledPath> _paths = [];
-    private readonly Dictionary<(bool Outbound, AssociationKey Key), List<SecurityAssociation>> _associations = [];
     private readonly Dictionary<string, List<SecurityAssociation>> _byFingerprint = [];
     private readonly Dictionary<(bool Outbound, string Fingerprint), ulong> _retired = [];
     private readonly Queue<(bool Outbound, string Fingerprint)> _retiredOrder = new();
@@ -142,7 +141,7 @@ public sealed partial class PathTable
             plan.Add(planned);
         }
 
-        planned.Owners.Add(path.Id.Owner);
+        planned.AddOwner(path.Id.Owner);
         if ((planned.Existing?.Parameters.ExtendedSequence ?? planned.Parameters.ExtendedSequence) != parameters.ExtendedSequence)
         {
             return new PathRefusal(path.Id, PathRefusalReason.AssociationMismatch, $"SPI {parameters.Spi:x8} is in use with another sequence number size", "RFC 4303 2.2.1");
@@ -178,10 +177,10 @@ public sealed partial class PathTable
 
     private PathRefusal? CheckClash(VpnPath path, Planned planned, HashSet<InstalledPath> leaving, ChangePlan plan)
     {
-        var others = _associations.GetValueOrDefault((planned.Outbound, planned.Key)) ?? [];
-        var clash = others.Any(other => other.Fingerprint != planned.Fingerprint
+        _ = Current.Of(planned.Outbound).TryGet(planned.Key, out var others);
+        var clash = (others ?? []).Any(other => other.Fingerprint != planned.Fingerprint
                 && other.Holders.Any(holder => !leaving.Contains(holder) && holder.Path.Id.Owner != path.Id.Owner))
-            || plan.At(planned).Exists(other => other.Fingerprint != planned.Fingerprint && other.Owners.Any(owner => owner != path.Id.Owner));
+            || plan.At(planned).Exists(other => other.Fingerprint != planned.Fingerprint && other.HasOwnerBeside(path.Id.Owner));
         return clash
             ? new PathRefusal(path.Id, PathRefusalReason.SpiClash, $"SPI {planned.Key.Spi:x8} between these gateways belongs to another owner with other keys", "RFC 4301 4.1")
             : null;
@@ -189,10 +188,11 @@ public sealed partial class PathTable
 
     private void Apply(IReadOnlyList<VpnPath> install, HashSet<InstalledPath> leaving, ChangePlan plan)
     {
-        var snapshot = Current;
+        // Nobody sees the tables that this change makes before it is done. A single path comes to no table twice.
+        var (snapshot, owner) = (Current, install.Count + leaving.Count > 1 ? new object() : null);
         foreach (var planned in plan.All)
         {
-            planned.Association = planned.Existing is { } existing ? Keep(existing, planned, ref snapshot) : Create(planned, ref snapshot);
+            planned.Association = planned.Existing is { } existing ? Keep(existing, planned, ref snapshot, owner) : Create(planned, ref snapshot, owner);
         }
 
         // What holds an association, put in place at once for each: a packet must find the path before or the one after. One by one, so
@@ -212,10 +212,10 @@ public sealed partial class PathTable
             var before = _paths.GetValueOrDefault(path.Id);
             var fresh = new InstalledPath(
                 path, before?.Counters ?? new PathCounters(), Planned(path, path.Outbound, true), Planned(path, path.Inbound, false),
-                TunnelOf(path, ref snapshot), _options.RoundAhTo8, ++_order)
+                TunnelOf(path, ref snapshot, owner), _options.RoundAhTo8, ++_order)
             { Meter = MeterOf(path) };
             fresh.Tunnel.Holders++;
-            snapshot = snapshot.With(fresh);
+            snapshot = snapshot.With(fresh, owner);
             _paths[path.Id] = fresh;
             installed.Add(fresh);
             ActivePaths += path.State == PathState.Active ? 1 : 0;
@@ -237,7 +237,7 @@ public sealed partial class PathTable
         foreach (var path in leaving)
         {
             ActivePaths -= path.Path.State == PathState.Active ? 1 : 0;
-            snapshot = snapshot.Without(path);
+            snapshot = snapshot.Without(path, owner);
             if (path.Meter is { } meter)
             {
                 meter.Holders--;
@@ -245,7 +245,7 @@ public sealed partial class PathTable
 
             if (--path.Tunnel.Holders == 0)
             {
-                snapshot = snapshot with { Tunnels = snapshot.Tunnels.Without(path.TunnelKey) };
+                snapshot = snapshot with { Tunnels = snapshot.Tunnels.Without(path.TunnelKey, owner) };
             }
 
             if (_paths[path.Path.Id] == path)
@@ -255,7 +255,7 @@ public sealed partial class PathTable
         }
 
         var unheld = holders.Keys.Where(association => association.Holders.Count == 0).ToList();
-        unheld.ForEach(association => Unlist(association, ref snapshot));
+        unheld.ForEach(association => Unlist(association, ref snapshot, owner));
         Volatile.Write(ref _snapshot, snapshot);
 
         // Only now: packets that still hold the old snapshot find the path retired and look again.
@@ -275,7 +275,7 @@ public sealed partial class PathTable
             : plan.Find(outbound, KeyOf(path.SecurityType, parameters), FingerprintOf(parameters))!.Association;
     }
 
-    private SecurityAssociation Create(Planned planned, ref Snapshot snapshot)
+    private SecurityAssociation Create(Planned planned, ref Snapshot snapshot, object? owner)
     {
         var floor = Math.Max(planned.Parameters.SequenceFloor, _retired.GetValueOrDefault((planned.Outbound, planned.Fingerprint)));
         if (planned.Reservation is { } reservation)
@@ -286,58 +286,43 @@ public sealed partial class PathTable
         }
 
         var association = new SecurityAssociation(planned.Key, planned.Parameters, planned.Outbound, planned.Fingerprint, floor, planned.Reservation, _options.Ciphers);
-        List(association, ref snapshot);
-        Watch(association);
+        List(association, ref snapshot, owner);
+        Watch(association, snapshot);
         return association;
     }
 
-    private SecurityAssociation Keep(SecurityAssociation association, Planned planned, ref Snapshot snapshot)
+    private SecurityAssociation Keep(SecurityAssociation association, Planned planned, ref Snapshot snapshot, object? owner)
     {
         if (association.Key != planned.Key)
         {
-            Unlist(association, ref snapshot);
+            Unlist(association, ref snapshot, owner);
             association.Key = planned.Key;
-            List(association, ref snapshot);
+            List(association, ref snapshot, owner);
         }
 
         if (association.Renew(planned.Parameters))
         {
-            Watch(association);
+            Watch(association, snapshot);
         }
 
         return association;
     }
 
-    private void List(SecurityAssociation association, ref Snapshot snapshot)
+    private void List(SecurityAssociation association, ref Snapshot snapshot, object? owner)
     {
-        if (!_associations.TryGetValue((association.Outbound, association.Key), out var atKey))
-        {
-            _associations[(association.Outbound, association.Key)] = atKey = [];
-        }
-
         // Newest first: after a change of generation most packets come under the new keys.
-        atKey.Insert(0, association);
-        Publish(association, atKey, ref snapshot);
-        if (!_byFingerprint.TryGetValue(association.Fingerprint, out var same))
-        {
-            _byFingerprint[association.Fingerprint] = same = [];
-        }
-
-        same.Add(association);
+        _ = snapshot.Of(association.Outbound).TryGet(association.Key, out var others);
+        Publish(association, [association, .. others ?? []], ref snapshot, owner);
+        ref var same = ref CollectionsMarshal.GetValueRefOrAddDefault(_byFingerprint, association.Fingerprint, out _);
+        (same ??= new List<SecurityAssociation>(1)).Add(association);
         _listed++;
     }
 
-    private void Unlist(SecurityAssociation association, ref Snapshot snapshot)
+    private void Unlist(SecurityAssociation association, ref Snapshot snapshot, object? owner)
     {
-        var atKey = _associations[(association.Outbound, association.Key)];
-        atKey.Remove(association);
+        _ = snapshot.Of(association.Outbound).TryGet(association.Key, out var atKey);
+        Publish(association, Array.FindAll(atKey!, other => other != association), ref snapshot, owner);
         _listed--;
-        Publish(association, atKey, ref snapshot);
-        if (atKey.Count == 0)
-        {
-            _associations.Remove((association.Outbound, association.Key));
-        }
-
         var same = _byFingerprint[association.Fingerprint];
         same.Remove(association);
         if (same.Count == 0)
@@ -346,10 +331,10 @@ public sealed partial class PathTable
         }
     }
 
-    private static void Publish(SecurityAssociation association, List<SecurityAssociation> atKey, ref Snapshot snapshot)
+    private static void Publish(SecurityAssociation association, SecurityAssociation[] atKey, ref Snapshot snapshot, object? owner)
     {
-        var map = association.Outbound ? snapshot.Outbound : snapshot.Inbound;
-        map = atKey.Count == 0 ? map.Without(association.Key) : map.With(association.Key, [.. atKey]);
+        var map = snapshot.Of(association.Outbound);
+        map = atKey.Length == 0 ? map.Without(association.Key, owner) : map.With(association.Key, atKey, owner);
         snapshot = association.Outbound ? snapshot with { Outbound = map } : snapshot with { Inbound = map };
     }
 
@@ -369,14 +354,14 @@ public sealed partial class PathTable
         }
     }
 
-    private TunnelMtu TunnelOf(VpnPath path, ref Snapshot snapshot)
+    private TunnelMtu TunnelOf(VpnPath path, ref Snapshot snapshot, object? owner)
     {
         var isIPv6 = AddressNumber.IsIPv6(path.LocalGateway);
         var key = new TunnelKey(isIPv6, AddressNumber.Of(path.LocalGateway), AddressNumber.Of(path.RemoteGateway));
         if (!snapshot.Tunnels.TryGet(key, out var tunnel))
         {
             tunnel = new TunnelMtu(_options.OuterMtu, isIPv6);
-            snapshot = snapshot with { Tunnels = snapshot.Tunnels.With(key, tunnel) };
+            snapshot = snapshot with { Tunnels = snapshot.Tunnels.With(key, tunnel, owner) };
         }
 
         return tunnel;
@@ -426,12 +411,25 @@ public sealed partial class PathTable
 
         public string Fingerprint { get; } = fingerprint;
 
-        public HashSet<string> Owners { get; } = [];
-
         public SecurityAssociation? Existing { get; init; }
 
         public SequenceReservation? Reservation { get; set; }
 
         public SecurityAssociation? Association { get; set; }
+
+        /// <summary>Nearly always there is one.</summary>
+        private string? _owner;
+        private HashSet<string>? _others;
+
+        public void AddOwner(string owner)
+        {
+            _owner ??= owner;
+            if (owner != _owner)
+            {
+                (_others ??= []).Add(owner);
+            }
+        }
+
+        public bool HasOwnerBeside(string owner) => _others is not null || (_owner is not null && _owner != owner);
     }
 }

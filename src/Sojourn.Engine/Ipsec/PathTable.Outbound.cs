@@ -53,8 +53,8 @@ public sealed partial class PathTable
         }
 
         var handle = new PathHandle(path);
-        var dscp = path.Path.MarkDscp ?? packet.Dscp;
-        switch (path.Path.State)
+        var dscp = path.MarkDscp ?? packet.Dscp;
+        switch (path.State)
         {
             case PathState.Active:
                 return new Classification(OutboundVerdict.Protect, DropReason.None, handle, dscp);
@@ -171,7 +171,7 @@ public sealed partial class PathTable
         var inner = output.Slice(path.InnerOffset, innerLength);
         var packet = IpPacket.OfChecked(inner);
         var trafficClass = packet.TrafficClass;
-        if (path.Path.MarkDscp is { } dscp)
+        if (path.MarkDscp is { } dscp)
         {
             trafficClass = (byte)((dscp << 2) | (trafficClass & Ecn.Mask));
             IpPacket.RewriteTrafficClass(inner, trafficClass);

@@ -101,7 +101,7 @@ public sealed partial class PathTable
             }
 
             RaiseForHolders(association, signal);
-            Watch(association, now);
+            Watch(association, Current, now);
         }
 
         _sequences?.Sweep(now);
@@ -111,12 +111,12 @@ public sealed partial class PathTable
     /// Remembers when time alone ends an association; what packets use up is seen when they pass. What was renewed or has gone
     /// leaves its former time here; once most are of that kind the others are listed anew.
     /// </summary>
-    private void Watch(SecurityAssociation association, DateTimeOffset? after = null)
+    private void Watch(SecurityAssociation association, Snapshot snapshot, DateTimeOffset? after = null)
     {
         if (_expiring.Count > LeastWatched + (2 * _listed))
         {
             _expiring.Clear();
-            foreach (var listed in _associations.Values.SelectMany(atKey => atKey).Where(listed => listed != association))
+            foreach (var listed in snapshot.Outbound.Values.Concat(snapshot.Inbound.Values).SelectMany(atKey => atKey).Where(listed => listed != association))
             {
                 if (listed.NextTime(after) is { } time)
                 {
@@ -201,8 +201,13 @@ public sealed partial class PathTable
             SelectorTable.Empty, SelectorTable.Empty, CopyOnWriteMap<AssociationKey, SecurityAssociation[]>.Empty,
             CopyOnWriteMap<AssociationKey, SecurityAssociation[]>.Empty, CopyOnWriteMap<TunnelKey, TunnelMtu>.Empty);
 
-        public Snapshot With(InstalledPath path) => path.Path.Traffic == PathTraffic.HomeTests ? this with { HomeTests = HomeTests.With(path) } : this with { Selectors = Selectors.With(path) };
+        public Snapshot With(InstalledPath path, object? owner) =>
+            path.Path.Traffic == PathTraffic.HomeTests ? this with { HomeTests = HomeTests.With(path, owner) } : this with { Selectors = Selectors.With(path, owner) };
 
-        public Snapshot Without(InstalledPath path) => path.Path.Traffic == PathTraffic.HomeTests ? this with { HomeTests = HomeTests.Without(path) } : this with { Selectors = Selectors.Without(path) };
+        public Snapshot Without(InstalledPath path, object? owner) =>
+            path.Path.Traffic == PathTraffic.HomeTests ? this with { HomeTests = HomeTests.Without(path, owner) } : this with { Selectors = Selectors.Without(path, owner) };
+
+        /// <summary>The associations of a direction.</summary>
+        public CopyOnWriteMap<AssociationKey, SecurityAssociation[]> Of(bool outbound) => outbound ? Outbound : Inbound;
     }
 }

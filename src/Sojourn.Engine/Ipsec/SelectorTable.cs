@@ -25,7 +25,7 @@ internal sealed class SelectorTable
     {
         foreach (var group in isIPv6 ? _ipv6 : _ipv4)
         {
-            if (group.Paths.TryGet(new SelectorKey(source & group.SourceMask, destination & group.DestinationMask), out var paths) && paths[0].Path.State != PathState.ReceiveOnly)
+            if (group.Paths.TryGet(new SelectorKey(source & group.SourceMask, destination & group.DestinationMask), out var paths) && paths[0].State != PathState.ReceiveOnly)
             {
                 return paths[0];
             }
@@ -88,16 +88,13 @@ internal sealed class SelectorTable
         return null;
     }
 
-    public SelectorTable With(InstalledPath path) => Change(path, paths =>
-    {
-        InstalledPath[] changed = [.. paths, path];
-        Array.Sort(changed, (a, b) => Rank(a) != Rank(b) ? Rank(a).CompareTo(Rank(b)) : b.Order.CompareTo(a.Order));
-        return changed;
-    });
+    /// <param name="owner">See <see cref="CopyOnWriteMap{TKey, TValue}.With"/>.</param>
+    public SelectorTable With(InstalledPath path, object? owner = null) => Change(path, add: true, owner);
 
-    public SelectorTable Without(InstalledPath path) => Change(path, paths => Array.FindAll(paths, other => other != path));
+    /// <param name="owner">See <see cref="CopyOnWriteMap{TKey, TValue}.With"/>.</param>
+    public SelectorTable Without(InstalledPath path, object? owner = null) => Change(path, add: false, owner);
 
-    private static int Rank(InstalledPath path) => path.Path.State switch
+    private static int Rank(InstalledPath path) => path.State switch
     {
         PathState.Active => 0,
         PathState.Blocked => 1,
@@ -105,19 +102,34 @@ internal sealed class SelectorTable
         _ => 3,
     };
 
-    private SelectorTable Change(InstalledPath path, Func<InstalledPath[], InstalledPath[]> change)
+    private SelectorTable Change(InstalledPath path, bool add, object? owner)
     {
         var groups = path.InnerIsIPv6 ? _ipv6 : _ipv4;
         var key = new SelectorKey(path.Source, path.Destination);
         var at = Array.FindIndex(groups, g => g.SourceMask == path.SourceMask && g.DestinationMask == path.DestinationMask);
         var group = at >= 0 ? groups[at] : new Group(path.Path.Source.PrefixLength, path.Path.Destination.PrefixLength, path.SourceMask, path.DestinationMask, CopyOnWriteMap<SelectorKey, InstalledPath[]>.Empty);
-        var paths = change(group.Paths.TryGet(key, out var before) ? before : []);
-        group = group with { Paths = paths.Length == 0 ? group.Paths.Without(key) : group.Paths.With(key, paths) };
+        _ = group.Paths.TryGet(key, out var before);
+        var paths = !add ? Array.FindAll(before ?? [], other => other != path) : before is null ? [path] : Ranked([.. before, path]);
+        group = group with { Paths = paths.Length == 0 ? group.Paths.Without(key, owner) : group.Paths.With(key, paths, owner) };
+        Group[] changed;
+        if (at >= 0 && group.Paths.Count > 0)
+        {
+            changed = [.. groups];
+            changed[at] = group;
+        }
+        else
+        {
+            changed = at >= 0 ? [.. groups[..at], .. groups[(at + 1)..]] : [.. groups, group];
+            Array.Sort(changed, (a, b) => b.Specificity != a.Specificity ? b.Specificity.CompareTo(a.Specificity) : b.SourceLength.CompareTo(a.SourceLength));
+        }
 
-        var rest = Array.FindAll(groups, g => g.SourceMask != path.SourceMask || g.DestinationMask != path.DestinationMask);
-        Group[] changed = group.Paths.Count == 0 ? rest : [.. rest, group];
-        Array.Sort(changed, (a, b) => b.Specificity != a.Specificity ? b.Specificity.CompareTo(a.Specificity) : b.SourceLength.CompareTo(a.SourceLength));
         return path.InnerIsIPv6 ? new SelectorTable(_ipv4, changed) : new SelectorTable(changed, _ipv6);
+    }
+
+    private static InstalledPath[] Ranked(InstalledPath[] paths)
+    {
+        Array.Sort(paths, (a, b) => Rank(a) != Rank(b) ? Rank(a).CompareTo(Rank(b)) : b.Order.CompareTo(a.Order));
+        return paths;
     }
 
     private sealed record Group(int SourceLength, int DestinationLength, UInt128 SourceMask, UInt128 DestinationMask, CopyOnWriteMap<SelectorKey, InstalledPath[]> Paths)

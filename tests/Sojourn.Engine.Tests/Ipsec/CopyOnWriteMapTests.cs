@@ -5,13 +5,17 @@ namespace Sojourn.Engine.Tests.Ipsec;
 
 public class CopyOnWriteMapTests
 {
-    [Fact]
-    public void A_map_holds_what_a_dictionary_holds_and_an_old_copy_what_it_held()
+    /// <summary>By changes of their own, and by such as belong together and end where a copy is kept.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_map_holds_what_a_dictionary_holds_and_an_old_copy_what_it_held(bool together)
     {
         var random = new Random(1);
         var model = new Dictionary<Key, int>();
         var map = CopyOnWriteMap<Key, int>.Empty;
         var (old, oldModel) = (map, new Dictionary<Key, int>());
+        var owner = together ? new object() : null;
         for (var step = 0; step < 20_000; step++)
         {
             // Three kinds of hash: spread, alike in all but a few bits, and the same for many keys.
@@ -20,12 +24,12 @@ public class CopyOnWriteMapTests
             if (random.Next(3) == 0)
             {
                 model.Remove(key);
-                map = map.Without(key);
+                map = map.Without(key, owner);
             }
             else
             {
                 model[key] = step;
-                map = map.With(key, step);
+                map = map.With(key, step, owner);
             }
 
             if (step % 1000 == 0)
@@ -33,6 +37,7 @@ public class CopyOnWriteMapTests
                 Same(model, map);
                 Same(oldModel, old);
                 (old, oldModel) = (map, new Dictionary<Key, int>(model));
+                owner = together ? new object() : null;
             }
         }
 
