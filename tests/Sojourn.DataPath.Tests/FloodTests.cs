@@ -6,6 +6,7 @@ using Sojourn.DataPath.DiffServ;
 using Sojourn.DataPath.PacketPath;
 using Sojourn.Engine;
 using Xunit;
+using Xunit.Abstractions;
 
 namespace Sojourn.DataPath.Tests;
 
@@ -14,7 +15,7 @@ namespace Sojourn.DataPath.Tests;
 public class Measurements;
 
 [Collection(nameof(Measurements))]
-public class FloodTests
+public class FloodTests(ITestOutputHelper output)
 {
     private const double Capacity = 20e6;
 
@@ -102,6 +103,57 @@ public class FloodTests
         return (counts[0] - (14 * counts[1])) * 8;
     });
 
+    /// <summary>
+    /// More than the gateway can carry, without a shaper and without marks: what is too much is given up in the gateway's own queue, and the
+    /// gateway goes on carrying. Whose it is and in what order flows are served is what <see cref="FlowQueueTests"/> shows; how long packets wait here is
+    /// said and not judged, as the machine is what they wait for besides.
+    /// </summary>
+    [Theory]
+    [InlineData(1372)]
+    [InlineData(36)]
+    public void More_than_can_be_carried_is_given_up_by_the_queue_and_the_rest_goes_through(int octets)
+    {
+        using var pair = new GatewayPair();
+        pair.Connect(SecurityType.Esp, udp: true);
+        Assert.Equal(0, TestNetwork.Exec(pair.A, "ping", "-c1", "-W2", "10.2.0.2").Status);
+        using var receiver = new Counter(PacketPathTests.Udp(pair.B, 7000), PacketPathTests.Udp(pair.B, 7001));
+        using var little = PacketPathTests.Udp(pair.A);
+        var (host, clock) = (IPAddress.Parse("10.2.0.2"), Stopwatch.StartNew());
+        var (stopping, sent, sparse) = (false, 0L, 0L);
+        var flooders = Enumerable.Range(0, 2).Select(_ => new Thread(() =>
+        {
+            using var socket = PacketPathTests.Udp(pair.A);
+            socket.Connect(host, 7001);
+            for (var data = new byte[octets]; !Volatile.Read(ref stopping); Interlocked.Increment(ref sent))
+            {
+                BinaryPrimitives.WriteInt64BigEndian(data, Stopwatch.GetTimestamp());
+                socket.Send(data);
+            }
+        })
+        { IsBackground = true }).ToList();
+        flooders.ForEach(flooder => flooder.Start());
+        var voice = new byte[172];
+        for (; clock.Elapsed.TotalSeconds < 2 || (clock.Elapsed.TotalSeconds < 40 && GatewayPair.Counter(pair.PathA, "datapath.delay_dropped") < 1000); sparse++)
+        {
+            BinaryPrimitives.WriteInt64BigEndian(voice, Stopwatch.GetTimestamp());
+            little.SendTo(voice, new IPEndPoint(host, 7000));
+            Thread.Sleep(2);
+        }
+
+        Volatile.Write(ref stopping, true);
+        flooders.ForEach(flooder => flooder.Join());
+        var seconds = clock.Elapsed.TotalSeconds;
+        Thread.Sleep(300);
+        var (waits, floods) = (receiver.DelaysOfExpedited, receiver.DelaysOfFlood);
+        var figures = $"{octets} octets: {sent / seconds:F0}/s sent, {receiver.Flood / seconds:F0}/s carried; delay, ms, half and 99 of 100: flood {Percentile(floods, 50):F2}, {Percentile(floods, 99):F2}; "
+            + $"beside it {Percentile(waits, 50):F2}, {Percentile(waits, 99):F2}, {receiver.Expedited} of {sparse} arrived\n{pair.Describe()}";
+        output.WriteLine(figures);
+        Assert.True(GatewayPair.Counter(pair.PathA, "datapath.delay_dropped") >= 1000, figures);
+        Assert.True(receiver.Flood > 100 && receiver.Expedited > 0, figures);
+    }
+
+    private static double Percentile(List<TimeSpan> delays, int percent) => delays.Order().ElementAt(delays.Count * percent / 100).TotalMilliseconds;
+
     /// <summary>Counts what arrives on two sockets.</summary>
     private sealed class Counter : IDisposable
     {
@@ -130,6 +182,8 @@ public class FloodTests
                         for (var i = 0; i < 64 && socket.Available > 0; i++)
                         {
                             socket.Receive(buffer);
+                            var delay = Stopwatch.GetElapsedTime(BinaryPrimitives.ReadInt64BigEndian(buffer));
+                            (socket == flood ? DelaysOfFlood : DelaysOfExpedited).Add(delay);
                             if (socket == flood)
                             {
                                 Flood++;
@@ -137,7 +191,6 @@ public class FloodTests
                             }
 
                             Expedited++;
-                            var delay = Stopwatch.GetElapsedTime(BinaryPrimitives.ReadInt64BigEndian(buffer));
                             WorstDelay = delay > WorstDelay ? delay : WorstDelay;
                         }
                     }
@@ -152,6 +205,11 @@ public class FloodTests
         public long Flood { get; private set; }
 
         public TimeSpan WorstDelay { get; private set; }
+
+        public List<TimeSpan> DelaysOfExpedited { get; } = [];
+
+        /// <summary>Means something where the flood carries the time too.</summary>
+        public List<TimeSpan> DelaysOfFlood { get; } = [];
 
         public void Dispose()
         {

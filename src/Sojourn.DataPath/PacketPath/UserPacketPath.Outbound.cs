@@ -7,11 +7,9 @@ using Sojourn.Wire.Ip;
 
 namespace Sojourn.DataPath.PacketPath;
 
-/// <summary>Outwards: TUN, classification, hold, meters and queues, protection, sending.</summary>
+/// <summary>Outwards: classification, hold, meters and queues, protection, sending.</summary>
 public sealed unsafe partial class UserPacketPath
 {
-    private const int Batch = 64;
-
     private readonly Lock _queueGate = new();
     private readonly DiffServScheduler<QueuedPacket> _scheduler;
     private readonly PacketBuffers _queueBuffers;
@@ -29,114 +27,7 @@ public sealed unsafe partial class UserPacketPath
 
     private readonly record struct HeldPacket(int Slot, int Length, long Until, bool Relayed);
 
-    private void RunOutbound()
-    {
-        using var scratch = NewScratch();
-        var fds = stackalloc Libc.PollFd[2];
-        fds[0] = new Libc.PollFd { Fd = _tun.Fd, Events = Libc.POLLIN };
-        fds[1] = new Libc.PollFd { Fd = _wakeOutbound.Fd, Events = Libc.POLLIN };
-        while (!_stopping)
-        {
-            WaitOutbound(fds);
-            if (_stopping)
-            {
-                return;
-            }
-
-            if ((fds[0].Revents & Libc.POLLERR) != 0)
-            {
-                // Somebody deleted the interface. Nothing comes from it any more and the error would wake this thread for ever.
-                fds[0].Fd = -1;
-                _tunLost = true;
-            }
-
-            var now = DateTimeOffset.UtcNow;
-            if ((fds[1].Revents & Libc.POLLIN) != 0)
-            {
-                _wakeOutbound.Reset();
-                if (Volatile.Read(ref _releaseHeld))
-                {
-                    Volatile.Write(ref _releaseHeld, false);
-                    ReleaseHeld(scratch, now);
-                }
-            }
-
-            for (var i = 0; i < Batch; i++)
-            {
-                var length = _tun.Read(scratch.Input, out VirtioNetHeader header);
-                if (length <= 0)
-                {
-                    break;
-                }
-
-                Take(scratch.Input[..length], header, scratch, now);
-            }
-
-            ServeQueues(scratch, now);
-            scratch.Outer.Flush();
-            DeliverSignals();
-            Volatile.Write(ref _allocated.Outbound, GC.GetAllocatedBytesForCurrentThread());
-        }
-    }
-
     private PacketScratch NewScratch() => new(new OuterBatch(_outer, _counters), WriteTun);
-
-    /// <summary>Takes what came from the kernel: a packet, or a long one that stands for several, which find their path together where nothing speaks against it.</summary>
-    private void Take(Span<byte> packet, in VirtioNetHeader header, PacketScratch scratch, DateTimeOffset now)
-    {
-        if (!SegmentCutter.TryStart(packet, header.SegmentSize, header.IsPartial, out var segments))
-        {
-            _counters.TunRead++;
-            if (header.TryComplete(packet, 0, out _))
-            {
-                Route(packet, scratch, now, relayed: false);
-            }
-
-            return;
-        }
-
-        _counters.TunRead += segments.Count;
-        var classified = _table.Classify(packet, now, segments.Count);
-        var passes = !_shaped && classified.Verdict == OutboundVerdict.Protect;
-        if (passes && !MayPass(classified, packet.Length, segments.Count))
-        {
-            return;
-        }
-
-        while (!segments.Finished)
-        {
-            var segment = scratch.Segment[..segments.NextLength];
-            segments.Next(segment);
-            if (passes)
-            {
-                Transmit(classified.Path, segment, scratch, now, relayed: false);
-            }
-            else
-            {
-                Route(classified, segment, scratch, now, relayed: false);
-            }
-        }
-    }
-
-    private void WaitOutbound(Libc.PollFd* fds)
-    {
-        long? departure;
-        lock (_queueGate)
-        {
-            departure = _scheduler.NextDeparture;
-        }
-
-        if (departure is { } at)
-        {
-            var wait = Math.Max(0, at - Nanoseconds());
-            var timeout = new Libc.TimeSpec { Seconds = (nint)(wait / 1_000_000_000), Nanoseconds = (nint)(wait % 1_000_000_000) };
-            _ = Libc.PreciselyPoll(fds, 2, &timeout, null);
-        }
-        else
-        {
-            _ = Libc.PreciselyPoll(fds, 2, null, null);
-        }
-    }
 
     /// <summary>Takes an inner packet to its path, into the hold, or back to the kernel. The packet may be changed in place.</summary>
     private void Route(Span<byte> inner, PacketScratch scratch, DateTimeOffset now, bool relayed) => Route(_table.Classify(inner, now), inner, scratch, now, relayed);

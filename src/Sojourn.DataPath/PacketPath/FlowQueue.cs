@@ -1,0 +1,241 @@
+using System.Runtime.InteropServices;
+using Sojourn.DataPath.Native;
+using Sojourn.Wire.Ip;
+
+namespace Sojourn.DataPath.PacketPath;
+
+/// <summary>
+/// What has been read from a TUN device and waits for the packet thread (FQ-CoDel, RFC 8290). Every flow has a queue of its own; flows are served in
+/// turns, octet for octet, and one that has just begun to send, or sends little, comes first: it does not wait for what others send. A queue
+/// that stands loses packets (<see cref="CoDel"/>). When there are no buffers any more, who has most in them gives up its oldest. For one thread; allocates nothing.
+/// </summary>
+internal sealed class FlowQueue : IDisposable
+{
+    private const int Queues = 256, Quantum = 1514, MostDropped = 32, None = -1;
+
+    /// <summary>What the kernel hands over at most, headers included.</summary>
+    private const int LongestPacket = 65_600;
+
+    private readonly PacketBuffers _buffers;
+    private readonly Packet[] _packets;
+    private readonly Flow[] _flows = new Flow[Queues];
+    private readonly int _limit;
+    private FlowList _new = FlowList.Empty, _old = FlowList.Empty;
+    private int _octets;
+
+    /// <param name="packets">Buffers; a packet that stands for several takes one.</param>
+    /// <param name="octets">What may wait in them altogether.</param>
+    public FlowQueue(int packets, int octets)
+    {
+        _buffers = new PacketBuffers(packets, LongestPacket);
+        _packets = new Packet[packets];
+        _limit = octets;
+        Array.Fill(_flows, new Flow { Head = None, Next = None });
+    }
+
+    /// <param name="Header">What the kernel has left to be done.</param>
+    /// <param name="Since">When it was added.</param>
+    public readonly record struct Packet(int Slot, int Length, VirtioNetHeader Header, long Since, int Next)
+    {
+        /// <summary>It stands for several, and the first of them is one too many.</summary>
+        public bool FirstIsOver { get; init; }
+    }
+
+    public int Count { get; private set; }
+
+    /// <summary>Packets given up here, because they had waited for too long or others needed room.</summary>
+    public long Dropped { get; private set; }
+
+    /// <summary>Packets that said so instead, as their senders take marks (RFC 3168).</summary>
+    public long Marked { get; private set; }
+
+    public Span<byte> this[int slot] => _buffers[slot];
+
+    /// <summary>A buffer to read a packet into; belongs to the caller until it is added or returned.</summary>
+    public int Reserve()
+    {
+        if (!_buffers.TryRent(out var slot))
+        {
+            GiveUp();
+            _buffers.TryRent(out slot);
+        }
+
+        return slot;
+    }
+
+    public void Return(int slot) => _buffers.Return(slot);
+
+    /// <summary>Takes the packet that lies in a reserved buffer.</summary>
+    public void Add(int slot, int length, in VirtioNetHeader header, long now)
+    {
+        var number = QueueOf(_buffers[slot][..length]);
+        ref var flow = ref _flows[number];
+        _packets[slot] = new Packet(slot, length, header, now, None);
+        if (flow.Head == None)
+        {
+            flow.Head = slot;
+        }
+        else
+        {
+            _packets[flow.Tail] = _packets[flow.Tail] with { Next = slot };
+        }
+
+        flow.Tail = slot;
+        flow.Octets += length;
+        flow.Count++;
+        _octets += length;
+        Count++;
+        if (!flow.IsServed)
+        {
+            (flow.IsServed, flow.Deficit) = (true, Quantum);
+            _new.Add(_flows, number);
+        }
+
+        while (_octets > _limit && Count > 1)
+        {
+            GiveUp();
+        }
+    }
+
+    /// <summary>The packet whose turn it is. Its buffer has to be returned.</summary>
+    public bool TryTake(long now, out Packet packet)
+    {
+        while (true)
+        {
+            var fresh = _new.First != None;
+            var number = fresh ? _new.First : _old.First;
+            if (number == None)
+            {
+                packet = default;
+                return false;
+            }
+
+            ref var flow = ref _flows[number];
+            if (flow.Head == None || flow.Deficit <= 0)
+            {
+                (fresh ? ref _new : ref _old).RemoveFirst(_flows);
+                if (flow.Head == None && !(fresh && _old.First != None))
+                {
+                    flow.IsServed = false;
+                    continue;
+                }
+
+                // An empty new one too: who stops and begins again must not always come first (RFC 8290 4.2).
+                flow.Deficit += flow.Deficit <= 0 ? Quantum : 0;
+                _old.Add(_flows, number);
+                continue;
+            }
+
+            packet = TakeFrom(ref flow);
+            if (flow.Delay.Drops(now - packet.Since, now, flow.Octets <= Quantum) && !TryMark(_buffers[packet.Slot][..packet.Length]))
+            {
+                Dropped++;
+                if (packet.Header.SegmentSize == 0)
+                {
+                    _buffers.Return(packet.Slot);
+                    continue;
+                }
+
+                packet = packet with { FirstIsOver = true };
+            }
+
+            flow.Deficit -= packet.Length;
+            return true;
+        }
+    }
+
+    public void Dispose() => _buffers.Dispose();
+
+    private Packet TakeFrom(ref Flow flow)
+    {
+        var packet = _packets[flow.Head];
+        flow.Head = packet.Next;
+        flow.Octets -= packet.Length;
+        flow.Count--;
+        _octets -= packet.Length;
+        Count--;
+        return packet;
+    }
+
+    /// <summary>The flow with the most octets gives up half of its packets, but not too many at once (RFC 8290 4.1.1 leaves how many open).</summary>
+    private void GiveUp()
+    {
+        var most = 0;
+        for (var i = 1; i < Queues; i++)
+        {
+            most = _flows[i].Octets > _flows[most].Octets ? i : most;
+        }
+
+        ref var flow = ref _flows[most];
+        for (var left = Math.Clamp(flow.Count / 2, 1, MostDropped); left > 0 && flow.Head != None; left--)
+        {
+            _buffers.Return(TakeFrom(ref flow).Slot);
+            Dropped++;
+        }
+    }
+
+    private bool TryMark(Span<byte> octets)
+    {
+        if (!IpPacket.TryParse(octets, out var packet, out _) || (packet.TrafficClass & Ecn.Mask) == Ecn.NotCapable)
+        {
+            return false;
+        }
+
+        IpPacket.RewriteTrafficClass(octets, (byte)(packet.TrafficClass | Ecn.CongestionExperienced));
+        Marked++;
+        return true;
+    }
+
+    /// <summary>By addresses, protocol and ports; spread differently in each process, so that nobody can aim at another's queue.</summary>
+    private static int QueueOf(ReadOnlySpan<byte> octets)
+    {
+        if (!IpPacket.TryParse(octets, out var packet, out _))
+        {
+            return 0;
+        }
+
+        var hash = default(HashCode);
+        hash.AddBytes(packet.Source);
+        hash.AddBytes(packet.Destination);
+        hash.Add(packet.NextHeader);
+        if (packet.NextHeader is IpProtocol.Tcp or IpProtocol.Udp && octets.Length >= packet.HeaderLength + 4 && (packet.IsIPv6 || !packet.AsIPv4().IsFragment))
+        {
+            hash.Add(MemoryMarshal.Read<uint>(octets[packet.HeaderLength..]));
+        }
+
+        return (int)((uint)hash.ToHashCode() % Queues);
+    }
+
+    private struct Flow
+    {
+        public int Head, Tail, Next, Count, Octets, Deficit;
+        public bool IsServed;
+        public CoDel Delay;
+    }
+
+    /// <summary>Flows in the order of their turns.</summary>
+    private struct FlowList
+    {
+        public static readonly FlowList Empty = new() { First = None };
+
+        public int First;
+        private int _last;
+
+        public void Add(Flow[] flows, int number)
+        {
+            flows[number].Next = None;
+            if (First == None)
+            {
+                First = number;
+            }
+            else
+            {
+                flows[_last].Next = number;
+            }
+
+            _last = number;
+        }
+
+        public void RemoveFirst(Flow[] flows) => First = flows[First].Next;
+    }
+}
