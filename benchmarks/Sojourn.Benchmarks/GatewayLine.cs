@@ -90,7 +90,7 @@ internal sealed class GatewayLine : IAsyncDisposable
         _tunnel = Kind switch
         {
             "plain" or "plain6" => new PlainForwarding(this),
-            "sojourn" or "native" or "libcrypto" => new SojournGateways(this, folder),
+            "sojourn" or "native" or "native-xdp" or "libcrypto" => new SojournGateways(this, folder),
             "sojourn6" => new SojournPacketPaths(this),
             "moving" => new SojournInProcess(this, folder),
             "wireguard" or "wireguard6" => new WireguardGo(this, folder, wireguard),

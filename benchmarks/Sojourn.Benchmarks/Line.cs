@@ -16,10 +16,10 @@ internal sealed record LineFigure(LineMode Mode, string Line, string Measure, in
 /// <summary>What two gateways carry, beside plain forwarding and what others would use in the same place, in turns on the same machine.</summary>
 internal static class Line
 {
-    public static readonly IReadOnlyList<string> All = ["plain", "sojourn", "libcrypto", "native", "wireguard", "strongswan", "plain6", "sojourn6", "wireguard6"];
+    public static readonly IReadOnlyList<string> All = ["plain", "sojourn", "libcrypto", "native", "native-xdp", "wireguard", "strongswan", "plain6", "sojourn6", "wireguard6"];
 
     /// <summary>Those that say something where links differ and not ciphers or addresses.</summary>
-    public static readonly IReadOnlyList<string> Main = ["plain", "sojourn", "native", "wireguard", "strongswan"];
+    public static readonly IReadOnlyList<string> Main = ["plain", "sojourn", "native", "native-xdp", "wireguard", "strongswan"];
 
     public static async Task<IReadOnlyList<LineFigure>> RunAsync(LineSettings settings, TextWriter progress, CancellationToken cancellation)
     {

@@ -31,7 +31,7 @@ internal static class LineReport
         (LineMode.Offloads, "flood-64", "sojourn", null, true, 0.9), (LineMode.Offloads, "delay-1400", "sojourn", null, false, 10), (LineMode.Offloads, "delay-64", "sojourn", null, false, 10),
         (LineMode.Offloads, "memory", "sojourn", null, false, 100), (LineMode.Offloads, "cpu", "sojourn", "wireguard", false, 0.5), (LineMode.Offloads, "initiate", "sojourn", null, false, 25),
         (LineMode.Offloads, "gap", "sojourn", "wireguard", false, 1), (LineMode.Outer, "tcp-1", "sojourn", "plain", true, 1.0), (LineMode.Outer, "tcp-1", "sojourn", "wireguard", true, 3.0),
-        (LineMode.Cut, "tcp-1", "sojourn", "wireguard", true, 1.2), (LineMode.Cut, "tcp-1", "sojourn", "plain", true, 0.65), (LineMode.None, "tcp-1", "native", "plain", true, 1.2),
+        (LineMode.Cut, "tcp-1", "sojourn", "wireguard", true, 1.2), (LineMode.Cut, "tcp-1", "sojourn", "plain", true, 0.65), (LineMode.None, "tcp-1", "native-xdp", "plain", true, 1.2), (LineMode.None, "tcp-1", "native", "plain", true, 0.6),
     ];
 
     public static LineResult Judge(IReadOnlyList<LineFigure> figures) => new(figures,

@@ -26,7 +26,7 @@ for (var i = 1; i < args.Length; i++)
     }
 }
 
-if (args is not ["control-plane" or "delegations" or "enrolment" or "translation" or "line" or "home-agent", ..])
+if (args is not ["control-plane" or "delegations" or "enrolment" or "translation" or "line" or "home-agent" or "start", ..])
 {
     return Usage();
 }
@@ -68,6 +68,12 @@ if (args[0] == "line")
         File.WriteAllText(figures, JsonSerializer.Serialize(carried, LineJson.Default.LineResult) + "\n");
     }
 
+    return 0;
+}
+
+if (args[0] == "start")
+{
+    await StartUp.RunAsync(Option("--rounds", 9), Console.Out, ending.Token);
     return 0;
 }
 
@@ -130,6 +136,7 @@ static int Usage()
     Console.Error.WriteLine("       benchmarks/run translation [--rounds N] [--seconds N] [--no-offloads] [--json FILE]");
     Console.Error.WriteLine("       benchmarks/run line [--everything | --quick] [--rounds N] [--seconds N] [--lines A,B,...] [--outer | --cut | --no-offloads] [--ipv6] [--tcp] [--json FILE]");
     Console.Error.WriteLine("       benchmarks/run home-agent [--rounds N] [--seconds N]");
+    Console.Error.WriteLine("       benchmarks/run start [--rounds N]");
     Console.Error.WriteLine("       benchmarks/run ike [--setups N] [--rounds N] [--window N] [--json FILE]");
     return 2;
 }

@@ -14,8 +14,8 @@ using Sojourn.Roles.Hosting;
 namespace Sojourn.Benchmarks;
 
 /// <summary>
-/// Our gateways, a process each, with keys from IKEv2 (AES-256-GCM): <c>sojourn</c> ESP in UDP, <c>native</c> ESP in IP, <c>libcrypto</c> ESP in UDP on a machine
-/// without libipsec-mb.
+/// Our gateways, a process each, with keys from IKEv2 (AES-256-GCM): <c>sojourn</c> ESP in UDP, <c>native</c> ESP in IP by raw sockets, <c>native-xdp</c> by AF_XDP,
+/// <c>libcrypto</c> ESP in UDP on a machine without libipsec-mb.
 /// </summary>
 internal sealed class SojournGateways(GatewayLine line, string folder) : LineTunnel(line)
 {
@@ -25,7 +25,7 @@ internal sealed class SojournGateways(GatewayLine line, string folder) : LineTun
         var covered = Line.Kind == "libcrypto" ? MultiBufferLibraries().FirstOrDefault() : null;
         foreach (var name in (string[])["gb", "ga"])
         {
-            Ends.Add(await Hosts.RunNodeAsync(name, Path.Combine(folder, name), GatewayConfiguration.Of(name, Line.Kind != "native"), covered, cancellation));
+            Ends.Add(await Hosts.RunNodeAsync(name, Path.Combine(folder, name), GatewayConfiguration.Of(name, !Line.Kind.StartsWith("native", StringComparison.Ordinal), Line.Kind == "native-xdp" ? "xdp" : "raw"), covered, cancellation));
         }
 
         await Hosts.ReachAsync("a", Line.Far, cancellation);
@@ -168,12 +168,13 @@ internal static class GatewayConfiguration
     }
 
     /// <summary>Sections of one of the two gateways; ga begins when a packet waits.</summary>
-    public static string Of(string name, bool udp)
+    public static string Of(string name, bool udp, string transport = "raw")
     {
         var (address, near, other, peer, far) = name == "ga" ? ("192.0.2.1", "10.1.0.0/24", "gb", "192.0.2.2", "10.2.0.0/24") : ("192.0.2.2", "10.2.0.0/24", "ga", "192.0.2.1", "10.1.0.0/24");
         return $$"""
             role: gateway
             gateway: { type: static, address: {{address}}, serves: [ {{near}} ] }
+            packet-path: { outer-transport: {{transport}} }
             key-exchange:
               - name: peer
                 peer: {{peer}}
