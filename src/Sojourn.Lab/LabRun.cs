@@ -116,7 +116,7 @@ public sealed class LabRun : IAsyncDisposable
     {
         foreach (var node in Topology.Nodes.Where(n => n.Role == LabNode.MachineRole))
         {
-            var machine = new LinuxGateway();
+            IMachine machine = Definition.Options.Gateway == GatewayPeer.Kernel ? new SojournGateway() : new LinuxGateway();
             _machines.Add(node.Name, machine);
             Progress.Step($"Booting {node.Name}");
             await machine.StartAsync(this, node, cancellation);

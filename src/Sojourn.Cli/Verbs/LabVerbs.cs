@@ -152,13 +152,13 @@ internal static class LabVerbs
         private readonly Option<string> _security = new("--security") { Description = "Protection of the profiles: esp, ah or encapsulation.", DefaultValueFactory = _ => "esp" };
         private readonly Option<string> _share = new("--share") { Description = "user: associations of each user's own; shared: those preset between gateways.", DefaultValueFactory = _ => "user" };
         private readonly Option<string?> _delay = new("--delay") { Description = "One-way delay of every core link, e.g. 20ms.", HelpName = "TIME" };
-        private readonly Option<string> _gateway = new("--gateway") { Description = "own, linux: a Linux kernel in a virtual machine as company gateway, or keyed: a company gateway that agrees on keys by IKEv2.", DefaultValueFactory = _ => "own" };
+        private readonly Option<string> _gateway = new("--gateway") { Description = "own, linux: a Linux kernel in a virtual machine as company gateway, keyed: a company gateway that agrees on keys by IKEv2, or kernel: our own in a virtual machine, with data-path kernel.", DefaultValueFactory = _ => "own" };
 
         public VariantOptions()
         {
             _security.AcceptOnlyFromAmong("esp", "ah", "encapsulation");
             _share.AcceptOnlyFromAmong("user", "shared");
-            _gateway.AcceptOnlyFromAmong("own", "linux", "keyed");
+            _gateway.AcceptOnlyFromAmong("own", "linux", "keyed", "kernel");
         }
 
         public void AddTo(Command command)
@@ -174,7 +174,7 @@ internal static class LabVerbs
             Security = parse.GetValue(_security) switch { "ah" => SecurityType.Ah, "esp" => SecurityType.Esp, _ => SecurityType.EncapsulationOnly },
             UserSpecific = parse.GetValue(_share) == "user",
             Delay = parse.GetValue(_delay) is { } delay ? ScenarioDefinition.Duration(delay, "--delay") : null,
-            Gateway = parse.GetValue(_gateway) switch { "linux" => GatewayPeer.Linux, "keyed" => GatewayPeer.Keyed, _ => GatewayPeer.Own },
+            Gateway = parse.GetValue(_gateway) switch { "linux" => GatewayPeer.Linux, "keyed" => GatewayPeer.Keyed, "kernel" => GatewayPeer.Kernel, _ => GatewayPeer.Own },
         };
     }
 }

@@ -14,6 +14,7 @@ internal sealed unsafe class DatagramSocket : IDisposable
     public const int LongestDatagram = 65_536;
 
     private const int SoReuseAddress = 2, SoBroadcast = 6, SoSendBufferForce = 32, SoReceiveBufferForce = 33, SoMark = 36;
+    private const int Encapsulation = 100, EspInUdp = 2;
     private const int PacketInfo4 = 8, Transparent4 = 19;
     private const int MulticastLoop6 = 19, JoinGroup6 = 20, Only6 = 26, ReceivePacketInfo6 = 49, PacketInfo6 = 50;
 
@@ -69,6 +70,9 @@ internal sealed unsafe class DatagramSocket : IDisposable
     }
 
     public int Fd => _fd.Value;
+
+    /// <summary>Lets the kernel's IPsec take ESP out of what comes (udp(7), UDP_ENCAP).</summary>
+    public void TakeEsp() => Libc.SetOption(_fd.Value, Libc.SOL_UDP, Encapsulation, EspInUdp, "UDP_ENCAP");
 
     /// <summary>Joins an IPv6 group on a link.</summary>
     /// <exception cref="SystemCallException">The interface is not there.</exception>

@@ -42,6 +42,9 @@ public sealed record UdpPortOptions
     /// <summary>IPv4 or IPv6; link reception is for IPv4.</summary>
     public AddressFamily Family { get; init; } = AddressFamily.InterNetwork;
 
+    /// <summary>The kernel opens ESP that comes here (RFC 3948) and hands over the rest, non-ESP marker included.</summary>
+    public bool EspEncapsulation { get; init; }
+
     /// <summary>IPv6 group joined on <see cref="GroupInterfaces"/>; null = none.</summary>
     public IPAddress? Group { get; init; }
 
@@ -85,6 +88,11 @@ public sealed unsafe class UdpPort : IDisposable
         try
         {
             _socket = new DatagramSocket(options.Family, options.Port, options.Mark, _interfaces);
+            if (options.EspEncapsulation)
+            {
+                _socket.TakeEsp();
+            }
+
             foreach (var name in options.Group is null ? [] : options.GroupInterfaces)
             {
                 _socket.Join(options.Group!, name);

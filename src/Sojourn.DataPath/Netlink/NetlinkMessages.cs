@@ -7,6 +7,9 @@ namespace Sojourn.DataPath.Netlink;
 /// <summary>Builds one netlink message: nlmsghdr, a family header, attributes (linux/netlink.h). Host byte order.</summary>
 internal sealed class NetlinkRequest
 {
+    /// <summary>Family number of the IPsec databases (NETLINK_XFRM).</summary>
+    public const int Xfrm = 6;
+
     public const ushort Acknowledge = 0x4, Dump = 0x300, Replace = 0x100, Exclusive = 0x200, Create = 0x400;
     private const int HeaderLength = 16;
     private const ushort Request = 0x1, Nested = 0x8000;

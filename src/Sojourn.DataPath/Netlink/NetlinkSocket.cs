@@ -7,7 +7,7 @@ namespace Sojourn.DataPath.Netlink;
 public sealed class NetlinkException(string operation, int errno, string? hint = null) : SystemCallException(operation, errno, hint);
 
 /// <summary>
-/// One rtnetlink socket: requests with acknowledgement, dumps of several parts, and multicast notices. It belongs to
+/// One netlink socket (rtnetlink unless told otherwise): requests with acknowledgement, dumps of several parts, and multicast notices. It belongs to
 /// the network namespace of the thread that opened it, whoever uses it later. One request at a time.
 /// </summary>
 internal sealed unsafe class NetlinkSocket : IDisposable
@@ -21,9 +21,11 @@ internal sealed unsafe class NetlinkSocket : IDisposable
     private readonly Lock _gate = new();
     private uint _sequence;
 
-    public NetlinkSocket(uint groups = 0)
+    /// <param name="groups">Multicast groups whose notices are to be read, as bits.</param>
+    /// <param name="protocol">NETLINK_ROUTE, or another family of netlink(7).</param>
+    public NetlinkSocket(uint groups = 0, int protocol = 0)
     {
-        _fd = FileDescriptor.Socket(Libc.AF_NETLINK, Libc.SOCK_RAW, 0, "rtnetlink");
+        _fd = FileDescriptor.Socket(Libc.AF_NETLINK, Libc.SOCK_RAW, protocol, "netlink");
         Libc.SetOption(_fd.Value, Libc.SOL_NETLINK, CapAck, 1, "NETLINK_CAP_ACK");
         Libc.SetOption(_fd.Value, Libc.SOL_NETLINK, ExtAck, 1, "NETLINK_EXT_ACK");
         Span<uint> address = [Libc.AF_NETLINK, 0, groups];
@@ -31,7 +33,7 @@ internal sealed unsafe class NetlinkSocket : IDisposable
         {
             if (Libc.Bind(_fd.Value, pointer, 12) != 0)
             {
-                throw Libc.Failure("bind rtnetlink socket");
+                throw Libc.Failure("bind netlink socket");
             }
         }
     }

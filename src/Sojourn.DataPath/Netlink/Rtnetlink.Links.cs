@@ -96,6 +96,14 @@ public sealed partial class Rtnetlink : IDisposable
         _socket.Execute(request, $"create bridge {name}");
     }
 
+    /// <summary>Creates a device that swallows what is sent into it.</summary>
+    public void CreateDummy(string name)
+    {
+        var request = Create("dummy", name, null, out var info);
+        request.End(info);
+        _socket.Execute(request, $"create dummy {name}");
+    }
+
     public void SetUp(string name, bool up = true)
     {
         var request = ChangeLink(Link(name).Index, up ? FlagUp : 0, FlagUp);

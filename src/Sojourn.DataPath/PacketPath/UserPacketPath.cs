@@ -16,7 +16,7 @@ namespace Sojourn.DataPath.PacketPath;
 /// opening, delivery, or on into another tunnel). Neither allocates per packet.
 /// <see cref="Change"/> and <see cref="Report"/> may be called from any thread, one at a time.
 /// </summary>
-public sealed partial class UserPacketPath : IDisposable
+public sealed partial class UserPacketPath : IPacketPath
 {
     private static readonly TimeSpan s_housekeeping = TimeSpan.FromMilliseconds(500);
 
@@ -88,7 +88,7 @@ public sealed partial class UserPacketPath : IDisposable
         _housekeeper = new Timer(_ => KeepHouse(), null, s_housekeeping, s_housekeeping);
     }
 
-    /// <summary>Routes, visitors, home addresses and interception of this node.</summary>
+    /// <inheritdoc/>
     public NodeRouting Routing => _routing;
 
     /// <summary>
@@ -158,8 +158,7 @@ public sealed partial class UserPacketPath : IDisposable
         }
     }
 
-    /// <summary>Stores the first sequence numbers of several changes to come in one transaction.</summary>
-    /// <exception cref="IOException">Nothing was stored; each change will try by itself.</exception>
+    /// <inheritdoc/>
     public void Reserve(IEnumerable<VpnPath> paths)
     {
         lock (_control)
@@ -168,7 +167,7 @@ public sealed partial class UserPacketPath : IDisposable
         }
     }
 
-    /// <summary>Carries out <see cref="ChangePaths"/> and the effects of <see cref="NodeRouting.Apply"/>. False for other effects; a refused change raises <see cref="PathSignal.InstallFailed"/> for each of its paths.</summary>
+    /// <inheritdoc/>
     public bool Apply(Effect effect, out PathRefusal? refusal)
     {
         refusal = null;
@@ -199,11 +198,7 @@ public sealed partial class UserPacketPath : IDisposable
         return true;
     }
 
-    /// <summary>
-    /// Opens a UDP port that encapsulated ESP shares with a key exchange (RFC 3948 2.2), before any path needs it. What is not
-    /// ESP goes to <see cref="PacketPathOptions.UdpNotEsp"/>.
-    /// </summary>
-    /// <exception cref="SystemCallException">The port is taken.</exception>
+    /// <inheritdoc/>
     public void ListenUdp(ushort port)
     {
         lock (_control)
@@ -221,11 +216,10 @@ public sealed partial class UserPacketPath : IDisposable
         _wakeInbound.Set();
     }
 
-    /// <summary>Sends a datagram from an open UDP port of the packet path. Any thread may call.</summary>
-    /// <returns>False when the system refuses; the protocol retransmits.</returns>
+    /// <inheritdoc/>
     public bool SendUdp(SendDatagram datagram) => _outer.SendUdp(datagram) == 0;
 
-    /// <summary>What users' profiles carried since the last call; see <see cref="PathTable.TakeUsage"/>.</summary>
+    /// <inheritdoc/>
     public IReadOnlyList<(string Session, ProfileUsage Usage)> TakeUsage()
     {
         lock (_control)
@@ -234,7 +228,7 @@ public sealed partial class UserPacketPath : IDisposable
         }
     }
 
-    /// <summary>Installed paths that carry packets both ways.</summary>
+    /// <inheritdoc/>
     public int ActivePaths
     {
         get
@@ -246,7 +240,7 @@ public sealed partial class UserPacketPath : IDisposable
         }
     }
 
-    /// <summary>What was counted by name. Costs the same however many paths there are, unlike <see cref="Report"/>.</summary>
+    /// <inheritdoc/>
     public IReadOnlyDictionary<string, long> Counters
     {
         get
@@ -264,7 +258,7 @@ public sealed partial class UserPacketPath : IDisposable
     /// <summary>Octets that the two packet threads have taken from the managed heap, as of the last time each had no packet in hand.</summary>
     internal long Allocated => Volatile.Read(ref _allocated.Outbound) + Volatile.Read(ref _allocated.Inbound);
 
-    /// <summary>Whether a path is installed.</summary>
+    /// <inheritdoc/>
     public bool Holds(PathId id)
     {
         lock (_control)

@@ -68,6 +68,9 @@ public enum PathRefusalReason : byte
 
     /// <summary>The same association was installed with another sequence number size.</summary>
     AssociationMismatch,
+
+    /// <summary>The back end that carries the packets has no such path.</summary>
+    NotInThisBackEnd,
 }
 
 /// <summary>Why a change was refused as a whole. <paramref name="Text"/> is for a person and holds no secret.</summary>

@@ -29,6 +29,7 @@ internal sealed partial class ConfigurationRules
         rules.Associations();
         rules.KeyExchanges();
         rules.StandingTunnels();
+        rules.DataPath();
         rules.ForeignAgent();
         rules.HomeAgent();
         rules.Gateway();
@@ -113,6 +114,17 @@ internal sealed partial class ConfigurationRules
         {
             var at = _node.Control.Socket is null ? _node.MarkOf(nameof(NodeOptions.StateDirectory)) : _node.Control.MarkOf(nameof(ControlOptions.Socket));
             Error(at, $"the control socket's full name is longer than {longest} octets: {_node.SocketPath}", "a shorter path");
+        }
+    }
+
+    private void DataPath()
+    {
+        if (_node.PacketPath.DataPath == DataPathKind.Kernel)
+        {
+            foreach (var (where, why) in KernelDataPath.Objections(_node))
+            {
+                Error(where, why, "data-path: user");
+            }
         }
     }
 

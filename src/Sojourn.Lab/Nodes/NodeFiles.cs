@@ -65,6 +65,8 @@ public static partial class NodeFiles
     public static Uri ConsoleOf(LabNode node) =>
         new($"https://customer.{node.Settings!["diameter"]["realm"].Text}:{node.Settings["console"]["port"].TextOrNull ?? "8443"}/");
 
+    public static string KeysOf(RunDirectory run) => Path.Combine(run.Folder, KeysFolder);
+
     public static string ConfigurationOf(RunDirectory run, string node) => Path.Combine(run.FolderOf(node), "config.yaml");
 
     public static string LogOf(RunDirectory run, string node) => Path.Combine(run.FolderOf(node), "log.jsonl");

@@ -17,6 +17,9 @@ public enum GatewayPeer
 
     /// <summary>Our own node, with keys that it agrees on by IKEv2.</summary>
     Keyed,
+
+    /// <summary>Our own node in a virtual machine, whose Linux kernel protects the packets (<c>data-path: kernel</c>).</summary>
+    Kernel,
 }
 
 /// <summary>The variants of a scenario, chosen on the command line.</summary>
@@ -38,7 +41,7 @@ public sealed record ScenarioOptions
         Security switch { SecurityType.Ah => "AH", SecurityType.Esp => "ESP", _ => "encapsulation only" },
         UserSpecific ? "user-specific associations" : "shared associations",
         Delay is { } delay ? string.Create(CultureInfo.InvariantCulture, $"core delay {delay.TotalMilliseconds} ms") : null,
-        Gateway switch { GatewayPeer.Linux => "Linux kernel gateway", GatewayPeer.Keyed => "gateway keyed by IKEv2", _ => null },
+        Gateway switch { GatewayPeer.Linux => "Linux kernel gateway", GatewayPeer.Keyed => "gateway keyed by IKEv2", GatewayPeer.Kernel => "gateway with the kernel's data path", _ => null },
     }.Where(p => p is not null));
 
     /// <summary>Security type in the words of provisioning.</summary>
@@ -53,7 +56,7 @@ public sealed record ScenarioOptions
     {
         ["security"] = SecurityName,
         ["share"] = Share,
-        ["gateway"] = Gateway switch { GatewayPeer.Linux => "linux", GatewayPeer.Keyed => "keyed", _ => "own" },
+        ["gateway"] = Gateway switch { GatewayPeer.Linux => "linux", GatewayPeer.Keyed => "keyed", GatewayPeer.Kernel => "kernel", _ => "own" },
         ["algorithm"] = Algorithm,
     };
 }

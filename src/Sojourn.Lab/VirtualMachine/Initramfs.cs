@@ -32,6 +32,9 @@ public sealed record Initramfs
     /// <summary>Kernel modules it loads beside those of IPsec, IP-in-IP and its devices, by name.</summary>
     public IReadOnlyList<string> Modules { get; init; } = [];
 
+    /// <summary>Shared libraries of this system that programs of the guest ask for while they run, by the name they ask for.</summary>
+    public IReadOnlyList<string> Libraries { get; init; } = [];
+
     /// <summary>Further files: absolute path in the guest, content. All may be executed.</summary>
     public IReadOnlyDictionary<string, byte[]> Files { get; init; } = new Dictionary<string, byte[]>();
 
@@ -93,6 +96,7 @@ public sealed record Initramfs
         }
 
         archive.AddFile("programs", Encoding.ASCII.GetBytes(functions.ToString()));
+        await AddLibrariesAsync(archive, cancellation);
         var modules = InLoadOrder(kernel, s_modules.Concat(Modules));
         foreach (var module in modules)
         {
@@ -118,6 +122,23 @@ public sealed record Initramfs
         foreach (var library in libraries.Output.Split(['\n', ' ', '\t'], StringSplitOptions.RemoveEmptyEntries).Where(w => w.StartsWith('/')).Distinct())
         {
             archive.AddFile(library, File.ReadAllBytes(library));
+        }
+    }
+
+    private async Task AddLibrariesAsync(CpioArchive archive, CancellationToken cancellation)
+    {
+        if (Libraries.Count == 0)
+        {
+            return;
+        }
+
+        // Lines like "libz.so.1 (libc6,x86-64) => /lib/x86_64-linux-gnu/libz.so.1".
+        var known = (await LabCommand.RunAsync([LabCommand.Find("ldconfig") ?? "ldconfig", "-p"], cancellation)).Output.Split('\n')
+            .Select(l => l.Split((char[])[' ', '\t'], StringSplitOptions.RemoveEmptyEntries)).Where(w => w.Length > 2 && w[^1].StartsWith('/')).ToLookup(w => w[0], w => w[^1]);
+        foreach (var name in Libraries)
+        {
+            var path = known[name].FirstOrDefault() ?? throw new ScenarioException($"the virtual machine is to have the library '{name}', which is not installed here");
+            await AddProgramAsync(archive, path, path, cancellation);
         }
     }
 

@@ -26,7 +26,7 @@ public sealed record KernelCounter(IPAddress Source, IPAddress Destination, uint
 /// its standing tunnels are entered with <c>ip xfrm</c> as an engineer of that company would do from the contract: addresses,
 /// SPIs and keys. Nothing of ours runs in it.
 /// </summary>
-public sealed partial class LinuxGateway : IMachine
+public partial class LinuxGateway : IMachine
 {
     private readonly List<VpnPath> _tunnels = [];
     private LinuxVirtualMachine? _machine;
@@ -39,18 +39,30 @@ public sealed partial class LinuxGateway : IMachine
     /// <exception cref="ScenarioException">The settings are wrong, or the machine does not come up.</exception>
     public async Task StartAsync(LabRun run, LabNode node, CancellationToken cancellation)
     {
-        _tunnels.AddRange(Tunnels(NodeFiles.ConfigurationOf(run.Directory, node.Name)));
         var ends = run.Topology.LinksOf(node.Name).Select(l => l.Link.Ends[l.End]).ToList();
         var kernel = await GuestKernel.ObtainAsync(cancellation);
         _machine = await LinuxVirtualMachine.StartAsync(
-            kernel, new Initramfs(), run.Network.Namespace(node.Name), [.. ends.Select(e => e.Interface)], run.Directory.Remember, cancellation,
+            kernel, FileSystem(run, node), run.Network.Namespace(node.Name), [.. ends.Select(e => e.Interface)], run.Directory.Remember, cancellation,
             Path.Combine(run.Directory.FolderOf(node.Name), "machine"));
         await _machine.ConfigureAsync([.. ends.Select(e => (e.Address!, e.PrefixLength))], [.. node.Routes.Select(r => (r.Destination, r.Gateway))], cancellation);
+        run.Progress.Note(string.Create(CultureInfo.InvariantCulture, $"Linux {_machine.Release} up after {_machine.BootTime.TotalSeconds:F1} s"));
+        _entered = await EnterAsync(run, node, _machine, cancellation);
+    }
+
+    /// <summary>What the guest boots with.</summary>
+    protected virtual Initramfs FileSystem(LabRun run, LabNode node) => new();
+
+    /// <summary>Sets the tunnels up.</summary>
+    /// <returns>What was typed in, for the evidence.</returns>
+    protected virtual async Task<string> EnterAsync(LabRun run, LabNode node, LinuxVirtualMachine machine, CancellationToken cancellation)
+    {
+        _tunnels.AddRange(Tunnels(NodeFiles.ConfigurationOf(run.Directory, node.Name)));
 
         // Our nodes send the authentication header of RFC 4302, which Linux takes when told so.
-        _entered = string.Concat(_tunnels.Select((t, i) => KernelTunnel.Commands(t, i + 1, align4: true)));
-        await _machine.ExecuteAsync(_entered, cancellation);
-        run.Progress.Note(string.Create(CultureInfo.InvariantCulture, $"Linux {_machine.Release} up after {_machine.BootTime.TotalSeconds:F1} s, {_tunnels.Count} tunnel(s) entered by hand"));
+        var commands = string.Concat(_tunnels.Select((t, i) => KernelTunnel.Commands(t, i + 1, align4: true)));
+        await machine.ExecuteAsync(commands, cancellation);
+        run.Progress.Note(string.Create(CultureInfo.InvariantCulture, $"{_tunnels.Count} tunnel(s) entered by hand"));
+        return commands;
     }
 
     /// <summary>Both ways of every tunnel, as <c>ip -s xfrm state</c> or the tunnel device tells them.</summary>
@@ -79,7 +91,7 @@ public sealed partial class LinuxGateway : IMachine
     }
 
     /// <inheritdoc/>
-    public async Task CollectAsync(string folder, CancellationToken cancellation)
+    public virtual async Task CollectAsync(string folder, CancellationToken cancellation)
     {
         if (_machine is null)
         {
@@ -98,6 +110,7 @@ public sealed partial class LinuxGateway : IMachine
 
     public async ValueTask DisposeAsync()
     {
+        GC.SuppressFinalize(this);
         if (_machine is not null)
         {
             await _machine.DisposeAsync();

@@ -20,10 +20,13 @@ public sealed record GuestResult(int ExitCode, string Output);
 /// </summary>
 public sealed partial class LinuxVirtualMachine : IAsyncDisposable
 {
-    private const int MemoryMiB = 192, ConsoleCharacters = 64 * 1024;
+    /// <summary>Beside the file system, which lies there packed and unpacked while it boots and leaves its programs room later.</summary>
+    private const int MemoryMiB = 192, MemoryForEach = 3;
+
+    private const int ConsoleCharacters = 64 * 1024;
 
     /// <summary>Emulation on a busy machine: a boot takes two seconds on a free one.</summary>
-    private static readonly TimeSpan s_boot = TimeSpan.FromSeconds(90), s_command = TimeSpan.FromSeconds(30), s_exit = TimeSpan.FromSeconds(3);
+    private static readonly TimeSpan s_boot = TimeSpan.FromSeconds(90), s_command = TimeSpan.FromSeconds(90), s_exit = TimeSpan.FromSeconds(3);
 
     private static readonly GuestResult s_gone = new(-1, "");
 
@@ -107,7 +110,7 @@ public sealed partial class LinuxVirtualMachine : IAsyncDisposable
     }
 
     /// <summary>Runs a shell script in the guest. Scripts of several callers run one after another.</summary>
-    /// <exception cref="ScenarioException">The script did not end within half a minute, or the machine is gone.</exception>
+    /// <exception cref="ScenarioException">The script did not end within a minute and a half, or the machine is gone.</exception>
     public async Task<GuestResult> RunAsync(string script, CancellationToken cancellation)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
@@ -197,6 +200,7 @@ public sealed partial class LinuxVirtualMachine : IAsyncDisposable
     {
         var archive = Path.Combine(_folder, "initramfs");
         await initramfs.WriteAsync(kernel, archive, cancellation);
+        var memory = MemoryMiB + (MemoryForEach * (int)(new FileInfo(archive).Length >> 20));
         var socketPath = Path.Combine(_folder, "control");
         using var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         listener.Bind(new UnixDomainSocketEndPoint(socketPath));
@@ -205,7 +209,7 @@ public sealed partial class LinuxVirtualMachine : IAsyncDisposable
         var watch = Stopwatch.StartNew();
 
         // The emulator makes the taps itself, and the kernel takes them away with it.
-        _process = LabCommand.Start(LabCommand.Inside(_space.Name, Emulator(kernel.Image, archive, socketPath)), redirect: true);
+        _process = LabCommand.Start(LabCommand.Inside(_space.Name, Emulator(kernel.Image, archive, socketPath, memory)), redirect: true);
         _process.ErrorDataReceived += Keep;
         _process.OutputDataReceived += Keep;
         _process.BeginErrorReadLine();
@@ -246,11 +250,11 @@ public sealed partial class LinuxVirtualMachine : IAsyncDisposable
         throw new ScenarioException($"the emulator ended at its start: {LastWords()}");
     }
 
-    private List<string> Emulator(string kernel, string initramfs, string control)
+    private List<string> Emulator(string kernel, string initramfs, string control, int memory)
     {
         var command = new List<string>
         {
-            "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", string.Create(CultureInfo.InvariantCulture, $"{MemoryMiB}"),
+            "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", string.Create(CultureInfo.InvariantCulture, $"{memory}"),
             "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio",
             "-kernel", kernel, "-initrd", initramfs,
 

@@ -73,8 +73,18 @@ public sealed class StandingTunnelOptions : OptionSection
     public int? MarkDscp { get; set; }
 }
 
+public enum DataPathKind : byte
+{
+    User,
+    Kernel,
+    Auto,
+}
+
 public sealed class PacketPathSection : OptionSection
 {
+    [Option("What protects packets: user: this program; kernel: Linux's own IPsec, at role gateway; auto: the kernel at a static gateway whose kernel has ESP, if it can do all that is configured, else this program.")]
+    public DataPathKind DataPath { get; set; }
+
     [Option("Name of the virtual device that leads to encryption.", Syntax = TextSyntax.Interface)]
     public string Tun { get; set; } = "sojourn0";
 

@@ -100,7 +100,7 @@ internal sealed class AgentDiscoveryPort(IEnumerable<string> interfaces, Action<
 }
 
 /// <summary>Paths, visitors and attracted addresses of a gateway. A path that cannot be installed is told to the engine.</summary>
-internal sealed class PacketPathPort(UserPacketPath packetPath, Func<EspKeyExport?> keyExport, Action<EngineInput> deliver, Action<EngineEvent> report) : IEffectPort
+internal sealed class PacketPathPort(IPacketPath packetPath, Func<EspKeyExport?> keyExport, Action<EngineInput> deliver, Action<EngineEvent> report) : IEffectPort
 {
     public void Prepare(IReadOnlyList<Effect> batch)
     {

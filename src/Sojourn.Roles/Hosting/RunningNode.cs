@@ -2,6 +2,7 @@ using System.Net;
 using Sojourn.DataPath.DiffServ;
 using Sojourn.DataPath.Interception;
 using Sojourn.DataPath.PacketPath;
+using Sojourn.DataPath.Xfrm;
 using Sojourn.Engine;
 using Sojourn.Engine.Ipsec;
 using Sojourn.Roles.Aaa;
@@ -98,7 +99,7 @@ public sealed class RunningNode : IDisposable
 
     public DateTimeOffset Started { get; }
 
-    public UserPacketPath? PacketPath { get; private set; }
+    public IPacketPath? PacketPath { get; private set; }
 
     /// <summary>What operators did to this node.</summary>
     public AuditTrail Audit { get; }
@@ -228,22 +229,21 @@ public sealed class RunningNode : IDisposable
         if (needs.PacketPath)
         {
             var settings = Options.PacketPath;
-            PacketPath = new UserPacketPath(
-                new PacketPathOptions
-                {
-                    TunName = settings.Tun,
-                    Routing = new NodeRoutingOptions { VisitorsOnly = Options.Role == NodeRole.ForeignAgent, VisitorLinks = Options.Role == NodeRole.ForeignAgent ? needs.Links : [] },
-                    HeldPackets = settings.HeldPackets,
-                    EarlyPackets = Options.Role == NodeRole.ForeignAgent ? settings.HeldPackets : 0,
-                    Table = new PathTableOptions { OuterMtu = settings.OuterMtu, IcmpSourceIPv4 = Options.GatewayAddress! },
-                    DiffServ = new DiffServOptions { Rate = settings.EgressRate?.BitsPerSecond, ExpeditedShare = settings.ExpeditedShare / 100.0 },
-                    Outer = settings.OuterTransport,
-                    Report = _services.Report,
-                    Sequences = new SequenceStore(state),
-                    Signal = Post,
-                    UdpNotEsp = needs.KeyExchange ? datagram => _ike?.Receive(datagram) : null,
-                },
-                _services.Random);
+            var options = new PacketPathOptions
+            {
+                TunName = settings.Tun,
+                Routing = new NodeRoutingOptions { VisitorsOnly = Options.Role == NodeRole.ForeignAgent, VisitorLinks = Options.Role == NodeRole.ForeignAgent ? needs.Links : [] },
+                HeldPackets = settings.HeldPackets,
+                EarlyPackets = Options.Role == NodeRole.ForeignAgent ? settings.HeldPackets : 0,
+                Table = new PathTableOptions { OuterMtu = settings.OuterMtu, IcmpSourceIPv4 = Options.GatewayAddress! },
+                DiffServ = new DiffServOptions { Rate = settings.EgressRate?.BitsPerSecond, ExpeditedShare = settings.ExpeditedShare / 100.0 },
+                Outer = settings.OuterTransport,
+                Report = _services.Report,
+                Sequences = new SequenceStore(state),
+                Signal = Post,
+                UdpNotEsp = needs.KeyExchange ? datagram => _ike?.Receive(datagram) : null,
+            };
+            PacketPath = UsesKernel() ? new KernelPacketPath(options) : new UserPacketPath(options, _services.Random);
             _resources.Push(PacketPath);
             foreach (var prefix in needs.Intercepted)
             {
@@ -258,6 +258,24 @@ public sealed class RunningNode : IDisposable
             _resources.Push(routing);
             _ports.Add(new AttachmentPort(routing));
         }
+    }
+
+    /// <exception cref="IOException">The kernel is to protect packets and cannot.</exception>
+    private bool UsesKernel()
+    {
+        var wanted = Options.PacketPath.DataPath;
+        if (wanted == DataPathKind.User || (wanted == DataPathKind.Auto && !KernelDataPath.IsFitForAuto(Options)))
+        {
+            return false;
+        }
+
+        var missing = KernelPacketPath.Missing();
+        if (missing is not null && wanted == DataPathKind.Kernel)
+        {
+            throw new IOException($"packet-path.data-path is kernel, and this kernel has no ESP: {missing}");
+        }
+
+        return missing is null;
     }
 
     private void OpenPorts()

@@ -21,13 +21,13 @@ public sealed class IkePort : IEffectPort, IDisposable
 {
     private readonly Action<string, long> _count;
     private readonly Action<EngineInput> _deliver;
-    private readonly UserPacketPath? _packetPath;
+    private readonly IPacketPath? _packetPath;
     private readonly CookieGate? _cookies;
     private readonly Dictionary<(int Port, AddressFamily Family), UdpPort> _ports = [];
 
     /// <param name="cookies">Of the engine that the datagrams are for; null = all of them go there.</param>
     /// <exception cref="SystemCallException">A port is taken.</exception>
-    public IkePort(Action<EngineInput> deliver, Action<string, long> count, UserPacketPath? packetPath = null, CookieGate? cookies = null)
+    public IkePort(Action<EngineInput> deliver, Action<string, long> count, IPacketPath? packetPath = null, CookieGate? cookies = null)
     {
         (_deliver, _count, _packetPath, _cookies) = (deliver, count, packetPath, cookies);
         try

@@ -59,6 +59,9 @@ public sealed class KernelGateway : IAsyncLifetime
     private readonly string _prefix = string.Create(CultureInfo.InvariantCulture, $"sjkg-{Environment.ProcessId}");
     private uint _spi = 0x1000;
 
+    /// <summary>What the guest boots with.</summary>
+    public Initramfs Initramfs { get; init; } = new();
+
     public LabNetwork Network { get; private set; } = null!;
 
     public LinuxVirtualMachine Machine { get; private set; } = null!;
@@ -72,7 +75,7 @@ public sealed class KernelGateway : IAsyncLifetime
 
         Network = new LabNetwork(ScenarioDefinition.Read("kernel-gateway", Tree.Parse(Topology, "kernel-gateway"), new ScenarioOptions()).Topology, _prefix, captures: null);
         Machine = await LinuxVirtualMachine.StartAsync(
-            await GuestKernel.ObtainAsync(CancellationToken.None), new Initramfs(), Network.Namespace("kernel"), ["up0", "lan0"], null, CancellationToken.None);
+            await GuestKernel.ObtainAsync(CancellationToken.None), Initramfs, Network.Namespace("kernel"), ["up0", "lan0"], null, CancellationToken.None);
         await Machine.ConfigureAsync([(Kernel, 16), (IPAddress.Parse("192.168.50.1"), 24)], [(s_home, Own)], CancellationToken.None);
     }
 
