@@ -1,3 +1,4 @@
+using Sojourn.DataPath.PacketPath;
 using Sojourn.Engine;
 
 namespace Sojourn.Roles.Configuration;
@@ -18,6 +19,11 @@ public static class KernelDataPath
         if (settings.EgressRate is not null)
         {
             yield return (settings.MarkOf(nameof(settings.EgressRate)), "the kernel back end does not schedule traffic classes");
+        }
+
+        if (settings.OuterTransport == OuterTransport.Xdp)
+        {
+            yield return (settings.MarkOf(nameof(settings.OuterTransport)), "the kernel back end sends by no sockets");
         }
 
         foreach (var tunnel in node.StandingTunnels)

@@ -68,8 +68,8 @@ public sealed class KernelBackEndTests
         Assert.Equal(0, rig.Network.Dropped);
 
         // The far end, the wire, and what the node itself shows agree.
-        var report = Assert.Single(own.Report().Paths);
         var shown = await AssociationsAsync(rig);
+        var report = Assert.Single(own.Report().Paths);
         Assert.Equal((report.PacketsIn, report.PacketsOut), (shown[FromCompany].Packets, shown[ToCompany].Packets));
         Assert.Equal(packets.Count(p => p.Source.Equals(KernelGateway.Kernel) && p.FragmentOffset == 0), shown[FromCompany].Packets);
         using var paths = JsonDocument.Parse(await SojournGateway.ShowAsync(rig.Machine, "paths", CancellationToken.None));
@@ -86,7 +86,7 @@ public sealed class KernelBackEndTests
         wire.Inject(0, good.Data, "sent again by the test");
         var changed = good.Data.ToArray();
         changed[^20] ^= 1;
-        changed[14 + 20 + 6] ^= 1; // a number that the window has not seen
+        changed[14 + 20 + 5] ^= 1; // a number ahead of the window
         wire.Inject(0, changed, "changed by the test");
         await LabRun.UntilAsync(async () => await rig.KernelCounterAsync("XfrmInStateSeqError") + await rig.KernelCounterAsync("XfrmInStateProtoError") == 2, TimeSpan.FromSeconds(20), CancellationToken.None);
 
