@@ -31,6 +31,13 @@ public sealed class NetworkVpn1Tests(ITestOutputHelper output) : ScenarioTests(o
     public Task Every_row_holds_when_the_company_gateway_is_a_Linux_kernel(SecurityType security, bool userSpecific) =>
         HoldsAsync("network-vpn/1", security, userSpecific, delay: 20, GatewayPeer.Linux);
 
+    /// <summary>Our own gateway, but its packets pass the kernel of a virtual machine; with <c>--security ah</c> by <c>sojourn lab run</c>.</summary>
+    [LinuxGatewayTheory]
+    [ScenarioRows("network-vpn/1")]
+    [InlineData(SecurityType.Esp, true)]
+    public Task Every_row_holds_when_the_company_gateway_leaves_its_packets_to_the_kernel(SecurityType security, bool userSpecific) =>
+        HoldsAsync("network-vpn/1", security, userSpecific, delay: 20, GatewayPeer.Kernel);
+
     [Fact]
     [ScenarioRows("network-vpn/1")]
     public Task Every_row_holds_when_the_company_gateway_agrees_on_its_keys() => HoldsAsync("network-vpn/1", SecurityType.Esp, userSpecific: true, delay: 20, GatewayPeer.Keyed);

@@ -275,9 +275,9 @@ internal sealed class KernelAssociations(XfrmDatabase database, SequenceReservat
     /// <returns>False when it is over.</returns>
     public bool GoesOn(KernelAssociation association)
     {
-        var (limits, packets) = (association.Parameters.Lifetime, association.Packets);
-        if (association.Reservation is not { } reservation || !association.Outbound || association.Sequence + 1 < association.ToldLimit && packets < association.ToldLimit - association.First
-            || limits.HardPackets <= packets || limits.HardBytes <= association.Bytes || limits.HardTime <= DateTimeOffset.UtcNow)
+        var limits = association.Parameters.Lifetime;
+        var usedUp = association is { Reservation: not null, Outbound: true, Counted: { } counted } && counted.Packets >= association.ToldLimit - association.First;
+        if (!usedUp || limits.HardPackets <= association.Packets || limits.HardBytes <= association.Bytes || limits.HardTime <= DateTimeOffset.UtcNow)
         {
             association.IsEntered = false;
             _entered.Remove(association.Key);
@@ -285,7 +285,7 @@ internal sealed class KernelAssociations(XfrmDatabase database, SequenceReservat
         }
 
         association.Sequence = Math.Max(association.Sequence, association.ToldLimit);
-        reservation.Covers(association.Sequence + 1);
+        association.Reservation!.Covers(association.Sequence + 1);
         Settle(association);
         _entered.Remove(association.Key);
         Enter(association);

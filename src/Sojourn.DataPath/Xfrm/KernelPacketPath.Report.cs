@@ -131,10 +131,12 @@ public sealed partial class KernelPacketPath
     {
         lock (_control)
         {
-            if (_disposed || _associations.Entered(expired.Key) is not { } association)
+            if (_disposed || _associations.Entered(expired.State.Key) is not { } association || association.Number != expired.State.RequestId)
             {
                 return;
             }
+
+            association.Counted = expired.State;
 
             try
             {

@@ -156,7 +156,7 @@ internal static class XfrmFormat
 
     /// <summary>A notice that a limit was reached (struct xfrm_user_expire).</summary>
     public static XfrmExpired? ParseExpired(ReadOnlySpan<byte> body) =>
-        body.Length > StateLength && ParseState(body) is { } state ? new XfrmExpired(state.Key, body[StateLength] != 0) : null;
+        body.Length > StateLength && ParseState(body) is { } state ? new XfrmExpired(state, body[StateLength] != 0) : null;
 
     /// <summary>A notice that an association is wanted (struct xfrm_user_acquire): the request of the first template.</summary>
     public static XfrmAcquired? ParseAcquired(ReadOnlySpan<byte> body)

@@ -71,7 +71,7 @@ internal sealed record XfrmPolicy(XfrmPolicyKey Key, uint Priority, XfrmTemplate
 internal sealed record XfrmTemplate(SecurityType Protocol, IPAddress Source, IPAddress Destination, uint Spi, uint RequestId);
 
 /// <summary>The kernel says that an association has reached a limit; a hard one is gone.</summary>
-internal readonly record struct XfrmExpired(XfrmStateKey Key, bool Hard);
+internal sealed record XfrmExpired(XfrmStateReport State, bool Hard);
 
 /// <summary>A packet met a policy whose association is not there.</summary>
 internal readonly record struct XfrmAcquired(uint RequestId);

@@ -5,17 +5,18 @@ using Sojourn.Lab.VirtualMachine;
 
 namespace Sojourn.Lab.Scenarios;
 
-/// <summary>What changes when the company's gateway is a Linux kernel (<c>--gateway linux</c>): it shows its own tables.</summary>
+/// <summary>What changes when the company's gateway is a Linux kernel (<c>--gateway linux</c>), or has its packets carried by one (<c>--gateway kernel</c>): it shows its own tables.</summary>
 public sealed partial class NetworkVpn1
 {
     private KernelView? _kernelBefore, _kernelAfter;
 
-    private sealed record KernelView(string Release, TimeSpan BootTime, IReadOnlyList<KernelCounter> Counters, IReadOnlyList<string> Refusals);
+    /// <param name="ByHand">Not by our own program.</param>
+    private sealed record KernelView(string Release, bool ByHand, TimeSpan BootTime, IReadOnlyList<KernelCounter> Counters, IReadOnlyList<string> Refusals);
 
     /// <summary>Null when the gateway is our own.</summary>
     private static async Task<KernelView?> LookIntoKernelAsync(LabRun run, CancellationToken cancellation) =>
         run.Machines.GetValueOrDefault("sgw") is LinuxGateway { Machine: { } machine } gateway
-            ? new KernelView(machine.Release, machine.BootTime, await gateway.CountersAsync(cancellation), await gateway.RefusalsAsync(cancellation))
+            ? new KernelView(machine.Release, gateway is not SojournGateway, machine.BootTime, await gateway.CountersAsync(cancellation), await gateway.RefusalsAsync(cancellation))
             : null;
 
     /// <summary>Tunnels at the company's gateway before anybody has logged in.</summary>
@@ -32,7 +33,7 @@ public sealed partial class NetworkVpn1
         {
             var (first, last) = (Of(before, from, to), Of(after, from, to));
             var seen = captures.On("core-sgw").Count(p => p.Between(from, to) && p.Protection == want && p.Time >= _before!.To && p.Time <= _down!.To);
-            rows.Check("NV1.2", $"the company's gateway, Linux {after.Release} with a tunnel entered by hand, has itself counted the packets {way}",
+            rows.Check("NV1.2", $"the company's gateway, Linux {after.Release} with a tunnel entered by {(after.ByHand ? "hand" : "our program")}, has itself counted the packets {way}",
                 last is not null && first is not null && (want == SeenProtection.Encapsulation ? last.Spi is null : last.Spi == spi) && last.Packets - first.Packets == seen && seen >= _up!.Sent + _down!.Sent,
                 string.Create(CultureInfo.InvariantCulture, $"{(last is null ? "no such tunnel" : $"{last}, {last.Packets - first?.Packets} of them since the login")}; {seen} on the wire"));
         }

@@ -14,7 +14,7 @@ public sealed partial class SojournGateway : LinuxGateway
     private const string Folder = "/lab";
 
     /// <summary>The program starts in an emulated machine, beside everything else that starts.</summary>
-    private static readonly TimeSpan s_start = TimeSpan.FromSeconds(120);
+    private static readonly TimeSpan s_start = TimeSpan.FromMinutes(5);
 
     /// <inheritdoc/>
     public override async Task CollectAsync(string folder, CancellationToken cancellation)

@@ -63,14 +63,13 @@ public sealed class KernelBackEndTests
         var data = RandomNumberGenerator.GetBytes(TransferLength);
         Assert.Equal(SHA256.HashData(data), await rig.TransferAsync("host", "company", KernelGateway.Company, data));
         Assert.Equal(SHA256.HashData(data), await rig.TransferAsync("company", "host", KernelGateway.Host, data));
-        var packets = rig.OnCore(first);
-        Assert.All(packets, p => Assert.Equal(50, p.Protocol));
-        Assert.Equal(0, rig.Network.Dropped);
-
         // The far end, the wire, and what the node itself shows agree.
         var shown = await AssociationsAsync(rig);
         var report = Assert.Single(own.Report().Paths);
         Assert.Equal((report.PacketsIn, report.PacketsOut), (shown[FromCompany].Packets, shown[ToCompany].Packets));
+        var packets = rig.OnCore(first);
+        Assert.All(packets, p => Assert.Equal(50, p.Protocol));
+        Assert.Equal(0, rig.Network.Dropped);
         Assert.Equal(packets.Count(p => p.Source.Equals(KernelGateway.Kernel) && p.FragmentOffset == 0), shown[FromCompany].Packets);
         using var paths = JsonDocument.Parse(await SojournGateway.ShowAsync(rig.Machine, "paths", CancellationToken.None));
         Assert.Contains("standing", paths.RootElement.ToString(), StringComparison.Ordinal);
