@@ -8,7 +8,7 @@ if (args is ["ike" or "ike-responder", ..])
     return await KeyExchangeBenchmark.MainAsync(args);
 }
 
-string[] flags = ["--users", "--measured", "--window", "--json", "--clients", "--seconds", "--trials", "--highest", "--repeat", "--rounds", "--certificates", "--lines"];
+string[] flags = ["--users", "--measured", "--window", "--json", "--clients", "--seconds", "--trials", "--highest", "--repeat", "--rounds", "--certificates", "--lines", "--batch"];
 var options = new Dictionary<string, string>();
 for (var i = 1; i < args.Length; i++)
 {
@@ -24,6 +24,12 @@ for (var i = 1; i < args.Length; i++)
     {
         return Usage();
     }
+}
+
+if (args is ["tables", ..])
+{
+    Tables.Run([.. options.GetValueOrDefault("--users", "1,100000,1000000").Split(',').Select(Number)], Option("--batch", 1000), Console.Out);
+    return 0;
 }
 
 if (args is not ["control-plane" or "delegations" or "enrolment" or "translation" or "line" or "home-agent" or "start", ..])
@@ -137,6 +143,7 @@ static int Usage()
     Console.Error.WriteLine("       benchmarks/run line [--everything | --quick] [--rounds N] [--seconds N] [--lines A,B,...] [--outer | --cut | --no-offloads] [--ipv6] [--tcp] [--json FILE]");
     Console.Error.WriteLine("       benchmarks/run home-agent [--rounds N] [--seconds N]");
     Console.Error.WriteLine("       benchmarks/run start [--rounds N]");
+    Console.Error.WriteLine("       benchmarks/run tables [--users 1,100000,1000000] [--batch N]");
     Console.Error.WriteLine("       benchmarks/run ike [--setups N] [--rounds N] [--window N] [--json FILE]");
     return 2;
 }
