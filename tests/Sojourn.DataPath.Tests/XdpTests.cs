@@ -53,6 +53,18 @@ public class XdpTests
     }
 
     [Fact]
+    public void A_load_takes_nothing_from_the_managed_heap_in_the_packet_threads()
+    {
+        using var pair = new GatewayPair(Options);
+        Connect(pair);
+        pair.Transfer(15_000_000);
+        var (before, frames) = (pair.PathA.Allocated + pair.PathB.Allocated, Counter(pair.PathB, "xdp_received"));
+        pair.Transfer(15_000_000);
+        Assert.InRange(Counter(pair.PathB, "xdp_received") - frames, 10_000, long.MaxValue);
+        Assert.Equal(0, pair.PathA.Allocated + pair.PathB.Allocated - before);
+    }
+
+    [Fact]
     public void What_is_for_others_or_no_tunnel_is_the_kernels_and_fragments_still_arrive()
     {
         using var pair = new GatewayPair(Options);

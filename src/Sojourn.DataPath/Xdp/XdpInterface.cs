@@ -6,7 +6,7 @@ namespace Sojourn.DataPath.Xdp;
 /// <summary>An interface that runs <see cref="XdpProgram"/>, with a socket for each of its queues. All of it goes with this object, or with the process.</summary>
 internal sealed unsafe class XdpInterface : IDisposable
 {
-    private const int MostQueues = 64, SmallFrame = 2048, LargeFrame = 4096;
+    private const int MostQueues = 64, SmallFrame = 2048, LargeFrame = 4096, MostTries = 100, TryMilliseconds = 20;
 
     private readonly List<XdpSocket> _sockets = [];
     private readonly FileDescriptor _map;
@@ -49,6 +49,9 @@ internal sealed unsafe class XdpInterface : IDisposable
     /// <summary>One for each queue.</summary>
     public IReadOnlyList<XdpSocket> Sockets => _sockets;
 
+    /// <summary>Something was not sent since the interface was down: another object has to take its place.</summary>
+    public bool IsBroken => _sockets.Exists(socket => socket.IsBroken);
+
     public void Dispose()
     {
         // The program first: what comes from now on is the kernel's.
@@ -84,14 +87,22 @@ internal sealed unsafe class XdpInterface : IDisposable
 
     private bool OpenQueue(int queue, int frameSize)
     {
-        XdpSocket socket;
-        try
+        XdpSocket? socket = null;
+        for (var tries = 1; socket is null; tries++)
         {
-            socket = new XdpSocket(Link.Index, queue, frameSize);
-        }
-        catch (SystemCallException refused) when (refused.Errno == Libc.EINVAL && queue > 0)
-        {
-            return false;
+            try
+            {
+                socket = new XdpSocket(Link.Index, queue, frameSize);
+            }
+            catch (SystemCallException refused) when (refused.Errno == Libc.EINVAL && queue > 0)
+            {
+                return false;
+            }
+            catch (SystemCallException refused) when (refused.Errno == Libc.EBUSY && tries < MostTries)
+            {
+                // The kernel takes a queue from a closed socket in its own time.
+                Thread.Sleep(TryMilliseconds);
+            }
         }
 
         _sockets.Add(socket);

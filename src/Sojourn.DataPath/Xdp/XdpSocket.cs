@@ -95,6 +95,9 @@ internal sealed unsafe class XdpSocket : IDisposable
     /// <summary>Held by whoever looks at received frames, which stay where they are as long.</summary>
     public Lock Gate { get; } = new();
 
+    /// <summary>The kernel has refused to send; nothing is taken any more.</summary>
+    public bool IsBroken => _broken;
+
     /// <summary>Received frames that wait, at most so many.</summary>
     public int Waiting(int most) => _closed ? 0 : (int)Math.Min((uint)most, Volatile.Read(ref *_received.Producer) - *_received.Consumer);
 

@@ -316,7 +316,7 @@ internal sealed unsafe class XdpTransport : IDisposable
         var changed = false;
         foreach (var (index, by) in _interfaces.ToList())
         {
-            if (!used.Any(link => IsSame(link, by.Link)))
+            if (by.IsBroken || !used.Any(link => IsSame(link, by.Link)))
             {
                 _interfaces.Remove(index);
                 Volatile.Write(ref _ways, []);
