@@ -31,6 +31,14 @@ public sealed class NetworkVpn1Tests(ITestOutputHelper output) : ScenarioTests(o
     public Task Every_row_holds_when_the_company_gateway_is_a_Linux_kernel(SecurityType security, bool userSpecific) =>
         HoldsAsync("network-vpn/1", security, userSpecific, delay: 20, GatewayPeer.Linux);
 
+    [Fact]
+    [ScenarioRows("network-vpn/1")]
+    public Task Every_row_holds_when_the_company_gateway_agrees_on_its_keys() => HoldsAsync("network-vpn/1", SecurityType.Esp, userSpecific: true, delay: 20, GatewayPeer.Keyed);
+}
+
+/// <summary>Other ways for packets of the same gateways: a kernel's IPsec, AF_XDP.</summary>
+public sealed class NetworkVpn1DataPathTests(ITestOutputHelper output) : ScenarioTests(output)
+{
     /// <summary>Our own gateway, but its packets pass the kernel of a virtual machine; with <c>--security ah</c> by <c>sojourn lab run</c>.</summary>
     [LinuxGatewayTheory]
     [ScenarioRows("network-vpn/1")]
@@ -40,7 +48,7 @@ public sealed class NetworkVpn1Tests(ITestOutputHelper output) : ScenarioTests(o
 
     [Fact]
     [ScenarioRows("network-vpn/1")]
-    public Task Every_row_holds_when_the_company_gateway_agrees_on_its_keys() => HoldsAsync("network-vpn/1", SecurityType.Esp, userSpecific: true, delay: 20, GatewayPeer.Keyed);
+    public Task Every_row_holds_when_tunnels_pass_by_AF_XDP() => HoldsAsync("network-vpn/1", SecurityType.Esp, userSpecific: true, delay: 20, xdp: true);
 }
 
 public sealed class NetworkVpn4Tests(ITestOutputHelper output) : ScenarioTests(output)
@@ -245,9 +253,9 @@ public sealed class NetworkVpn8Tests(ITestOutputHelper output) : ScenarioTests(o
 public abstract class ScenarioTests(ITestOutputHelper output)
 {
     /// <param name="delay">One-way delay of every core link, in milliseconds.</param>
-    protected async Task HoldsAsync(string name, SecurityType security, bool userSpecific, int delay, GatewayPeer gateway = GatewayPeer.Own)
+    protected async Task HoldsAsync(string name, SecurityType security, bool userSpecific, int delay, GatewayPeer gateway = GatewayPeer.Own, bool xdp = false)
     {
-        var options = new ScenarioOptions { Security = security, UserSpecific = userSpecific, Gateway = gateway, Delay = delay == 0 ? null : TimeSpan.FromMilliseconds(delay) };
+        var options = new ScenarioOptions { Security = security, UserSpecific = userSpecific, Gateway = gateway, Xdp = xdp, Delay = delay == 0 ? null : TimeSpan.FromMilliseconds(delay) };
         var folder = Directory.CreateTempSubdirectory("lab-scenario").FullName;
         try
         {

@@ -153,12 +153,14 @@ internal static class LabVerbs
         private readonly Option<string> _share = new("--share") { Description = "user: associations of each user's own; shared: those preset between gateways.", DefaultValueFactory = _ => "user" };
         private readonly Option<string?> _delay = new("--delay") { Description = "One-way delay of every core link, e.g. 20ms.", HelpName = "TIME" };
         private readonly Option<string> _gateway = new("--gateway") { Description = "own, linux: a Linux kernel in a virtual machine as company gateway, keyed: a company gateway that agrees on keys by IKEv2, or kernel: our own in a virtual machine, with data-path kernel.", DefaultValueFactory = _ => "own" };
+        private readonly Option<string> _transport = new("--transport") { Description = "raw or xdp: tunnels pass the nodes' outer interfaces by raw sockets or AF_XDP.", DefaultValueFactory = _ => "raw" };
 
         public VariantOptions()
         {
             _security.AcceptOnlyFromAmong("esp", "ah", "encapsulation");
             _share.AcceptOnlyFromAmong("user", "shared");
             _gateway.AcceptOnlyFromAmong("own", "linux", "keyed", "kernel");
+            _transport.AcceptOnlyFromAmong("raw", "xdp");
         }
 
         public void AddTo(Command command)
@@ -167,6 +169,7 @@ internal static class LabVerbs
             command.Options.Add(_share);
             command.Options.Add(_delay);
             command.Options.Add(_gateway);
+            command.Options.Add(_transport);
         }
 
         public ScenarioOptions Read(ParseResult parse) => new()
@@ -175,6 +178,7 @@ internal static class LabVerbs
             UserSpecific = parse.GetValue(_share) == "user",
             Delay = parse.GetValue(_delay) is { } delay ? ScenarioDefinition.Duration(delay, "--delay") : null,
             Gateway = parse.GetValue(_gateway) switch { "linux" => GatewayPeer.Linux, "keyed" => GatewayPeer.Keyed, "kernel" => GatewayPeer.Kernel, _ => GatewayPeer.Own },
+            Xdp = parse.GetValue(_transport) == "xdp",
         };
     }
 }

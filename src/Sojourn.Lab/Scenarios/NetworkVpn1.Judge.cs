@@ -26,6 +26,7 @@ public sealed partial class NetworkVpn1
         rows.Part("Marks", () => Marks(captures, rows, want));
         rows.Part("Sizes", () => Sizes(captures, rows, want));
         rows.Part("EspInIp", () => JudgeWrapped(captures, rows));
+        rows.Part("Transport", () => JudgeTransport(rows));
         rows.Part("Impostor", () => Impostor(captures, rows));
         rows.Part("Noise", () => Noise(rows));
         rows.Part("Careless", () => Careless(captures, rows));

@@ -59,6 +59,7 @@ public sealed partial class NetworkVpn1 : Scenario
         run.Progress.Note(_up.Summary);
         _down = await run.PingAsync("cn", Alice.ToString(), new PingOptions(5), cancellation);
         _kernelAfter = await LookIntoKernelAsync(run, cancellation);
+        await LookForProgramsAsync(run, cancellation);
         await _tables.TakeAsync(run, "alice", cancellation);
         _agentRoutes = Routes(run, "fa1");
         _databaseShown = await run.SojournAsync(["show", "vpn-db", "--json", "--socket", run.Node("aaah").Control.SocketPath], cancellation);

@@ -36,12 +36,16 @@ public sealed record ScenarioOptions
 
     public GatewayPeer Gateway { get; init; }
 
+    /// <summary>Tunnels pass the outer interfaces of our nodes by AF_XDP.</summary>
+    public bool Xdp { get; init; }
+
     public override string ToString() => string.Join(", ", new[]
     {
         Security switch { SecurityType.Ah => "AH", SecurityType.Esp => "ESP", _ => "encapsulation only" },
         UserSpecific ? "user-specific associations" : "shared associations",
         Delay is { } delay ? string.Create(CultureInfo.InvariantCulture, $"core delay {delay.TotalMilliseconds} ms") : null,
         Gateway switch { GatewayPeer.Linux => "Linux kernel gateway", GatewayPeer.Keyed => "gateway keyed by IKEv2", GatewayPeer.Kernel => "gateway with the kernel's data path", _ => null },
+        Xdp ? "AF_XDP" : null,
     }.Where(p => p is not null));
 
     /// <summary>Security type in the words of provisioning.</summary>
@@ -157,12 +161,17 @@ public sealed class ScenarioDefinition
             throw new ScenarioException($"scenario '{name}' has no variant with --gateway {gateway}");
         }
 
+        if (options.Xdp && !tree["variants"]["xdp"].Exists)
+        {
+            throw new ScenarioException($"scenario '{name}' has no variant with --transport xdp");
+        }
+
         if (options is { Gateway: GatewayPeer.Keyed, Security: not SecurityType.Esp })
         {
             throw new ScenarioException("IKEv2 makes keys for ESP only: --gateway keyed goes with --security esp");
         }
 
-        foreach (var variant in (string[])[security, share, $"{share}-{security}", gateway, $"{gateway}-{security}"])
+        foreach (var variant in (string[])[security, share, $"{share}-{security}", gateway, $"{gateway}-{security}", options.Xdp ? "xdp" : "raw"])
         {
             tree = tree["variants"][variant].Exists ? tree.With(tree["variants"][variant]) : tree;
         }
