@@ -167,18 +167,19 @@ public class SegmentationTests
         var output = new byte[2000];
         Cut();
         var before = GC.GetAllocatedBytesForCurrentThread();
-        Assert.Equal(4, Cut());
-        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        var count = Cut();
+        var allocated = GC.GetAllocatedBytesForCurrentThread() - before;
+        Assert.Equal((4, 0), (count, allocated));
 
         int Cut()
         {
-            var count = 0;
-            for (Assert.True(SegmentCutter.TryStart(whole, Size, partial: false, out var cutter)); !cutter.Finished; count++)
+            var segments = 0;
+            for (_ = SegmentCutter.TryStart(whole, Size, partial: false, out var cutter); !cutter.Finished; segments++)
             {
                 cutter.Next(output);
             }
 
-            return count;
+            return segments;
         }
     }
 }
