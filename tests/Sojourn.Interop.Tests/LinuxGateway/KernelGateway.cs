@@ -56,7 +56,10 @@ public sealed class KernelGateway : IAsyncLifetime
           lan: { kind: company, ends: [ kernel lan0 192.168.50.1/24, company eth0 192.168.50.10/24 ] }
         """;
 
-    private readonly string _prefix = string.Create(CultureInfo.InvariantCulture, $"sjkg-{Environment.ProcessId}");
+    private static int s_rigs;
+
+    /// <summary>Several rigs stand side by side in one process.</summary>
+    private readonly string _prefix = string.Create(CultureInfo.InvariantCulture, $"sjkg-{Environment.ProcessId}-{Interlocked.Increment(ref s_rigs)}");
     private uint _spi = 0x1000;
 
     /// <summary>What the guest boots with.</summary>
@@ -155,6 +158,7 @@ public sealed class KernelGateway : IAsyncLifetime
         var result = await LabCommand.RunAsync(
             LabCommand.Inside(Network.Namespace(from).Name, ["ping", "-n", "-i", "0.05", "-W", "2", "-c", count.ToString(CultureInfo.InvariantCulture), "-s", size.ToString(CultureInfo.InvariantCulture), "-M", "dont", to.ToString()]),
             CancellationToken.None);
+        Assert.True(result.Output.Contains(" received,", StringComparison.Ordinal), $"{result.CommandLine}: {result.Errors}{result.Output}");
         var words = result.Output.Split([' ', '\n']);
         return (count, int.Parse(words[Array.IndexOf(words, "received,") - 1], CultureInfo.InvariantCulture), result.Output);
     }
