@@ -113,8 +113,8 @@ internal sealed record Phases(double Gap, double FromRequest, double Detect, dou
     /// <summary>From the registration request to the first packet over the new link; nanoseconds since 1970.</summary>
     public (long From, long To) Stretch { get; init; }
 
-    /// <summary>Whether packets were back within a bound in milliseconds, beside what the machine was too crowded for.</summary>
-    public bool BackWithin(double limit, ProcessorWait crowd) => FromRequest <= limit + Crowded(crowd);
+    /// <summary>Whether packets were back within a bound in milliseconds, beside what the machine was too crowded for; never within more than twice the bound.</summary>
+    public bool BackWithin(double limit, ProcessorWait crowd) => FromRequest <= limit + Math.Min(limit, Crowded(crowd));
 
     /// <summary>For how long of <see cref="FromRequest"/> something waited for a processor, milliseconds.</summary>
     public double Crowded(ProcessorWait crowd) => crowd.Between(Stretch.From, Stretch.To);

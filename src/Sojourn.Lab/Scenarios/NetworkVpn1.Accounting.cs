@@ -49,7 +49,8 @@ public sealed partial class NetworkVpn1
             var records = mine.Select(c => Text(c, "record")).Distinct().ToList();
             rows.Check("accounting", $"after Bob has left, what the home AAA server has of him by the {name} is what his link carried, packet by packet and octet by octet",
                 _bobLarge!.AllArrived && carried.Item1 >= _bobLarge.Sent && told == carried && records.SequenceEqual(["start", "stop"])
-                && mine.All(c => Text(c, "sessionKnown") == "True" && (Text(c, "profileNumber") == "2" || Sum([c], "packetsUp") == 0)),
+                && mine.All(c => (Text(c, "sessionKnown") == "True" && Text(c, "profileNumber") == "2") || Sum([c], "packetsUp") == 0)
+                && mine.Any(c => Text(c, "sessionKnown") == "True"),
                 string.Create(CultureInfo.InvariantCulture, $"link: {carried.Item1} packets {carried.Item2} octets up, {carried.Item3} packets {carried.Item4} octets down; told: {told.Item1} {told.Item2} up, {told.Item3} {told.Item4} down, records {string.Join(", ", mine.Select(c => $"{Text(c, "record")} of profile {Text(c, "profileNumber")}{(Text(c, "sessionKnown") == "True" ? "" : ", session unknown")}"))}; his last ping: {_bobLarge.Summary}"));
         }
 
@@ -57,9 +58,12 @@ public sealed partial class NetworkVpn1
         var sessions = requests.Select(s => s.Diameter!.Find(50)?.Text).Distinct().ToList();
         var ways = requests.Select(s => $"{s.From} > {s.To}").Distinct().Order(StringComparer.Ordinal).ToList();
         var answers = captures.Signals.Where(s => s.Name == "ACA" && s.Diameter!.UserName == "bob@home.example" && s.Time <= _bobAccounted).ToList();
-        rows.Check("accounting", "ACRs go FA > AAAF > AAAH and HA > AAAH under one Acct-Multi-Session-Id, and each is answered with success",
-            ways.SequenceEqual(["aaaf > aaah", "fa1 > aaaf", "ha > aaah"]) && sessions is [not null] && answers.Count == requests.Count && answers.All(a => a.Diameter!.ResultCode == 2001),
-            $"{requests.Count} ACR ({string.Join(", ", ways)}), {sessions.Count} Acct-Multi-Session-Id, {answers.Count} ACA, results {string.Join("/", answers.Select(a => a.Diameter!.ResultCode).Distinct())}");
+
+        // On a crowded machine his node may ask again before it is answered: that is a login of its own, with nothing carried under the first.
+        var logins = captures.Signals.Count(s => s is { Name: "AMR", To: "aaaf" } && s.Diameter!.UserName == "bob@home.example" && s.Time <= _bobAccounted);
+        rows.Check("accounting", "ACRs go FA > AAAF > AAAH and HA > AAAH under one Acct-Multi-Session-Id for each login, and each is answered with success",
+            ways.SequenceEqual(["aaaf > aaah", "fa1 > aaaf", "ha > aaah"]) && sessions.Count > 0 && sessions.Count <= logins && !sessions.Contains(null) && answers.Count == requests.Count && answers.All(a => a.Diameter!.ResultCode == 2001),
+            $"{requests.Count} ACR ({string.Join(", ", ways)}), {sessions.Count} Acct-Multi-Session-Id for {logins} logins, {answers.Count} ACA, results {string.Join("/", answers.Select(a => a.Diameter!.ResultCode).Distinct())}");
         rows.Check("accounting", "the operator sees it with `show usage`", _usageShown.Contains(string.Create(CultureInfo.InvariantCulture, $"{carried.Item2}"), StringComparison.Ordinal),
             _usageShown.Split('\n').FirstOrDefault(l => l.Contains("foreign-agent", StringComparison.Ordinal))?.Trim() ?? "nothing of Bob");
 
