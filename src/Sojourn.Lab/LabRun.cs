@@ -132,10 +132,10 @@ public sealed class LabRun : IAsyncDisposable
     /// <summary>The namespace of a node as <c>ip netns</c> knows it.</summary>
     public string SpaceOf(string node) => Network.Namespace(node).Name;
 
-    /// <summary>Runs a program on a node.</summary>
-    public async Task<CommandResult> ExecuteAsync(string node, IReadOnlyList<string> command, CancellationToken cancellation)
+    /// <summary>Runs a program on a node to its end, by default for two minutes at most.</summary>
+    public async Task<CommandResult> ExecuteAsync(string node, IReadOnlyList<string> command, CancellationToken cancellation, TimeSpan? limit = null)
     {
-        var result = await LabCommand.RunAsync(LabCommand.Inside(SpaceOf(node), command), cancellation);
+        var result = await LabCommand.RunAsync(LabCommand.Inside(SpaceOf(node), command), cancellation, limit);
         lock (_commands)
         {
             _commands.Add(result);

@@ -33,22 +33,11 @@ public sealed class NetworkVpn1Tests(ITestOutputHelper output) : ScenarioTests(o
 
     [Fact]
     [ScenarioRows("network-vpn/1")]
-    public Task Every_row_holds_when_the_company_gateway_agrees_on_its_keys() => HoldsAsync("network-vpn/1", SecurityType.Esp, userSpecific: true, delay: 20, GatewayPeer.Keyed);
-}
-
-/// <summary>Other ways for packets of the same gateways: a kernel's IPsec, AF_XDP.</summary>
-public sealed class NetworkVpn1DataPathTests(ITestOutputHelper output) : ScenarioTests(output)
-{
-    /// <summary>Our own gateway, but its packets pass the kernel of a virtual machine; with <c>--security ah</c> by <c>sojourn lab run</c>.</summary>
-    [LinuxGatewayTheory]
-    [ScenarioRows("network-vpn/1")]
-    [InlineData(SecurityType.Esp, true)]
-    public Task Every_row_holds_when_the_company_gateway_leaves_its_packets_to_the_kernel(SecurityType security, bool userSpecific) =>
-        HoldsAsync("network-vpn/1", security, userSpecific, delay: 20, GatewayPeer.Kernel);
+    public Task Every_row_holds_when_tunnels_pass_by_AF_XDP() => HoldsAsync("network-vpn/1", SecurityType.Esp, userSpecific: true, delay: 20, xdp: true);
 
     [Fact]
     [ScenarioRows("network-vpn/1")]
-    public Task Every_row_holds_when_tunnels_pass_by_AF_XDP() => HoldsAsync("network-vpn/1", SecurityType.Esp, userSpecific: true, delay: 20, xdp: true);
+    public Task Every_row_holds_when_the_company_gateway_agrees_on_its_keys() => HoldsAsync("network-vpn/1", SecurityType.Esp, userSpecific: true, delay: 20, GatewayPeer.Keyed);
 }
 
 public sealed class NetworkVpn4Tests(ITestOutputHelper output) : ScenarioTests(output)

@@ -10,6 +10,9 @@ public sealed partial class Terminal1
 {
     private const int ShellPort = 22;
 
+    /// <summary>As long as the six moves of the download may take.</summary>
+    private static readonly TimeSpan s_shellBound = TimeSpan.FromMinutes(8);
+
     private static readonly string[] s_shellTools = ["ssh", "ssh-keygen", "sshd"];
 
     /// <summary>Where the server sees its folder; its own folder under /run has a fixed name, so it gets a /run of its own.</summary>
@@ -53,7 +56,7 @@ public sealed partial class Terminal1
             Resolving(
                 run, "ssh", "-4", "-n", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=accept-new", "-o", $"UserKnownHostsFile={folder}/known", "-i", Path.Combine(folder, "user"), $"root@{Name1}",
                 $"echo $SSH_CONNECTION; i=0; while [ ! -e {ServerFolder}/leave ]; do i=$((i+1)); echo $i; sleep 0.1; done; echo left"),
-            cancellation);
+            cancellation, s_shellBound);
     }
 
     private static void LeaveShell(LabRun run) => File.WriteAllText(Path.Combine(ShellFolder(run), "leave"), "");

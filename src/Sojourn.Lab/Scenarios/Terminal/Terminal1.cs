@@ -194,9 +194,9 @@ public sealed partial class Terminal1 : TerminalScenario
         await run.ExecuteAsync("core", ["ip", "-6", "route", "del", .. route], cancellation);
     }
 
-    private async Task RunAsync(LabRun run, string moment, string node, IReadOnlyList<string> command, CancellationToken cancellation)
+    private async Task RunAsync(LabRun run, string moment, string node, IReadOnlyList<string> command, CancellationToken cancellation, TimeSpan? limit = null)
     {
-        _ran[moment] = await run.ExecuteAsync(node, command, cancellation);
+        _ran[moment] = await run.ExecuteAsync(node, command, cancellation, limit);
         if (_ran[moment].ExitCode != 0)
         {
             run.Progress.Note($"{moment}: {_ran[moment].Output.Trim()} {_ran[moment].Errors.Trim()}");
