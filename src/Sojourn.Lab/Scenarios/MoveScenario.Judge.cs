@@ -11,7 +11,7 @@ public abstract partial class MoveScenario
     private static readonly TimeSpan Allowance = TimeSpan.FromMilliseconds(100);
 
     /// <summary>Packets: those on the access link, and those that come until the kernel has told the agent of its carrier.</summary>
-    private const int OnTheAir = 30;
+    private const int OnTheAir = 40;
 
     /// <summary>The rows of the specification that are the same at every move.</summary>
     private protected sealed record HandOffRows(string Update, string OldAgent, string Acknowledgement, string Reply, string During, string Afterwards, string Gap, string Forwarding);

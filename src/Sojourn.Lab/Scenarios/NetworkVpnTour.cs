@@ -18,7 +18,7 @@ public sealed class NetworkVpnTour : Scenario
     private const uint Profile = 1;
 
     /// <summary>Packets: those on the access link, and those that come until the kernel has told the agent of its carrier.</summary>
-    private const int OnTheAir = 30;
+    private const int OnTheAir = 40;
 
     /// <summary>More than the hand-off tunnel time of the scenario file.</summary>
     private static readonly TimeSpan Settling = TimeSpan.FromSeconds(4);
