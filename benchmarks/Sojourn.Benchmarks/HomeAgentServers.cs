@@ -95,7 +95,7 @@ internal static class HomeAgentServers
                 }
 
                 Carry("ha", "home0", agent, path, form.Servers, form.Segments, [IPNetwork.Parse("2001:db8:1::/64")]);
-                Carry("far", "far0", careOf, Mirror(path), 1, true, [new IPNetwork(careOf, 128)]);
+                Carry("far", "far0", careOf, path.Mirror(), 1, true, [new IPNetwork(careOf, 128)]);
                 using (var route = Rtnetlink.Open(_hosts["far"]))
                 {
                     route.AddRule(new PolicyRule { Priority = 100, Table = 100, InboundInterface = "to-mn", IPv6 = true });
@@ -137,16 +137,6 @@ internal static class HomeAgentServers
             Algorithm = IpsecAlgorithm.Aes128Gcm16,
             Keys = new AssociationKeys(
                 new KeyMaterial(RandomNumberGenerator.GetBytes(IpsecAlgorithm.Aes128Gcm16.EncryptionKeyLength())), new KeyMaterial(RandomNumberGenerator.GetBytes(IpsecAlgorithm.Aes128Gcm16.AuthenticationKeyLength()))),
-        };
-
-        private static VpnPath Mirror(VpnPath path) => path with
-        {
-            Source = path.Destination,
-            Destination = path.Source,
-            LocalGateway = path.RemoteGateway,
-            RemoteGateway = path.LocalGateway,
-            Outbound = path.Inbound,
-            Inbound = path.Outbound,
         };
 
         private void Carry(string space, string name, IPAddress own, VpnPath path, int servers, bool segments, IReadOnlyList<IPNetwork> prefixes)

@@ -127,7 +127,7 @@ internal sealed class SojournPacketPaths(GatewayLine line) : LineTunnel(line)
             Origin = new PathOrigin("line", "benchmark"),
         };
         Install("ga", path);
-        Install("gb", path with { Source = path.Destination, Destination = path.Source, LocalGateway = b, RemoteGateway = a, Outbound = down, Inbound = up });
+        Install("gb", path.Mirror());
         return Task.CompletedTask;
     }
 

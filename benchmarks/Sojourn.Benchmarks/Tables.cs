@@ -55,7 +55,7 @@ internal static class Tables
         paths.Clear();
         for (var at = 0; at < users; at += batch)
         {
-            Install(far, [.. Enumerable.Range(at, Math.Min(batch, users - at)).Select(user => Mirror(PathOf(user)))]);
+            Install(far, [.. Enumerable.Range(at, Math.Min(batch, users - at)).Select(user => PathOf(user).Mirror())]);
         }
 
         // Each side uses one of its two associations, so both sides together are what a side that uses both takes.
@@ -190,16 +190,6 @@ internal static class Tables
         Outbound = Association(user, s_local, s_remote, 0),
         Inbound = Association(user, s_remote, s_local, 1),
         Origin = s_origin,
-    };
-
-    private static VpnPath Mirror(VpnPath path) => path with
-    {
-        Source = path.Destination,
-        Destination = path.Source,
-        LocalGateway = path.RemoteGateway,
-        RemoteGateway = path.LocalGateway,
-        Outbound = path.Inbound,
-        Inbound = path.Outbound,
     };
 
     /// <summary>Keys as different as real ones; both ends make the same.</summary>

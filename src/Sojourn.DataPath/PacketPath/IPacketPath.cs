@@ -52,3 +52,22 @@ public interface IPacketPath : IDisposable
 
     PacketPathReport Report();
 }
+
+/// <summary>What every back end does alike.</summary>
+internal static class PacketPathChanges
+{
+    /// <summary>Changes paths as an engine says; a refusal is signalled for each of the new ones.</summary>
+    public static PathRefusal? CarryOut(this IPacketPath packetPath, ChangePaths change, Action<PathSignalled>? signal)
+    {
+        var refusal = packetPath.Change(change.Install, change.Remove).Refusal;
+        if (refusal is not null)
+        {
+            foreach (var path in change.Install)
+            {
+                signal?.Invoke(new PathSignalled(path.Id, PathSignal.InstallFailed));
+            }
+        }
+
+        return refusal;
+    }
+}

@@ -186,15 +186,7 @@ public sealed partial class UserPacketPath : IPacketPath
             return true;
         }
 
-        refusal = Change(change.Install, change.Remove).Refusal;
-        if (refusal is not null)
-        {
-            foreach (var path in change.Install)
-            {
-                _options.Signal?.Invoke(new PathSignalled(path.Id, PathSignal.InstallFailed));
-            }
-        }
-
+        refusal = this.CarryOut(change, _options.Signal);
         return true;
     }
 

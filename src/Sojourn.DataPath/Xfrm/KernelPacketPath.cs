@@ -149,15 +149,7 @@ public sealed partial class KernelPacketPath : IPacketPath
             return _routing.Apply(effect);
         }
 
-        refusal = Change(change.Install, change.Remove).Refusal;
-        if (refusal is not null)
-        {
-            foreach (var path in change.Install)
-            {
-                _options.Signal?.Invoke(new PathSignalled(path.Id, PathSignal.InstallFailed));
-            }
-        }
-
+        refusal = this.CarryOut(change, _options.Signal);
         return true;
     }
 

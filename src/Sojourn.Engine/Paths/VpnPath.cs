@@ -55,6 +55,18 @@ public sealed record VpnPath
     public PathMeter? Meter { get; init; }
 
     public required PathOrigin Origin { get; init; }
+
+    /// <summary>The same path as its other end sees it.</summary>
+    public VpnPath Mirror() => this with
+    {
+        Source = Destination,
+        Destination = Source,
+        LocalGateway = RemoteGateway,
+        RemoteGateway = LocalGateway,
+        Outbound = Inbound,
+        Inbound = Outbound,
+        Udp = Udp is { } udp ? new UdpEncapsulation(udp.RemotePort, udp.LocalPort) : null,
+    };
 }
 
 /// <summary>The header of the mobile tunnel inside an ESP tunnel with the same ends (spec terminal 3.9). Whether one is sent is each end's own affair.</summary>

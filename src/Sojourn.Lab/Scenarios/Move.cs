@@ -121,8 +121,8 @@ internal sealed record Phases(double Gap, double FromRequest, double Detect, dou
     public double MayLose(int packets, ProcessorWait crowd) => packets + Math.Min(packets, crowd.Between(Noticing.From, Noticing.To));
 
     /// <summary>Whether packets were back within a bound in milliseconds, beside what the machine was too crowded for; never within more than twice the bound.</summary>
-    public bool BackWithin(double limit, ProcessorWait crowd) => FromRequest <= limit + Math.Min(limit, Crowded(crowd));
+    public bool BackWithin(double limit, ProcessorWait crowd) => FromRequest <= limit + Excused(limit, crowd);
 
-    /// <summary>For how long of <see cref="FromRequest"/> something waited for a processor, milliseconds.</summary>
-    public double Crowded(ProcessorWait crowd) => crowd.Between(Stretch.From, Stretch.To);
+    /// <summary>What is added to a bound for the part of <see cref="FromRequest"/> in which something waited for a processor, milliseconds.</summary>
+    public double Excused(double limit, ProcessorWait crowd) => Math.Min(limit, crowd.Between(Stretch.From, Stretch.To));
 }

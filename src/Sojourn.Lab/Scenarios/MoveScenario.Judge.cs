@@ -147,13 +147,13 @@ public abstract partial class MoveScenario
         var allowed = string.Create(CultureInfo.InvariantCulture, $"{string.Join(" + ", trips.Select(t => $"{t.Time:F0} ms ({t.From}-{t.To})"))} + {Allowance.TotalMilliseconds} ms = {limit:F0} ms");
         var first = First!.Phases(captures, flow);
         rows.Check(Rows.Gap, "the downlink is back within the round trips of the signalling and 100 ms from the request", first.BackWithin(limit, run.ProcessorWait),
-            string.Create(CultureInfo.InvariantCulture, $"{Told(first)}; allowed {allowed} and {first.Crowded(run.ProcessorWait):F0} ms for which the machine had no processor free"));
+            string.Create(CultureInfo.InvariantCulture, $"{Told(first)}; allowed {allowed} and {first.Excused(limit, run.ProcessorWait):F0} ms for which the machine had no processor free"));
         var series = _series.Select(m => m.Phases(captures, flow)).ToList();
         var gaps = Sorted(series.Select(p => p.Gap));
         var back = Sorted(series.Select(p => p.FromRequest));
-        var crowded = Median(Sorted(series.Select(p => p.Crowded(run.ProcessorWait))));
-        rows.Check(Rows.Gap, "so it is in the median of twenty moves, and each is accepted", _series.All(m => m.Registration.Accepted) && back.Count == SeriesLength && Median(back) <= limit + Math.Min(limit, crowded),
-            string.Create(CultureInfo.InvariantCulture, $"{_series.Count(m => m.Registration.Accepted)} accepted; from the request median {Median(back):F1} ms, worst {back[^1]:F1} ms, without a free processor {crowded:F1} ms; whole gap median {Median(gaps):F1} ms, worst {gaps[^1]:F1} ms"));
+        var within = series.Count(p => p.BackWithin(limit, run.ProcessorWait));
+        rows.Check(Rows.Gap, "so it is in most of twenty moves, and each is accepted", _series.All(m => m.Registration.Accepted) && series.Count == SeriesLength && within > SeriesLength / 2,
+            string.Create(CultureInfo.InvariantCulture, $"{_series.Count(m => m.Registration.Accepted)} accepted; from the request median {Median(back):F1} ms, worst {back[^1]:F1} ms, {within} within the bound; whole gap median {Median(gaps):F1} ms, worst {gaps[^1]:F1} ms"));
         foreach (var (name, part) in ((string, Func<Phases, double>)[])
             [
                 ("gap of the downlink", p => p.Gap), ("request to first packet over the new link", p => p.FromRequest), ("detect: break to request", p => p.Detect),

@@ -78,21 +78,10 @@ internal sealed class IpsecBench
         };
     }
 
-    public static VpnPath Mirror(VpnPath path) => path with
-    {
-        Source = path.Destination,
-        Destination = path.Source,
-        LocalGateway = path.RemoteGateway,
-        RemoteGateway = path.LocalGateway,
-        Outbound = path.Inbound,
-        Inbound = path.Outbound,
-        Udp = path.Udp is { } udp ? new UdpEncapsulation(udp.RemotePort, udp.LocalPort) : null,
-    };
-
     public void Install(params VpnPath[] paths)
     {
         Assert.Null(A.Change(paths, [], Now).Refusal);
-        Assert.Null(B.Change([.. paths.Select(Mirror)], [], Now).Refusal);
+        Assert.Null(B.Change([.. paths.Select(p => p.Mirror())], [], Now).Refusal);
     }
 
     /// <summary>Every outer packet A makes of one inner packet.</summary>

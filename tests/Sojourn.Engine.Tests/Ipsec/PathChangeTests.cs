@@ -171,7 +171,7 @@ public class PathChangeTests
             // B first learns to receive the new generation beside the old, then A changes over, then B forgets the old one.
             var next = IpsecBench.Path(keySeed: generation, spi: (uint)(0x1000 + (2 * generation)), leg: $"1/g{generation}");
             var before = generation == 2 ? IpsecBench.Path().Id : new PathId("u1", $"1/g{generation - 1}");
-            Assert.Null(bench.B.Change([IpsecBench.Mirror(next)], [], bench.Now).Refusal);
+            Assert.Null(bench.B.Change([next.Mirror()], [], bench.Now).Refusal);
             Assert.Null(bench.A.Change([next], [before], bench.Now).Refusal);
             var changed = Interlocked.Read(ref sent);
             Assert.True(SpinWait.SpinUntil(() => Interlocked.Read(ref sent) > changed + 2 || traffic.IsFaulted, 10_000));

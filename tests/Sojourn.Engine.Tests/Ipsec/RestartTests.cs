@@ -63,7 +63,7 @@ public class RestartTests
     {
         var path = IpsecBench.Path(type: type, algorithm: algorithm);
         Install(_a, path);
-        Install(_b, IpsecBench.Mirror(path));
+        Install(_b, path.Mirror());
         var heard = Enumerable.Range(0, 50).Select(_ => _bench.SendOne(_b, _bench.ToHost())).ToList();
         heard.ForEach(packet => _bench.ReceiveOne(_a, packet));
 
@@ -92,7 +92,7 @@ public class RestartTests
         // Without a cipher the plaintext stands readable: 20 octets of IPv4, 8 of ESP, payload, padding, length, next header, ICV.
         var path = IpsecBench.Path(algorithm: IpsecAlgorithm.HmacSha256);
         Install(_a, path);
-        Install(_b, IpsecBench.Mirror(path));
+        Install(_b, path.Mirror());
         _bench.ReceiveOne(_a, _bench.SendOne(_b, _bench.ToHost()));
         _a = Table(_diskA);
         Install(_a, path);
@@ -112,7 +112,7 @@ public class RestartTests
     {
         var path = IpsecBench.Path();
         Install(_a, path);
-        Install(_b, IpsecBench.Mirror(path));
+        Install(_b, path.Mirror());
         _bench.ReceiveOne(_a, _bench.SendOne(_b, _bench.ToHost()));
         _a = Table(_diskA);
         Install(_a, path);
@@ -132,7 +132,7 @@ public class RestartTests
         for (var life = 0; life < 6; life++)
         {
             Install(_a, path);
-            Install(_b, IpsecBench.Mirror(path));
+            Install(_b, path.Mirror());
             if (life % 3 != 1)
             {
                 Exchange();
@@ -179,7 +179,7 @@ public class RestartTests
     {
         var path = IpsecBench.Path();
         Install(_a, path);
-        Install(_b, IpsecBench.Mirror(path));
+        Install(_b, path.Mirror());
         _a = Table(_diskA);
         Install(_a, path);
         var before = Outbound(_b).Sequence;
@@ -199,11 +199,11 @@ public class RestartTests
         _a = new PathTable(new PathTableOptions { Sequences = _diskA, Defer = late.Add }, new SeededRandom(1));
         var path = IpsecBench.Path();
         Install(_a, path);
-        Install(_b, IpsecBench.Mirror(path));
+        Install(_b, path.Mirror());
         for (var i = 0; i < 4; i++)
         {
             // As if the far end had restarted: its number lies above all that is stored as seen.
-            Install(_b, IpsecBench.Mirror(path) with { Outbound = path.Inbound! with { SequenceFloor = (ulong)(i + 1) * 100 * Block } });
+            Install(_b, path.Mirror() with { Outbound = path.Inbound! with { SequenceFloor = (ulong)(i + 1) * 100 * Block } });
             var packet = _bench.SendOne(_b, _bench.ToHost());
             Assert.Equal(DropReason.SequenceNotStored, _bench.Receive(_a, packet).Result.Reason);
             Assert.Equal(DropReason.SequenceNotStored, _bench.Receive(_a, packet).Result.Reason);

@@ -233,7 +233,7 @@ public class TunnelTests
         var bench = new IpsecBench();
         var up = IpsecBench.Path(dscp: 46);
         Assert.Null(bench.A.Change([up], [], bench.Now).Refusal);
-        Assert.Null(bench.B.Change([IpsecBench.Mirror(up) with { MarkDscp = 10 }], [], bench.Now).Refusal);
+        Assert.Null(bench.B.Change([up.Mirror() with { MarkDscp = 10 }], [], bench.Now).Refusal);
 
         var outer = bench.SendOne(bench.A, bench.FromHost(tos: 0x02));
         Assert.Equal(0xBA, outer[1]);

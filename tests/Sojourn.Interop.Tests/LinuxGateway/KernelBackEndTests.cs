@@ -28,7 +28,7 @@ public sealed class KernelBackEndTests
     [Trait("Row", "NV1.2")]
     public async Task Packets_pass_both_ways_nothing_leaves_in_clear_and_counters_survive_a_crash()
     {
-        var path = KernelGateway.Mirror(NewPath());
+        var path = NewPath().Mirror();
         var keys = Directory.CreateTempSubdirectory("kernel-back-end").FullName;
         WriteKeys(keys, path);
         var rig = new KernelGateway { Initramfs = SojournGateway.FileSystem(Configuration, keys) };
@@ -38,7 +38,7 @@ public sealed class KernelBackEndTests
             await rig.InitializeAsync();
             await SojournGateway.StartAsync(rig.Machine, CancellationToken.None);
             using var own = rig.Network.Namespace("own").Run(() => new UserPacketPath(new PacketPathOptions(), SystemRandomSource.Instance));
-            Assert.Null(own.Change([KernelGateway.Mirror(path)], []).Refusal);
+            Assert.Null(own.Change([path.Mirror()], []).Refusal);
 
             await CarriesAsync(rig, own);
             await RefusesAsync(rig);

@@ -120,22 +120,11 @@ public sealed class KernelGateway : IAsyncLifetime
         };
     }
 
-    /// <summary>The same path as the other end sees it.</summary>
-    public static VpnPath Mirror(VpnPath path) => path with
-    {
-        Source = path.Destination,
-        Destination = path.Source,
-        LocalGateway = path.RemoteGateway,
-        RemoteGateway = path.LocalGateway,
-        Outbound = path.Inbound,
-        Inbound = path.Outbound,
-    };
-
     /// <summary>Sets the path at both ends; what stood before is gone.</summary>
     public async Task<UserPacketPath> ConnectAsync(VpnPath path, bool align4 = false, bool roundTo8 = false)
     {
         await Machine.ExecuteAsync(KernelTunnel.Clear + "ip route replace 10.99.0.0/24 via 10.0.3.2\n", CancellationToken.None);
-        var kernel = KernelTunnel.Commands(Mirror(path), 1, align4);
+        var kernel = KernelTunnel.Commands(path.Mirror(), 1, align4);
 
         // The kernel's tunnel device takes the route that policies leave in place.
         await Machine.ExecuteAsync((path.SecurityType == SecurityType.EncapsulationOnly ? "ip route delete 10.99.0.0/24\n" : "") + kernel, CancellationToken.None);

@@ -43,7 +43,11 @@ public sealed partial class Terminal1 : TerminalScenario
     public override async Task DriveAsync(LabRun run, CancellationToken cancellation)
     {
         NeedTools();
-        _ = Chromium.Missing is { } missing ? throw new ScenarioException($"this scenario needs a browser: {missing}") : true;
+        if (Chromium.Missing is { } missing)
+        {
+            throw new ScenarioException($"this scenario needs a browser: {missing}");
+        }
+
         foreach (var program in (string[])["named", "dig", "nsupdate", "tsig-keygen", "curl", "traceroute", "iperf3", "tayga", "python3", "ss", .. s_shellTools])
         {
             _ = LabCommand.Find(program) ?? throw new ScenarioException($"this scenario needs {program}");
