@@ -66,7 +66,7 @@ public static class Dissection
         foreach (var line in result.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries))
         {
             var values = line.Split(Separator);
-            var read = all.Zip(values).Where(pair => pair.Second.Length > 0).ToDictionary(pair => pair.First, pair => (IReadOnlyList<string>)pair.Second.Split('|'));
+            var read = all.Zip(values).Where(pair => pair.Second.Length > 0 && !IsQuoted(pair.First, values[2])).ToDictionary(pair => pair.First, pair => (IReadOnlyList<string>)pair.Second.Split('|'));
             var seconds = read["frame.time_epoch"][0].Split('.');
             var time = (long.Parse(seconds[0], CultureInfo.InvariantCulture) * 1_000_000_000) + long.Parse(seconds[1].PadRight(9, '0')[..9], CultureInfo.InvariantCulture);
             packets.Add(new DissectedPacket(link.Name, time, link.Ends[read["frame.interface_id"][0] == "0" ? 0 : 1].Node, read));
@@ -74,4 +74,9 @@ public static class Dissection
 
         return packets;
     }
+
+    /// <summary>A signalling message that an ICMPv6 error quotes has not been sent again.</summary>
+    private static bool IsQuoted(string field, string protocols) =>
+        field.StartsWith("mip6.", StringComparison.Ordinal) && protocols.IndexOf(":icmpv6:", StringComparison.Ordinal) is var error and >= 0
+            && protocols.IndexOf("mipv6", error, StringComparison.Ordinal) >= 0;
 }
