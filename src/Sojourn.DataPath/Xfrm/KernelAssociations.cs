@@ -1,60 +1,11 @@
 using System.Globalization;
 using System.Net;
 using Sojourn.DataPath.Native;
+using Sojourn.DataPath.Netlink;
 using Sojourn.Engine;
 using Sojourn.Engine.Ipsec;
 
 namespace Sojourn.DataPath.Xfrm;
-
-/// <summary>One association that paths hold, and where its counter stands. Guarded by the packet path's control lock.</summary>
-internal sealed class KernelAssociation
-{
-    public required bool Outbound { get; init; }
-
-    public required SecurityType Protocol { get; init; }
-
-    public required SaParameters Parameters { get; set; }
-
-    public required (ushort Source, ushort Destination)? Udp { get; init; }
-
-    public required string Fingerprint { get; init; }
-
-    /// <summary>Request id of its templates; also the mark of what came out of it.</summary>
-    public required uint Number { get; init; }
-
-    public required SequenceReservation? Reservation { get; init; }
-
-    /// <summary>Paths that hold it.</summary>
-    public HashSet<PathId> Holders { get; } = [];
-
-    /// <summary>Last number used, or highest seen, as far as is known here.</summary>
-    public ulong Sequence { get; set; }
-
-    /// <summary>Where the counter stood when the kernel got it.</summary>
-    public ulong First { get; set; }
-
-    /// <summary>How far <see cref="Reservation"/> went when the kernel was last told.</summary>
-    public ulong ToldLimit { get; set; }
-
-    /// <summary>False once another with the same SPI has taken its place.</summary>
-    public bool IsEntered { get; set; }
-
-    /// <summary>What the kernel had counted when it was asked last.</summary>
-    public XfrmStateReport? Counted { get; set; }
-
-    /// <summary>Counted by earlier states of this association, which limits or a move have ended.</summary>
-    public (ulong Packets, ulong Bytes) Before { get; set; }
-
-    public bool FirstTold { get; set; }
-
-    public bool ExhaustionTold { get; set; }
-
-    public XfrmStateKey Key => new(Protocol, Parameters.Spi, Parameters.Destination);
-
-    public ulong Packets => Before.Packets + (Counted?.Packets ?? 0);
-
-    public ulong Bytes => Before.Bytes + (Counted?.Bytes ?? 0);
-}
 
 /// <summary>
 /// Associations in the kernel. Readings: the kernel finds one by protocol, SPI and destination, and holds one of that name. Where keys
@@ -67,8 +18,8 @@ internal sealed class KernelAssociations(XfrmDatabase database, SequenceReservat
     /// <summary>Upper octet of request ids and marks of this program, by which what an earlier life left is found.</summary>
     public const uint Owner = 0x53;
 
-    /// <summary>Numbers left out when an association moves, for what leaves between asking the kernel and the change.</summary>
-    private const ulong MoveGap = 1 << 16;
+    /// <summary>Numbers left out where the kernel did not tell how far an association came.</summary>
+    private const ulong UnknownEnd = 1 << 16;
 
     private const int MostRetired = 16384;
 
@@ -91,8 +42,8 @@ internal sealed class KernelAssociations(XfrmDatabase database, SequenceReservat
     {
         foreach (var state in database.States().Where(s => s.RequestId >> 24 == Owner))
         {
-            _leftBehind[(state.Key, state.Source)] = state.Sequence;
-            database.Delete(state.Key);
+            // It was in use until now.
+            _leftBehind[(state.Key, state.Source)] = database.Remove(state.Key)?.Sequence ?? state.Sequence + UnknownEnd;
         }
     }
 
@@ -153,8 +104,8 @@ internal sealed class KernelAssociations(XfrmDatabase database, SequenceReservat
                 Fingerprint = name.Fingerprint,
                 Number = NextNumber(),
                 Reservation = reservation,
-                Sequence = Floor(name, parameters, reservation, moved),
-                Before = moved is null ? default : (moved.Packets, moved.Bytes),
+                Sequence = Floor(name, parameters, reservation),
+                From = moved,
                 FirstTold = moved?.FirstTold ?? false,
             };
             reservation?.Hold();
@@ -176,37 +127,59 @@ internal sealed class KernelAssociations(XfrmDatabase database, SequenceReservat
         return association;
     }
 
-    /// <summary>Enters new associations into the kernel, all or none.</summary>
-    public void Enter(IReadOnlyList<KernelAssociation> made)
+    /// <summary>
+    /// Enters new associations into the kernel, all or none. One that moves is taken out first, so that it goes on exactly where it ended: no number
+    /// twice, none left out, and its window as it was.
+    /// </summary>
+    /// <returns>What <see cref="Undo"/> needs.</returns>
+    public IReadOnlyList<Entry> Enter(IReadOnlyList<KernelAssociation> made)
     {
-        var done = new List<(KernelAssociation Made, KernelAssociation? Displaced)>();
+        var done = new List<Entry>();
         try
         {
             foreach (var association in made)
             {
-                var displaced = _entered.GetValueOrDefault(association.Key);
-                if (displaced is not null)
+                var from = association.From;
+                var entry = new Entry(association, from, [.. ((KernelAssociation?[])[from, _entered.GetValueOrDefault(association.Key)]).OfType<KernelAssociation>().Where(a => a.IsEntered).Distinct()]);
+                done.Add(entry);
+                foreach (var displaced in entry.Displaced)
                 {
                     Withdraw(displaced);
                 }
 
-                done.Add((association, displaced));
+                if (from is not null)
+                {
+                    GoOn(association, from);
+                    association.From = null;
+                }
+
                 Enter(association);
             }
+
+            return done;
         }
         catch
         {
-            done.Reverse();
-            foreach (var (association, displaced) in done)
+            Undo(done);
+            throw;
+        }
+    }
+
+    /// <summary>Takes out again what was entered, and enters what it has displaced.</summary>
+    public void Undo(IReadOnlyList<Entry> done)
+    {
+        foreach (var (association, from, displaced) in done.Reverse())
+        {
+            Withdraw(association);
+            if (from is not null)
             {
-                Withdraw(association);
-                if (displaced is not null)
-                {
-                    Enter(displaced);
-                }
+                GoOn(from, association);
             }
 
-            throw;
+            foreach (var earlier in displaced)
+            {
+                Enter(earlier);
+            }
         }
     }
 
@@ -232,7 +205,8 @@ internal sealed class KernelAssociations(XfrmDatabase database, SequenceReservat
             _retired[(association.Outbound, association.Fingerprint)] = association.Sequence;
         }
 
-        Gone = association.Outbound ? (Gone.Sent + (long)association.Packets, Gone.Received) : (Gone.Sent, Gone.Received + (long)association.Packets);
+        var packets = (long)association.Counts.Packets;
+        Gone = association.Outbound ? (Gone.Sent + packets, Gone.Received) : (Gone.Sent, Gone.Received + packets);
         association.Reservation?.Release();
     }
 
@@ -259,7 +233,7 @@ internal sealed class KernelAssociations(XfrmDatabase database, SequenceReservat
                 }
             }
 
-            if (!association.Outbound && report.Packets > 0 && !association.FirstTold)
+            if (!association.Outbound && report.Counts.Packets > 0 && !association.FirstTold)
             {
                 association.FirstTold = true;
                 first.Add(association);
@@ -276,8 +250,8 @@ internal sealed class KernelAssociations(XfrmDatabase database, SequenceReservat
     public bool GoesOn(KernelAssociation association)
     {
         var limits = association.Parameters.Lifetime;
-        var usedUp = association is { Reservation: not null, Outbound: true, Counted: { } counted } && counted.Packets >= association.ToldLimit - association.First;
-        if (!usedUp || limits.HardPackets <= association.Packets || limits.HardBytes <= association.Bytes || limits.HardTime <= DateTimeOffset.UtcNow)
+        var usedUp = association is { Reservation: not null, Outbound: true, Counted: { } counted } && counted.Counts.Packets >= association.ToldLimit - association.First;
+        if (!usedUp || limits.HardPackets <= association.Counts.Packets || limits.HardBytes <= association.Counts.Bytes || limits.HardTime <= DateTimeOffset.UtcNow)
         {
             association.IsEntered = false;
             _entered.Remove(association.Key);
@@ -298,8 +272,20 @@ internal sealed class KernelAssociations(XfrmDatabase database, SequenceReservat
 
     private void Enter(KernelAssociation association)
     {
-        association.First = association.Sequence;
-        database.Add(StateOf(association));
+        (association.First, association.Added) = (association.Sequence, DateTimeOffset.UtcNow);
+        association.Reservation?.Covers(association.Sequence + 1);
+        var state = StateOf(association);
+        try
+        {
+            database.Add(state);
+        }
+        catch (NetlinkException refused) when (refused.Errno == Libc.EEXIST && database.Find(association.Key) is { } other && other.RequestId >> 24 == Owner)
+        {
+            // For a second the kernel keeps the name of an association that a packet found missing.
+            database.Delete(association.Key);
+            database.Add(state);
+        }
+
         association.IsEntered = true;
         _entered[association.Key] = association;
     }
@@ -312,13 +298,18 @@ internal sealed class KernelAssociations(XfrmDatabase database, SequenceReservat
             return;
         }
 
-        if (database.Find(association.Key) is { } last && last.RequestId == association.Number)
+        if (database.Remove(association.Key) is { } last && last.RequestId == association.Number)
         {
             association.Counted = last;
-            association.Sequence = Math.Max(association.Sequence, last.Sequence + (association.Outbound ? MoveGap : 0));
+            association.Sequence = Math.Max(association.Sequence, last.Sequence);
+            association.Window = last.Window;
+        }
+        else
+        {
+            association.Sequence += association.Outbound ? UnknownEnd : 0;
+            association.Window = null;
         }
 
-        database.Delete(association.Key);
         association.IsEntered = false;
         _entered.Remove(association.Key);
         Settle(association);
@@ -326,22 +317,25 @@ internal sealed class KernelAssociations(XfrmDatabase database, SequenceReservat
 
     private static void Settle(KernelAssociation association)
     {
-        association.Before = (association.Packets, association.Bytes);
+        association.Before = association.Counts;
         association.Counted = null;
     }
 
-    private ulong Floor(Name name, SaParameters parameters, SequenceReservation? reservation, KernelAssociation? moved)
+    /// <summary>Passes on where an association that is out of the kernel stands.</summary>
+    private static void GoOn(KernelAssociation association, KernelAssociation from)
+    {
+        association.Window = association.Sequence <= from.Sequence ? from.Window : null;
+        association.Sequence = Math.Max(association.Sequence, from.Sequence);
+        association.Before = from.Counts;
+        (from.Counted, from.Before) = (null, default);
+    }
+
+    private ulong Floor(Name name, SaParameters parameters, SequenceReservation? reservation)
     {
         var floor = Math.Max(parameters.SequenceFloor, _retired.GetValueOrDefault((name.Outbound, name.Fingerprint)));
         if (_leftBehind.TryGetValue((name.Key, parameters.Source), out var left) && (name.Outbound || !parameters.StaticKeys))
         {
             floor = Math.Max(floor, left);
-        }
-
-        if (moved is { IsEntered: true } && database.Find(moved.Key) is { } last && last.RequestId == moved.Number)
-        {
-            moved.Counted = last;
-            floor = Math.Max(floor, last.Sequence + (name.Outbound ? MoveGap : 0));
         }
 
         return Math.Max(floor, reservation?.Floor ?? 0);
@@ -358,10 +352,19 @@ internal sealed class KernelAssociations(XfrmDatabase database, SequenceReservat
             Mark = association.Outbound ? mark : association.Number,
             Udp = association.Udp,
             Sequence = association.Sequence,
+            Window = association.Window,
             Outbound = association.Outbound,
-            MostPackets = association is { Outbound: true, Reservation: not null } ? Math.Max(1, association.ToldLimit - Math.Min(association.First, association.ToldLimit)) : null,
-            Now = DateTimeOffset.UtcNow,
+            MostPackets = MostPackets(association),
+            Added = association.Added,
+            Before = association.Before,
         };
+    }
+
+    /// <summary>Up to the end of what is stored as used, or of a counter of 32 bits: there the kernel only drops, and tells nobody.</summary>
+    private static ulong? MostPackets(KernelAssociation association)
+    {
+        ulong? last = !association.Outbound ? null : association.Reservation is not null ? association.ToldLimit : association.Parameters.ExtendedSequence ? null : uint.MaxValue;
+        return last is { } end ? Math.Max(1, end - Math.Min(association.First, end)) : null;
     }
 
     private List<KernelAssociation> Same(string fingerprint, bool add = false)
@@ -385,6 +388,9 @@ internal sealed class KernelAssociations(XfrmDatabase database, SequenceReservat
         path.Udp is not { } udp ? null : outbound ? (udp.LocalPort, udp.RemotePort) : (udp.RemotePort, udp.LocalPort), SecurityAssociation.FingerprintOf(parameters));
 
     private static Name NameOf(KernelAssociation association) => new(association.Outbound, association.Key, association.Parameters.Source, association.Udp, association.Fingerprint);
+
+    /// <summary>One association that was entered, the one it goes on from, and those that had to leave for it.</summary>
+    public sealed record Entry(KernelAssociation Made, KernelAssociation? From, IReadOnlyList<KernelAssociation> Displaced);
 
     private readonly record struct Name(bool Outbound, XfrmStateKey Key, IPAddress Source, (ushort Source, ushort Destination)? Udp, string Fingerprint);
 }

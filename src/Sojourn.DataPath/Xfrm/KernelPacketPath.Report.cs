@@ -24,7 +24,7 @@ public sealed partial class KernelPacketPath
                 (sent, received) = _associations.Gone;
                 foreach (var association in _associations.All)
                 {
-                    (sent, received) = association.Outbound ? (sent + (long)association.Packets, received) : (sent, received + (long)association.Packets);
+                    (sent, received) = association.Outbound ? (sent + (long)association.Counts.Packets, received) : (sent, received + (long)association.Counts.Packets);
                 }
             }
 
@@ -56,7 +56,7 @@ public sealed partial class KernelPacketPath
         var outbound = carries && path.State == PathState.Active ? installed.Outbound : null;
         var inbound = carries && path.State != PathState.Blocked ? installed.Inbound : null;
         return new PathReport(
-            path, (long)(outbound?.Packets ?? 0), (long)(outbound?.Bytes ?? 0), (long)(inbound?.Packets ?? 0), (long)(inbound?.Bytes ?? 0),
+            path, (long)(outbound?.Counts.Packets ?? 0), (long)(outbound?.Counts.Bytes ?? 0), (long)(inbound?.Counts.Packets ?? 0), (long)(inbound?.Counts.Bytes ?? 0),
             outbound?.Counted?.LastUse, inbound?.Counted?.LastUse, _options.Table.OuterMtu, InnerMtu(path, _options.Table.OuterMtu), 0,
             ReportOf(installed.Outbound), ReportOf(installed.Inbound), new Dictionary<string, long>());
     }
@@ -70,19 +70,19 @@ public sealed partial class KernelPacketPath
 
         var parameters = association.Parameters;
         var drops = new SortedDictionary<string, long>(StringComparer.Ordinal);
-        if (association.Counted is { Refused: > 0 and var refused })
+        if (association.Counts is { Refused: > 0 and var refused })
         {
             drops[DropReason.BadIcv.CounterName()] = refused;
         }
 
-        if (association.Counted is { Replayed: > 0 and var replayed })
+        if (association.Counts is { Replayed: > 0 and var replayed })
         {
             drops[DropReason.Replay.CounterName()] = replayed;
         }
 
         return new AssociationReport(
             association.Protocol, parameters.Spi, parameters.Source, parameters.Destination, parameters.Algorithm, parameters.ExtendedSequence,
-            association.Packets, association.Bytes, association.Sequence, association.Holders.Count, association.Counted?.LastUse, "kernel", drops);
+            association.Counts.Packets, association.Counts.Bytes, association.Sequence, association.Holders.Count, association.Counted?.LastUse, "kernel", drops);
     }
 
     /// <summary>Longest inner packet that fits (RFC 4303 2, RFC 4302 2).</summary>

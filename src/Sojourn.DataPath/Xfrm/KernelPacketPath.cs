@@ -260,6 +260,7 @@ public sealed partial class KernelPacketPath : IPacketPath
     private void Install(List<VpnPath> install, List<InstalledPath> former, HashSet<PathId> leaving)
     {
         var made = new List<KernelAssociation>();
+        IReadOnlyList<KernelAssociations.Entry> entered = [];
         var installed = new List<InstalledPath>();
         try
         {
@@ -274,11 +275,12 @@ public sealed partial class KernelPacketPath : IPacketPath
                 Lead(path);
             }
 
-            _associations.Enter(made);
+            entered = _associations.Enter(made);
             _policies.Change([.. installed.SelectMany(p => p.Claims)], [.. former.SelectMany(p => p.Claims)]);
         }
         catch
         {
+            _associations.Undo(entered);
             foreach (var path in installed)
             {
                 LeadNoMore(path.Path);

@@ -13,6 +13,7 @@ namespace Sojourn.DataPath.Xfrm;
 internal sealed class XfrmDatabase : IDisposable
 {
     private readonly NetlinkSocket _socket = new(protocol: NetlinkRequest.Xfrm);
+    private readonly NetlinkSocket _notices = new(XfrmFormat.GroupState, NetlinkRequest.Xfrm);
 
     /// <summary>Why the kernel of this namespace cannot carry ESP; null = it can. It is asked for an association to nobody.</summary>
     public static string? Lacking()
@@ -51,6 +52,30 @@ internal sealed class XfrmDatabase : IDisposable
 
     /// <summary>One that is gone already is no error.</summary>
     public void Delete(XfrmStateKey key) => Quietly(XfrmFormat.WriteStateId(XfrmFormat.DeleteState, key), $"remove association {Name(key)}");
+
+    /// <summary>
+    /// Takes an association away and tells how it stood at its end. Asking before would miss packets: only the notice of the removal
+    /// is written when no packet can use it any more.
+    /// </summary>
+    /// <returns>Null when it was gone already, or the kernel lost the notice.</returns>
+    public XfrmStateReport? Remove(XfrmStateKey key)
+    {
+        // What was told meanwhile of other changes, in as many turns as something of it was lost.
+        while (!_notices.ReadNotices((_, _) => { }))
+        {
+        }
+
+        Delete(key);
+        XfrmStateReport? last = null;
+        _notices.ReadNotices((type, body) =>
+        {
+            if (type == XfrmFormat.DeleteState && XfrmFormat.ParseRemoved(body) is { } removed && removed.Key == key)
+            {
+                last = removed;
+            }
+        });
+        return last;
+    }
 
     /// <summary>Sets a policy, or replaces the one of that name as one step for every packet.</summary>
     public void Put(XfrmPolicy policy) => _socket.Execute(XfrmFormat.WritePolicy(policy), $"set policy {policy.Key}");
@@ -102,7 +127,11 @@ internal sealed class XfrmDatabase : IDisposable
         return policies;
     }
 
-    public void Dispose() => _socket.Dispose();
+    public void Dispose()
+    {
+        _socket.Dispose();
+        _notices.Dispose();
+    }
 
     private void Quietly(NetlinkRequest request, string operation)
     {

@@ -14,14 +14,14 @@ internal static class XfrmFormat
 {
     public const ushort NewState = 0x10, DeleteState = 0x11, GetState = 0x12, DeletePolicy = 0x14, GetPolicy = 0x15, Acquire = 0x17, Expire = 0x18, UpdatePolicy = 0x19, UpdateState = 0x1a;
 
-    public const uint GroupAcquire = 1, GroupExpire = 2;
+    public const uint GroupAcquire = 1, GroupExpire = 2, GroupState = 4;
     public const ushort AttributeLastUsed = 15;
 
     public const int StateLength = 224, StateIdLength = 24, PolicyLength = 168, PolicyIdLength = 64, TemplateLength = 64;
     private const int SelectorLength = 56, AddressLength = 16, NameLength = 64;
 
     // Attributes.
-    private const ushort AlgorithmCipher = 2, AttributeEncapsulation = 4, AttributeTemplate = 5, AlgorithmAead = 18, AlgorithmAuthentication = 20, AttributeMark = 21,
+    private const ushort AlgorithmCipher = 2, AttributeEncapsulation = 4, AttributeTemplate = 5, AttributeState = 6, AlgorithmAead = 18, AlgorithmAuthentication = 20, AttributeMark = 21,
         AttributeReplay = 23, AttributeSetMark = 29, AttributeSetMarkMask = 30;
 
     private const byte TunnelMode = 1;
@@ -52,14 +52,14 @@ internal static class XfrmFormat
         BinaryPrimitives.WriteUInt32BigEndian(info[72..], association.Spi);
         info[76] = Number(state.Protocol);
         WriteAddress(info[80..], association.Source);
-        WriteLimits(info[96..160], association.Lifetime, state.MostPackets, state.Now);
+        WriteLimits(info[96..160], association.Lifetime, state);
         MemoryMarshal.Write(info[208..], state.RequestId);
         MemoryMarshal.Write(info[212..], FamilyOf(association.Source));
         info[214] = TunnelMode;
         // AH over IPv4 as in RFC 4302, whose header the kernel rounds up to 8 octets unless told otherwise.
         info[216] = (byte)(FlagAnyFamily | (association.ExtendedSequence ? FlagExtended : 0)
             | (state.Protocol == SecurityType.Ah && association.Source.AddressFamily == AddressFamily.InterNetwork ? FlagAlign4 : 0));
-        WriteAlgorithms(request, association);
+        WriteAlgorithms(request, state.Protocol, association);
         WriteReplay(request, state);
         if (state.Udp is { } udp)
         {
@@ -92,7 +92,7 @@ internal static class XfrmFormat
         var request = new NetlinkRequest(UpdatePolicy, NetlinkRequest.Acknowledge | NetlinkRequest.Create | NetlinkRequest.Replace);
         var info = request.Header(PolicyLength);
         WriteSelector(info, policy.Key);
-        WriteLimits(info[56..120], SaLifetime.Unlimited, null, default);
+        WriteLimits(info[56..120], SaLifetime.Unlimited, null);
         MemoryMarshal.Write(info[152..], policy.Priority);
         info[160] = (byte)policy.Key.Direction;
         info[161] = policy.Blocks ? (byte)1 : (byte)0;
@@ -124,22 +124,41 @@ internal static class XfrmFormat
     }
 
     /// <summary>A message that describes a state; null for one that is no association in ESP or AH.</summary>
-    public static XfrmStateReport? ParseState(ReadOnlySpan<byte> body)
+    public static XfrmStateReport? ParseState(ReadOnlySpan<byte> body) => body.Length < StateLength ? null : ParseState(body, new AttributeReader(body[StateLength..]));
+
+    /// <summary>A notice that a state was removed, with how it stood at its end; null for one that is no association in ESP or AH.</summary>
+    public static XfrmStateReport? ParseRemoved(ReadOnlySpan<byte> body)
     {
-        if (body.Length < StateLength || ProtocolOf(body[76]) is not { } protocol)
+        var attributes = new AttributeReader(body.Length < StateIdLength ? [] : body[StateIdLength..]);
+        var rest = attributes;
+        while (attributes.Next())
+        {
+            if (attributes.Type == AttributeState && attributes.Value.Length >= StateLength)
+            {
+                return ParseState(attributes.Value, rest);
+            }
+        }
+
+        return null;
+    }
+
+    private static XfrmStateReport? ParseState(ReadOnlySpan<byte> body, AttributeReader attributes)
+    {
+        if (ProtocolOf(body[76]) is not { } protocol)
         {
             return null;
         }
 
         ulong sequence = 0;
         DateTimeOffset? lastUse = null;
-        var attributes = new AttributeReader(body[StateLength..]);
+        uint[] window = [];
         while (attributes.Next())
         {
             if (attributes.Type == AttributeReplay && attributes.Value.Length >= ReplayHeader)
             {
                 var numbers = MemoryMarshal.Cast<byte, uint>(attributes.Value);
                 sequence = Math.Max(((ulong)numbers[3] << 32) | numbers[1], ((ulong)numbers[4] << 32) | numbers[2]);
+                window = numbers[(ReplayHeader / 4)..].ToArray();
             }
             else if (attributes.Type == AttributeLastUsed && attributes.Value.Length >= 8 && MemoryMarshal.Read<long>(attributes.Value) is > 0 and var seconds)
             {
@@ -150,8 +169,10 @@ internal static class XfrmFormat
         var family = MemoryMarshal.Read<ushort>(body[212..]);
         return new XfrmStateReport(
             new XfrmStateKey(protocol, BinaryPrimitives.ReadUInt32BigEndian(body[72..]), ReadAddress(body[56..], family)), ReadAddress(body[80..], family), MemoryMarshal.Read<uint>(body[208..]),
-            MemoryMarshal.Read<ulong>(body[168..]), MemoryMarshal.Read<ulong>(body[160..]), sequence,
-            MemoryMarshal.Read<uint>(body[200..]), MemoryMarshal.Read<uint>(body[192..]) + (long)MemoryMarshal.Read<uint>(body[196..]), lastUse);
+            new XfrmCounts(
+                MemoryMarshal.Read<ulong>(body[168..]), MemoryMarshal.Read<ulong>(body[160..]), MemoryMarshal.Read<uint>(body[200..]),
+                MemoryMarshal.Read<uint>(body[192..]) + (long)MemoryMarshal.Read<uint>(body[196..])),
+            sequence, lastUse, window);
     }
 
     /// <summary>A notice that a limit was reached (struct xfrm_user_expire).</summary>
@@ -211,42 +232,52 @@ internal static class XfrmFormat
     private static NetlinkRequest WriteMark(NetlinkRequest request, uint mark) =>
         mark == 0 ? request : request.Attribute(AttributeMark, ((ulong)uint.MaxValue << 32) | mark);
 
-    private static void WriteLimits(Span<byte> limits, SaLifetime lifetime, ulong? mostPackets, DateTimeOffset now)
+    /// <param name="state">Null for a policy.</param>
+    private static void WriteLimits(Span<byte> limits, SaLifetime lifetime, XfrmState? state)
     {
         var values = MemoryMarshal.Cast<byte, ulong>(limits);
-        values[0] = lifetime.SoftBytes ?? Unlimited;
-        values[1] = lifetime.HardBytes ?? Unlimited;
-        values[2] = lifetime.SoftPackets ?? Unlimited;
-        values[3] = Math.Min(lifetime.HardPackets ?? Unlimited, mostPackets ?? Unlimited);
+        var before = state?.Before ?? default;
+        values[0] = Soft(lifetime.SoftBytes, before.Bytes);
+        values[1] = Hard(lifetime.HardBytes, before.Bytes);
+        values[2] = Soft(lifetime.SoftPackets, before.Packets);
+        values[3] = Math.Min(Hard(lifetime.HardPackets, before.Packets), state?.MostPackets ?? Unlimited);
         // Here 0 means without end.
         values[4] = Seconds(lifetime.SoftTime);
         values[5] = Seconds(lifetime.HardTime);
 
-        ulong Seconds(DateTimeOffset? end) => end is { } time ? (ulong)Math.Max(1, Math.Ceiling((time - now).TotalSeconds)) : 0;
+        // A soft limit that lies behind has been told.
+        static ulong Soft(ulong? limit, ulong before) => limit > before ? limit.Value - before : Unlimited;
+        static ulong Hard(ulong? limit, ulong before) => limit is { } end ? end - Math.Min(end, before) : Unlimited;
+        ulong Seconds(DateTimeOffset? end) => end is { } time && state is not null ? (ulong)Math.Max(1, Math.Ceiling((time - state.Added).TotalSeconds)) : 0;
     }
 
     private static void WriteReplay(NetlinkRequest request, XfrmState state)
     {
         var association = state.Parameters;
         // The kernel wants a window with extended numbers, whoever sends.
-        var window = state.Outbound ? 32 : Math.Clamp(association.ReplayWindow, association.ExtendedSequence ? 32 : 0, WidestWindow);
-        var words = (window + 31) / 32;
+        var width = state.Outbound ? 32 : Math.Clamp(association.ReplayWindow, association.ExtendedSequence ? 32 : 0, WidestWindow);
+        var words = (width + 31) / 32;
         Span<uint> replay = stackalloc uint[(ReplayHeader / 4) + words];
         replay.Clear();
         replay[0] = (uint)words;
         replay[state.Outbound ? 1 : 2] = (uint)state.Sequence;
         replay[state.Outbound ? 3 : 4] = (uint)(state.Sequence >> 32);
-        replay[5] = (uint)window;
+        replay[5] = (uint)width;
         if (!state.Outbound && state.Sequence > 0)
         {
-            // Whatever lies in the window of an association that comes back counts as taken.
-            replay[(ReplayHeader / 4)..].Fill(uint.MaxValue);
+            // Without better knowledge whatever lies in the window of an association that comes back counts as taken.
+            var taken = replay[(ReplayHeader / 4)..];
+            taken.Fill(uint.MaxValue);
+            if (state.Window is { } window && window.Count == words)
+            {
+                window.ToArray().CopyTo(taken);
+            }
         }
 
         request.Attribute(AttributeReplay, MemoryMarshal.AsBytes(replay));
     }
 
-    private static void WriteAlgorithms(NetlinkRequest request, SaParameters association)
+    private static void WriteAlgorithms(NetlinkRequest request, SecurityType protocol, SaParameters association)
     {
         var keys = association.Keys;
         switch (association.Algorithm)
@@ -262,7 +293,11 @@ internal static class XfrmFormat
                 break;
             case IpsecAlgorithm.HmacSha256:
                 WriteAlgorithm(request, AlgorithmAuthentication, "hmac(sha256)", keys.Authentication, IcvBits);
-                WriteAlgorithm(request, AlgorithmCipher, "ecb(cipher_null)", keys.Encryption, null);
+                if (protocol == SecurityType.Esp)
+                {
+                    WriteAlgorithm(request, AlgorithmCipher, "ecb(cipher_null)", keys.Encryption, null);
+                }
+
                 break;
             default:
                 WriteAlgorithm(request, AlgorithmAuthentication, "hmac(sha256)", keys.Authentication, IcvBits);

@@ -38,23 +38,37 @@ internal sealed record XfrmState
     /// <summary>Last sequence number used, or highest seen.</summary>
     public ulong Sequence { get; init; }
 
+    /// <summary>Inbound: which numbers up to <see cref="Sequence"/> were taken, as the kernel keeps it (struct xfrm_replay_state_esn); null = all of them.</summary>
+    public IReadOnlyList<uint>? Window { get; init; }
+
     public bool Outbound { get; init; }
 
     /// <summary>Packets after which the kernel takes it away; null = never.</summary>
     public ulong? MostPackets { get; init; }
 
-    public DateTimeOffset Now { get; init; }
+    /// <summary>When it was added: the kernel counts limits in time from there.</summary>
+    public DateTimeOffset Added { get; init; }
+
+    /// <summary>What counts towards its limits and was carried before it was added.</summary>
+    public XfrmCounts Before { get; init; }
 
     public XfrmStateKey Key => new(Protocol, Parameters.Spi, Parameters.Destination);
 }
 
-/// <summary>What the kernel tells about an association.</summary>
-/// <param name="Sequence">Last number used, or highest accepted, whichever is further.</param>
+/// <summary>What an association has carried and refused.</summary>
 /// <param name="Refused">Packets whose authentication failed.</param>
 /// <param name="Replayed">Packets that the window refused as old or as taken before.</param>
+internal readonly record struct XfrmCounts(ulong Packets, ulong Bytes, long Refused, long Replayed)
+{
+    public static XfrmCounts operator +(XfrmCounts a, XfrmCounts b) => new(a.Packets + b.Packets, a.Bytes + b.Bytes, a.Refused + b.Refused, a.Replayed + b.Replayed);
+}
+
+/// <summary>What the kernel tells about an association.</summary>
+/// <param name="Sequence">Last number used, or highest accepted, whichever is further.</param>
 /// <param name="LastUse">Null before the first packet.</param>
+/// <param name="Window">See <see cref="XfrmState.Window"/>.</param>
 internal sealed record XfrmStateReport(
-    XfrmStateKey Key, IPAddress Source, uint RequestId, ulong Packets, ulong Bytes, ulong Sequence, long Refused, long Replayed, DateTimeOffset? LastUse);
+    XfrmStateKey Key, IPAddress Source, uint RequestId, XfrmCounts Counts, ulong Sequence, DateTimeOffset? LastUse, IReadOnlyList<uint> Window);
 
 /// <summary>What a policy selects; with the direction and the mark that is its name.</summary>
 /// <param name="Mark">Packets that bear this mark alone; 0 = whatever mark.</param>

@@ -13,7 +13,12 @@ public static class GuestProgram
     private static readonly string[] s_libraries = ["libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libstdc++.so.6", "libgcc_s.so.1", "libssl.so.3", "libcrypto.so.3", "libsqlite3.so.0", "libz.so.1"];
 
     /// <summary>How a script starts it. No files for debuggers, no measuring of what runs often: emulation pays for both.</summary>
-    public const string Command = $"env DOTNET_EnableDiagnostics=0 DOTNET_TieredPGO=0 {Runtime}/dotnet exec {Program}/sojourn.dll";
+    public const string Command = Start + "sojourn.dll";
+
+    private const string Start = $"env DOTNET_EnableDiagnostics=0 DOTNET_TieredPGO=0 {Runtime}/dotnet exec {Program}/";
+
+    /// <summary>The same for another program that lies beside this one.</summary>
+    public static string CommandOf(System.Reflection.Assembly assembly) => $"{Start}{assembly.GetName().Name}.dll";
 
     /// <summary>A file system with it.</summary>
     /// <param name="files">Further files, by their path in the guest.</param>
