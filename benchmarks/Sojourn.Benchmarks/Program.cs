@@ -28,7 +28,7 @@ for (var i = 1; i < args.Length; i++)
 
 if (args is ["tables", ..])
 {
-    Tables.Run([.. options.GetValueOrDefault("--users", "1,100000,1000000").Split(',').Select(Number)], Option("--batch", 1000), Console.Out);
+    Tables.Run([.. options.GetValueOrDefault("--users", "1,64,100000,1000000").Split(',').Select(Number)], Option("--batch", 1000), Console.Out);
     return 0;
 }
 
@@ -143,7 +143,7 @@ static int Usage()
     Console.Error.WriteLine("       benchmarks/run line [--everything | --quick] [--rounds N] [--seconds N] [--lines A,B,...] [--outer | --cut | --no-offloads] [--ipv6] [--tcp] [--json FILE]");
     Console.Error.WriteLine("       benchmarks/run home-agent [--rounds N] [--seconds N]");
     Console.Error.WriteLine("       benchmarks/run start [--rounds N]");
-    Console.Error.WriteLine("       benchmarks/run tables [--users 1,100000,1000000] [--batch N]");
+    Console.Error.WriteLine("       benchmarks/run tables [--users 1,64,100000,1000000] [--batch N]");
     Console.Error.WriteLine("       benchmarks/run ike [--setups N] [--rounds N] [--window N] [--json FILE]");
     return 2;
 }

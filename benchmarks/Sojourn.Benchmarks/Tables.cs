@@ -16,72 +16,100 @@ namespace Sojourn.Benchmarks;
 /// </summary>
 internal static class Tables
 {
-    private const int Packets = 200_000, Trials = 5, Payload = 1400, Short = 64, OneByOne = 20_000;
+    private const int Packets = 200_000, Trials = 9, Few = 64, Payload = 1400, Short = 64, OneByOne = 20_000;
 
     private static readonly IPAddress s_local = IPAddress.Parse("192.0.2.1"), s_remote = IPAddress.Parse("198.51.100.1");
     private static readonly IPNetwork s_company = IPNetwork.Parse("203.0.113.0/24");
     private static readonly PathOrigin s_origin = new("benchmark", "NV-A33");
     private static readonly DateTimeOffset s_now = DateTimeOffset.UnixEpoch;
 
-    /// <param name="sizes">Numbers of users, each measured in a table of its own.</param>
+    /// <param name="sizes">Numbers of users, each in tables of its own; the first is what the others are compared with.</param>
     /// <param name="batch">Paths installed by one change.</param>
     public static void Run(IReadOnlyList<int> sizes, int batch, TextWriter output)
     {
-        // The first round compiles everything and is not shown.
-        Measure(Math.Min(20_000, sizes.Max()), batch);
-        output.WriteLine("users      in changes of many: /s, CPU µs, octets made | of one: the same     | octets kept, once used more | ns: find, seal 64, seal 1400, open 1400 | of 64 users only: the same");
+        // The first compiles everything and is not shown.
+        _ = new TablePair(Math.Min(20_000, sizes.Max()), batch);
+        output.WriteLine("users      in changes of many: /s, CPU µs, octets made | of one: the same     | octets kept, of them paths as given, once used more");
+        var tables = new List<TablePair>();
         foreach (var size in sizes)
         {
-            output.WriteLine(Measure(size, batch));
-            GC.Collect();
+            tables.Add(new TablePair(size, batch));
+            output.WriteLine(tables[^1].Installation);
+        }
+
+        // In turns: what else the machine does changes from minute to minute.
+        output.WriteLine($"\nns, best of {Trials} turns: find, seal {Short}, seal {Payload}, both {Payload} | packets of {Payload} a second, sealed and opened, to those of the first table: median over the turns");
+        foreach (var among in (int[])[1, Few, int.MaxValue])
+        {
+            // As many talk in each, so that the tables alone differ.
+            var compared = tables.FindAll(table => among == int.MaxValue || table.Users >= among);
+            output.WriteLine(among == int.MaxValue ? "all users talk" : $"{among} of the users talk");
+            var turns = Enumerable.Range(0, Trials).Select(_ => compared.Select(table => table.Packet(Math.Min(table.Users, among))).ToArray()).ToArray();
+            for (var at = 0; at < compared.Count; at++)
+            {
+                var best = Enumerable.Range(0, 4).Select(what => turns.Min(turn => turn[at][what])).ToArray();
+                var ratio = Statistics.Median([.. turns.Select(turn => turn[0][3] / turn[at][3])]);
+                output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{compared[at].Users,-10} {string.Join(", ", best.Select(time => time.ToString("F0", CultureInfo.InvariantCulture))),-30} | {ratio:F3}"));
+            }
         }
     }
 
-    private static string Measure(int users, int batch)
+    /// <summary>Two ends with the same users.</summary>
+    private sealed class TablePair
     {
-        var empty = Memory();
-        var paths = new List<VpnPath>(users);
-        for (var user = 0; user < users; user++)
+        private readonly PathTable _near = NewTable(), _far = NewTable();
+
+        public TablePair(int users, int batch)
         {
-            paths.Add(PathOf(user));
+            Users = users;
+            var empty = Memory();
+            var paths = new List<VpnPath>(users);
+            for (var user = 0; user < users; user++)
+            {
+                paths.Add(PathOf(user));
+            }
+
+            var given = Memory() - empty;
+            var whole = users - Math.Min(OneByOne, users / 2);
+            var many = Cost(_near, paths, 0, whole, batch);
+            var one = Cost(_near, paths, whole, users, 1);
+            var kept = Memory() - empty;
+            paths = [];
+            for (var at = 0; at < users; at += batch)
+            {
+                Install(_far, [.. Enumerable.Range(at, Math.Min(batch, users - at)).Select(user => PathOf(user).Mirror())]);
+            }
+
+            // Each side uses one of its two associations, so both sides together are what a side that uses both takes.
+            var idle = Resident();
+            for (var user = 0; user < users; user++)
+            {
+                Carry(_near, _far, user, Short);
+            }
+
+            var used = Math.Max(0, Resident() - idle);
+            Installation = string.Create(CultureInfo.InvariantCulture, $"{users,-10} {many,-42} | {one,-20} | {kept / users}, {given / users}, {used / users}");
         }
 
-        var given = Memory() - empty;
-        var (near, far) = (NewTable(), NewTable());
-        var whole = users - Math.Min(OneByOne, users / 2);
-        var many = Cost(near, paths, 0, whole, batch);
-        var one = Cost(near, paths, whole, users, 1);
-        var kept = (Memory() - empty) / users;
-        paths.Clear();
-        for (var at = 0; at < users; at += batch)
-        {
-            Install(far, [.. Enumerable.Range(at, Math.Min(batch, users - at)).Select(user => PathOf(user).Mirror())]);
-        }
+        public int Users { get; }
 
-        // Each side uses one of its two associations, so both sides together are what a side that uses both takes.
-        var idle = Resident();
-        for (var user = 0; user < users; user++)
-        {
-            Carry(near, far, user, Short);
-        }
+        public string Installation { get; }
 
-        var used = Math.Max(0, Resident() - idle) / users;
-        return string.Create(CultureInfo.InvariantCulture,
-            $"{users,-10} {many,-42} | {one,-20} | {kept,-6} + {used,-18} | {Packet(users),-38} | {Packet(Math.Min(users, 64))}   (paths as given: {given / users} octets of those kept)");
-
-        // In an order that no cache can guess.
-        string Packet(int among)
+        /// <summary>Nanoseconds of each step for packets of users drawn by lot, in an order that no cache can guess.</summary>
+        public double[] Packet(int among)
         {
             var order = Enumerable.Range(0, Packets).Select(_ => RandomNumberGenerator.GetInt32(among)).ToArray();
-            var find = Best(order, (user, inner, _) => near.Classify(Address(inner, user), s_now).Verdict == OutboundVerdict.Protect, Short);
-            var seal64 = Best(order, (user, inner, room) => near.Outbound(Address(inner, user), room, s_now).Verdict == OutboundVerdict.Send, Short);
-            var seal = Best(order, (user, inner, room) => near.Outbound(Address(inner, user), room, s_now).Verdict == OutboundVerdict.Send, Payload);
-            var both = Best(order, (user, inner, room) =>
-            {
-                var sent = near.Outbound(Address(inner, user), room, s_now);
-                return far.Inbound(room.AsSpan(sent.Offset, sent.Length), room.AsSpan(room.Length / 2), s_now).Verdict == InboundVerdict.Deliver;
-            }, Payload);
-            return string.Create(CultureInfo.InvariantCulture, $"{find:F0}, {seal64:F0}, {seal:F0}, {both - seal:F0}");
+            return
+            [
+                Time(order, (user, inner, _) => _near.Classify(Address(inner, user), s_now).Verdict == OutboundVerdict.Protect, Short),
+                Time(order, (user, inner, room) => _near.Outbound(Address(inner, user), room, s_now).Verdict == OutboundVerdict.Send, Short),
+                Time(order, (user, inner, room) => _near.Outbound(Address(inner, user), room, s_now).Verdict == OutboundVerdict.Send, Payload),
+                Time(order, (user, inner, room) =>
+                {
+                    var sent = _near.Outbound(Address(inner, user), room, s_now);
+                    return _far.Inbound(room.AsSpan(sent.Offset, sent.Length), room.AsSpan(room.Length / 2), s_now).Verdict == InboundVerdict.Deliver;
+                }, Payload),
+            ];
         }
     }
 
@@ -140,27 +168,21 @@ internal static class Tables
         }
     }
 
-    /// <summary>Nanoseconds of one call; the best trial, since what else the machine does only adds.</summary>
-    private static double Best(int[] order, Func<int, byte[], byte[], bool> call, int length)
+    /// <summary>Nanoseconds of one call.</summary>
+    private static double Time(int[] order, Func<int, byte[], byte[], bool> call, int length)
     {
         var (inner, room) = (new byte[length], new byte[8192]);
         Write(inner);
-        var best = double.MaxValue;
-        for (var trial = 0; trial < Trials; trial++)
+        var clock = Stopwatch.StartNew();
+        foreach (var user in order)
         {
-            var clock = Stopwatch.StartNew();
-            foreach (var user in order)
+            if (!call(user, inner, room))
             {
-                if (!call(user, inner, room))
-                {
-                    throw new InvalidOperationException($"a packet of user {user} was not carried");
-                }
+                throw new InvalidOperationException($"a packet of user {user} was not carried");
             }
-
-            best = Math.Min(best, clock.Elapsed.TotalNanoseconds / order.Length);
         }
 
-        return best;
+        return clock.Elapsed.TotalNanoseconds / order.Length;
     }
 
     private static void Write(Span<byte> packet)

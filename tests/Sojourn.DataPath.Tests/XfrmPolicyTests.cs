@@ -147,7 +147,7 @@ public sealed class XfrmPolicyTests : IDisposable
             Keys = new AssociationKeys(new KeyMaterial([]), new KeyMaterial(new byte[32])),
         },
         Udp = null,
-        Fingerprint = "",
+        Fingerprint = default,
         Number = 9,
         Reservation = null,
     };

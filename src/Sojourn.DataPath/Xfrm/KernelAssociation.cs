@@ -17,7 +17,7 @@ internal sealed class KernelAssociation
 
     public required (ushort Source, ushort Destination)? Udp { get; init; }
 
-    public required string Fingerprint { get; init; }
+    public required KeyFingerprint Fingerprint { get; init; }
 
     /// <summary>Request id of its templates; also the mark of what came out of it.</summary>
     public required uint Number { get; init; }

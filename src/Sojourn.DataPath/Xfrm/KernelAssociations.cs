@@ -25,8 +25,8 @@ internal sealed class KernelAssociations(XfrmDatabase database, SequenceReservat
 
     private readonly Dictionary<Name, KernelAssociation> _all = [];
     private readonly Dictionary<XfrmStateKey, KernelAssociation> _entered = [];
-    private readonly Dictionary<string, List<KernelAssociation>> _byFingerprint = [];
-    private readonly Dictionary<(bool Outbound, string Fingerprint), ulong> _retired = [];
+    private readonly Dictionary<KeyFingerprint, List<KernelAssociation>> _byFingerprint = [];
+    private readonly Dictionary<(bool Outbound, KeyFingerprint Fingerprint), ulong> _retired = [];
     private readonly Dictionary<(XfrmStateKey, IPAddress), ulong> _leftBehind = [];
     private uint _number;
 
@@ -367,7 +367,7 @@ internal sealed class KernelAssociations(XfrmDatabase database, SequenceReservat
         return last is { } end ? Math.Max(1, end - Math.Min(association.First, end)) : null;
     }
 
-    private List<KernelAssociation> Same(string fingerprint, bool add = false)
+    private List<KernelAssociation> Same(KeyFingerprint fingerprint, bool add = false)
     {
         if (!_byFingerprint.TryGetValue(fingerprint, out var same))
         {
@@ -381,16 +381,16 @@ internal sealed class KernelAssociations(XfrmDatabase database, SequenceReservat
         return same;
     }
 
-    private static OneWay OneWayOf(VpnPath path, SaParameters parameters, bool outbound) => new(path.SecurityType, parameters, outbound, SecurityAssociation.FingerprintOf(parameters));
+    private static OneWay OneWayOf(VpnPath path, SaParameters parameters, bool outbound) => new(path.SecurityType, parameters, outbound, KeyFingerprint.Of(parameters));
 
     private static Name NameOf(VpnPath path, SaParameters parameters, bool outbound) => new(
         outbound, new XfrmStateKey(path.SecurityType, parameters.Spi, parameters.Destination), parameters.Source,
-        path.Udp is not { } udp ? null : outbound ? (udp.LocalPort, udp.RemotePort) : (udp.RemotePort, udp.LocalPort), SecurityAssociation.FingerprintOf(parameters));
+        path.Udp is not { } udp ? null : outbound ? (udp.LocalPort, udp.RemotePort) : (udp.RemotePort, udp.LocalPort), KeyFingerprint.Of(parameters));
 
     private static Name NameOf(KernelAssociation association) => new(association.Outbound, association.Key, association.Parameters.Source, association.Udp, association.Fingerprint);
 
     /// <summary>One association that was entered, the one it goes on from, and those that had to leave for it.</summary>
     public sealed record Entry(KernelAssociation Made, KernelAssociation? From, IReadOnlyList<KernelAssociation> Displaced);
 
-    private readonly record struct Name(bool Outbound, XfrmStateKey Key, IPAddress Source, (ushort Source, ushort Destination)? Udp, string Fingerprint);
+    private readonly record struct Name(bool Outbound, XfrmStateKey Key, IPAddress Source, (ushort Source, ushort Destination)? Udp, KeyFingerprint Fingerprint);
 }

@@ -14,18 +14,21 @@ internal sealed class CopyOnWriteMap<TKey, TValue>
 {
     private const int Bits = 4, Ways = 1 << Bits;
 
-    public static readonly CopyOnWriteMap<TKey, TValue> Empty = new(null, 0);
+    public static readonly CopyOnWriteMap<TKey, TValue> Empty = new(null, 0, null);
+
+    private readonly object? _owner;
 
     /// <summary>A <see cref="Branch"/>, a <see cref="Leaf"/>, or null.</summary>
-    private readonly object? _root;
+    private object? _root;
 
-    private CopyOnWriteMap(object? root, int count)
+    private CopyOnWriteMap(object? root, int count, object? owner)
     {
         _root = root;
+        _owner = owner;
         Count = count;
     }
 
-    public int Count { get; }
+    public int Count { get; private set; }
 
     /// <summary>In no particular order.</summary>
     public IEnumerable<TValue> Values
@@ -76,34 +79,46 @@ internal sealed class CopyOnWriteMap<TKey, TValue>
     /// <param name="owner">Who alone has seen the maps it got by naming itself, until it hands one on and names itself no more; null = nobody.</param>
     public CopyOnWriteMap<TKey, TValue> With(TKey key, TValue value, object? owner = null)
     {
-        // First: what is its owner's own changes in place.
-        var count = TryGet(key, out _) ? Count : Count + 1;
-        return new(Put(_root, HashOf(key), 0, key, value, owner), count);
+        var count = Count;
+        return Changed(Put(_root, HashOf(key), 0, key, value, owner, ref count), count, owner);
     }
 
     /// <param name="owner">See <see cref="With"/>.</param>
     public CopyOnWriteMap<TKey, TValue> Without(TKey key, object? owner = null) =>
-        TryGet(key, out _) ? new(Take(_root!, HashOf(key), 0, key, owner), Count - 1) : this;
+        TryGet(key, out _) ? Changed(Take(_root!, HashOf(key), 0, key, owner), Count - 1, owner) : this;
+
+    private CopyOnWriteMap<TKey, TValue> Changed(object? root, int count, object? owner)
+    {
+        if (owner is null || _owner != owner)
+        {
+            return new(root, count, owner);
+        }
+
+        (_root, Count) = (root, count);
+        return this;
+    }
 
     /// <summary>Spread over all bits, whatever the key makes of it; the upper ones decide first.</summary>
     private static uint HashOf(in TKey key) => (uint)key.GetHashCode() * 0x9E37_79B1u;
 
     private static int Way(uint rest) => (int)(rest >> (32 - Bits));
 
-    private static object Put(object? node, uint hash, int depth, in TKey key, TValue value, object? owner)
+    private static object Put(object? node, uint hash, int depth, in TKey key, TValue value, object? owner, ref int count)
     {
         switch (node)
         {
             case null:
+                count++;
                 return new Leaf(hash, key, value, null);
             case Branch branch:
                 ref readonly var below = ref branch.Below[Way(hash << depth)];
-                return branch.With(Way(hash << depth), Put(below, hash, depth + Bits, key, value, owner), owner);
+                return branch.With(Way(hash << depth), Put(below, hash, depth + Bits, key, value, owner, ref count), owner);
             case Leaf leaf when leaf.Hash == hash:
+                count += leaf.Holds(key) ? 0 : 1;
                 return new Leaf(hash, key, value, leaf.Without(key));
             default:
                 // Two hashes that were alike so far: a branch for each further way they share, then both.
-                return Put(new Branch(owner).With(Way(((Leaf)node).Hash << depth), node, owner), hash, depth, key, value, owner);
+                return Put(new Branch(owner).With(Way(((Leaf)node).Hash << depth), node, owner), hash, depth, key, value, owner, ref count);
         }
     }
 
@@ -161,6 +176,8 @@ internal sealed class CopyOnWriteMap<TKey, TValue>
         public readonly TKey Key = key;
         public readonly TValue Value = value;
         public readonly Leaf? Next = next;
+
+        public bool Holds(in TKey key) => Key.Equals(key) || (Next is not null && Next.Holds(key));
 
         public Leaf? Without(in TKey key) =>
             Key.Equals(key) ? Next

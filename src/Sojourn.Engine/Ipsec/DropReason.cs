@@ -85,8 +85,8 @@ public static class DropReasons
     public static string CounterName(this DropReason reason) => s_names[(int)reason];
 }
 
-/// <summary>Counts per <see cref="DropReason"/>, from any thread. There are several to a user and most count nothing, so the counters come with the first.</summary>
-internal sealed class DropCounters
+/// <summary>Counts per <see cref="DropReason"/>, from any thread. There are several to a user and most count nothing, so the counters come with the first. A field, never copied.</summary>
+internal struct DropCounters
 {
     private long[]? _counts;
 
@@ -102,10 +102,10 @@ internal sealed class DropCounters
         Interlocked.Add(ref counts[(int)reason], packets);
     }
 
-    public IReadOnlyDictionary<string, long> ToReport()
+    public readonly IReadOnlyDictionary<string, long> ToReport()
     {
         var report = new SortedDictionary<string, long>(StringComparer.Ordinal);
-        var counts = Volatile.Read(ref _counts) ?? [];
+        var counts = _counts ?? [];
         for (var i = 1; i < counts.Length; i++)
         {
             var count = Interlocked.Read(ref counts[i]);

@@ -10,41 +10,49 @@ internal sealed class HolderSet : IEnumerable<InstalledPath>
 {
     public const int MostFew = 4;
 
-    public static readonly HolderSet Empty = new([], null);
+    public static readonly HolderSet Empty = new(default, null);
 
-    private readonly InstalledPath[] _few;
+    private readonly Few<InstalledPath> _few;
 
     /// <summary>By <see cref="InstalledPath.Order"/>, of which each path has its own.</summary>
     private readonly CopyOnWriteMap<ulong, InstalledPath>? _many;
 
-    private HolderSet(InstalledPath[] few, CopyOnWriteMap<ulong, InstalledPath>? many)
+    private HolderSet(Few<InstalledPath> few, CopyOnWriteMap<ulong, InstalledPath>? many)
     {
         _few = few;
         _many = many;
     }
 
-    public int Count => _many?.Count ?? _few.Length;
+    /// <summary>A path by itself: what nearly every association has, and both of a path the same.</summary>
+    public static HolderSet Of(InstalledPath path) => new(new Few<InstalledPath>(path), null);
+
+    public int Count => _many?.Count ?? _few.Count;
 
     public bool AreFew => _many is null;
 
     /// <summary>All of them when they are few.</summary>
-    public ReadOnlySpan<InstalledPath> Few => _few;
+    public Few<InstalledPath> Few => _few;
 
     public HolderSet With(InstalledPath path)
     {
         if (_many is not null)
         {
-            return new HolderSet([], _many.With(path.Order, path));
+            return new HolderSet(default, _many.With(path.Order, path));
         }
 
-        if (Array.IndexOf(_few, path) >= 0)
+        if (_few.IsEmpty)
+        {
+            return path.Alone;
+        }
+
+        if (_few.Contains(path))
         {
             return this;
         }
 
-        if (_few.Length < MostFew)
+        if (_few.Count < MostFew)
         {
-            return new HolderSet([.. _few, path], null);
+            return new HolderSet(Few<InstalledPath>.Of([.. _few.ToArray(), path]), null);
         }
 
         var many = CopyOnWriteMap<ulong, InstalledPath>.Empty.With(path.Order, path);
@@ -53,21 +61,21 @@ internal sealed class HolderSet : IEnumerable<InstalledPath>
             many = many.With(other.Order, other);
         }
 
-        return new HolderSet([], many);
+        return new HolderSet(default, many);
     }
 
     public HolderSet Without(InstalledPath path)
     {
         if (_many is null)
         {
-            return Array.IndexOf(_few, path) < 0 ? this : new HolderSet(Array.FindAll(_few, other => other != path), null);
+            return _few.Contains(path) ? new HolderSet(_few.Without(path), null) : this;
         }
 
         var rest = _many.Without(path.Order);
-        return rest.Count <= MostFew ? new HolderSet([.. rest.Values], null) : new HolderSet([], rest);
+        return rest.Count <= MostFew ? new HolderSet(Few<InstalledPath>.Of([.. rest.Values]), null) : new HolderSet(default, rest);
     }
 
-    public IEnumerator<InstalledPath> GetEnumerator() => (_many?.Values ?? _few).GetEnumerator();
+    public IEnumerator<InstalledPath> GetEnumerator() => (_many?.Values ?? _few.ToArray()).GetEnumerator();
 
     IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
 }

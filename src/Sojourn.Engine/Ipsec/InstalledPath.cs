@@ -19,7 +19,7 @@ internal sealed class PathCounters
     /// <summary>What <see cref="PathSignal.FirstInbound"/> was last raised for: the inbound association, or this object itself.</summary>
     public object? FirstInboundOf;
 
-    public DropCounters Drops { get; } = new();
+    public DropCounters Drops;
 }
 
 /// <summary>A path as the packet path uses it: everything worked out beforehand, never changed afterwards.</summary>
@@ -37,12 +37,10 @@ internal sealed class InstalledPath
         Inbound = inbound;
         Tunnel = tunnel;
         Order = order;
-        OuterIsIPv6 = AddressNumber.IsIPv6(path.LocalGateway);
+        Udp = path.Udp;
+        OuterIsIPv6 = tunnel.Ends.IsIPv6;
         InnerIsIPv6 = AddressNumber.IsIPv6(path.Source.BaseAddress);
-        LocalOctets = path.LocalGateway.GetAddressBytes();
-        RemoteOctets = path.RemoteGateway.GetAddressBytes();
-        Local = AddressNumber.Of(LocalOctets);
-        Remote = AddressNumber.Of(RemoteOctets);
+        Alone = HolderSet.Of(this);
         SourceMask = AddressNumber.Mask(path.Source.PrefixLength, InnerIsIPv6);
         DestinationMask = AddressNumber.Mask(path.Destination.PrefixLength, InnerIsIPv6);
         Source = AddressNumber.Of(path.Source.BaseAddress) & SourceMask;
@@ -75,7 +73,13 @@ internal sealed class InstalledPath
     /// <summary>Of <see cref="Path"/>.</summary>
     public byte? MarkDscp { get; }
 
+    /// <summary>Of <see cref="Path"/>.</summary>
+    public UdpEncapsulation? Udp { get; }
+
     public PathCounters Counters { get; }
+
+    /// <summary>What an association has that no other path holds.</summary>
+    public HolderSet Alone { get; }
 
     public SecurityAssociation? Outbound { get; }
 
@@ -109,13 +113,9 @@ internal sealed class InstalledPath
 
     public bool InnerIsIPv6 { get; }
 
-    public byte[] LocalOctets { get; }
+    public byte[] LocalOctets => Tunnel.LocalOctets;
 
-    public byte[] RemoteOctets { get; }
-
-    public UInt128 Local { get; }
-
-    public UInt128 Remote { get; }
+    public byte[] RemoteOctets => Tunnel.RemoteOctets;
 
     public UInt128 Source { get; }
 
@@ -137,7 +137,7 @@ internal sealed class InstalledPath
 
     public int AhLength { get; }
 
-    public TunnelKey TunnelKey => new(OuterIsIPv6, Local, Remote);
+    public TunnelKey TunnelKey => Tunnel.Ends;
 
     /// <summary>Set once the path has left the table; whoever still holds it looks again.</summary>
     public bool Retired

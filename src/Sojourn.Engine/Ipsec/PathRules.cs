@@ -103,7 +103,7 @@ internal static class PathRules
 
     private static bool IsHost(IPAddress address) =>
         !address.Equals(IPAddress.Any) && !address.Equals(IPAddress.IPv6Any) && !address.IsIPv6Multicast
-        && !(address.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork && address.GetAddressBytes()[0] >= 224);
+        && !(address.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork && AddressNumber.Of(address) >= 224U << 24);
 
     private static PathRefusal Refuse(VpnPath path, PathRefusalReason reason, string text, string rule) => new(path.Id, reason, text, rule);
 }

@@ -8,11 +8,16 @@ public sealed partial class PathTable
     /// <summary>Associations remembered after their last path went, so that one that comes back goes on counting.</summary>
     private const int MaximumRetired = 16384;
 
+    private const int MostKept = 16384;
+
     private readonly Dictionary<PathId, InstalledPath> _paths = [];
-    private readonly Dictionary<string, List<SecurityAssociation>> _byFingerprint = [];
-    private readonly Dictionary<(bool Outbound, string Fingerprint), ulong> _retired = [];
-    private readonly Queue<(bool Outbound, string Fingerprint)> _retiredOrder = new();
-    private readonly Dictionary<SaParameters, string> _fingerprints = new(ReferenceEqualityComparer.Instance);
+    private readonly Dictionary<KeyFingerprint, Few<SecurityAssociation>> _byFingerprint = [];
+    private readonly Dictionary<(bool Outbound, KeyFingerprint Fingerprint), ulong> _retired = [];
+    private readonly Queue<(bool Outbound, KeyFingerprint Fingerprint)> _retiredOrder = new();
+
+    /// <summary>What <see cref="Reserve(IEnumerable{VpnPath})"/> has worked out for the changes to come.</summary>
+    private readonly Dictionary<SaParameters, KeyFingerprint> _fingerprints = new(ReferenceEqualityComparer.Instance);
+    private ChangePlan _plan = new();
     private ulong _order;
     private int _listed;
 
@@ -39,22 +44,48 @@ public sealed partial class PathTable
             }
         }
 
-        var leaving = ids.Select(id => _paths.GetValueOrDefault(id)).OfType<InstalledPath>().ToHashSet();
-        var plan = new ChangePlan();
-        foreach (var path in install)
+        var leaving = new HashSet<InstalledPath>();
+        foreach (var id in ids)
         {
-            if ((Plan(path, path.Outbound, true, leaving, plan) ?? Plan(path, path.Inbound, false, leaving, plan)) is { } refusal)
+            if (_paths.TryGetValue(id, out var path))
+            {
+                leaving.Add(path);
+            }
+        }
+
+        var plan = _plan;
+        try
+        {
+            return CarryOut(install, leaving, plan);
+        }
+        finally
+        {
+            // Kept for the next change, since its indices are large objects to the collector; not for ever, since clearing costs what the largest did.
+            _plan = plan.All.Count > MostKept ? new ChangePlan() : plan;
+            _plan.Clear();
+        }
+    }
+
+    private PathChangeResult CarryOut(IReadOnlyList<VpnPath> install, HashSet<InstalledPath> leaving, ChangePlan plan)
+    {
+        var halves = new (Planned? Outbound, Planned? Inbound)[install.Count];
+        for (var i = 0; i < halves.Length; i++)
+        {
+            var path = install[i];
+            if ((Plan(path, path.Outbound, true, leaving, plan, out halves[i].Outbound) ?? Plan(path, path.Inbound, false, leaving, plan, out halves[i].Inbound)) is { } refusal)
             {
                 return new PathChangeResult(refusal);
             }
         }
 
         Reserve(plan.All);
-        Apply(install, leaving, plan);
-        foreach (var path in install)
+        Apply(install, halves, leaving, plan);
+        if (_fingerprints.Count > 0)
         {
-            Forget(path.Outbound);
-            Forget(path.Inbound);
+            foreach (var planned in plan.All)
+            {
+                _fingerprints.Remove(planned.Parameters);
+            }
         }
 
         return PathChangeResult.Done;
@@ -67,6 +98,11 @@ public sealed partial class PathTable
     /// <exception cref="IOException">Nothing was stored; each change will try by itself.</exception>
     public void Reserve(IEnumerable<VpnPath> paths)
     {
+        if (_sequences is null)
+        {
+            return;
+        }
+
         // What an earlier call named and no change came for.
         _fingerprints.Clear();
         var halves = new List<OneWay>();
@@ -76,35 +112,19 @@ public sealed partial class PathTable
             Add(path, path.Inbound, false);
         }
 
-        _sequences?.Reserve(halves);
+        _sequences.Reserve(halves);
 
         void Add(VpnPath path, SaParameters? parameters, bool outbound)
         {
-            if (parameters is not null && FingerprintOf(parameters) is var fingerprint && !_byFingerprint.ContainsKey(fingerprint))
+            if (parameters is not null && (_fingerprints[parameters] = FingerprintOf(parameters)) is var fingerprint && !_byFingerprint.ContainsKey(fingerprint))
             {
                 halves.Add(new OneWay(path.SecurityType, parameters, outbound, fingerprint));
             }
         }
     }
 
-    /// <summary>Worked out once for a change, which asks for it again and again.</summary>
-    private string FingerprintOf(SaParameters parameters)
-    {
-        if (!_fingerprints.TryGetValue(parameters, out var fingerprint))
-        {
-            _fingerprints[parameters] = fingerprint = SecurityAssociation.FingerprintOf(parameters);
-        }
-
-        return fingerprint;
-    }
-
-    private void Forget(SaParameters? parameters)
-    {
-        if (parameters is not null)
-        {
-            _fingerprints.Remove(parameters);
-        }
-    }
+    private KeyFingerprint FingerprintOf(SaParameters parameters) =>
+        _fingerprints.Count > 0 && _fingerprints.TryGetValue(parameters, out var fingerprint) ? fingerprint : KeyFingerprint.Of(parameters);
 
     private void Reserve(IEnumerable<Planned> planned)
     {
@@ -126,8 +146,9 @@ public sealed partial class PathTable
         AddressNumber.Of(parameters.Source), AddressNumber.Of(parameters.Destination));
 
     private PathRefusal? Plan(
-        VpnPath path, SaParameters? parameters, bool outbound, HashSet<InstalledPath> leaving, ChangePlan plan)
+        VpnPath path, SaParameters? parameters, bool outbound, HashSet<InstalledPath> leaving, ChangePlan plan, out Planned? half)
     {
+        half = null;
         if (parameters is null)
         {
             return null;
@@ -141,36 +162,51 @@ public sealed partial class PathTable
             plan.Add(planned);
         }
 
+        half = planned;
         planned.AddOwner(path.Id.Owner);
         if ((planned.Existing?.Parameters.ExtendedSequence ?? planned.Parameters.ExtendedSequence) != parameters.ExtendedSequence)
         {
             return new PathRefusal(path.Id, PathRefusalReason.AssociationMismatch, $"SPI {parameters.Spi:x8} is in use with another sequence number size", "RFC 4303 2.2.1");
         }
 
-        return CheckKeyUse(path, planned, leaving, plan) ?? CheckClash(path, planned, leaving, plan);
+        return CheckKeyUse(path, planned) ?? CheckClash(path, planned, leaving, plan);
     }
 
-    private SecurityAssociation? FindExisting(AssociationKey key, bool outbound, string fingerprint, HashSet<InstalledPath> leaving)
+    private SecurityAssociation? FindExisting(AssociationKey key, bool outbound, KeyFingerprint fingerprint, HashSet<InstalledPath> leaving)
     {
         if (!_byFingerprint.TryGetValue(fingerprint, out var same))
         {
             return null;
         }
 
-        return same.Find(a => a.Outbound == outbound && a.Key == key)
-            ?? same.Find(a => a.Outbound == outbound && a.Key.Protocol == key.Protocol && a.Key.Spi == key.Spi && a.Holders.All(leaving.Contains));
+        SecurityAssociation? moving = null;
+        foreach (var association in same)
+        {
+            if (association.Outbound == outbound && association.Key == key)
+            {
+                return association;
+            }
+
+            if (association.Outbound == outbound && association.Key.Protocol == key.Protocol && association.Key.Spi == key.Spi && association.Holders.All(leaving.Contains))
+            {
+                moving ??= association;
+            }
+        }
+
+        return moving;
     }
 
     /// <summary>A counter-mode key serves one association: two counters under one key repeat nonces.</summary>
-    private PathRefusal? CheckKeyUse(VpnPath path, Planned planned, HashSet<InstalledPath> leaving, ChangePlan plan)
+    private PathRefusal? CheckKeyUse(VpnPath path, Planned planned)
     {
         if (planned.Parameters.Algorithm.AllowsStaticKey())
         {
             return null;
         }
 
-        var live = _byFingerprint.GetValueOrDefault(planned.Fingerprint)?.Exists(a => a != planned.Existing) ?? false;
-        return live || plan.WithKeysOf(planned).Count > 1
+        var serves = _byFingerprint.GetValueOrDefault(planned.Fingerprint);
+        var live = serves.Count > 1 || (serves.Count == 1 && serves.First != planned.Existing);
+        return live || planned.OthersWithKeys
             ? new PathRefusal(path.Id, PathRefusalReason.KeyInUse, $"the key of SPI {planned.Key.Spi:x8} already serves another association", "RFC 4106 3")
             : null;
     }
@@ -178,15 +214,23 @@ public sealed partial class PathTable
     private PathRefusal? CheckClash(VpnPath path, Planned planned, HashSet<InstalledPath> leaving, ChangePlan plan)
     {
         _ = Current.Of(planned.Outbound).TryGet(planned.Key, out var others);
-        var clash = (others ?? []).Any(other => other.Fingerprint != planned.Fingerprint
-                && other.Holders.Any(holder => !leaving.Contains(holder) && holder.Path.Id.Owner != path.Id.Owner))
-            || plan.At(planned).Exists(other => other.Fingerprint != planned.Fingerprint && other.HasOwnerBeside(path.Id.Owner));
+        var clash = false;
+        foreach (var other in others)
+        {
+            clash |= other.Fingerprint != planned.Fingerprint && other.Holders.Any(holder => !leaving.Contains(holder) && holder.Path.Id.Owner != path.Id.Owner);
+        }
+
+        for (var other = plan.FirstWithHashOf(planned); other is not null; other = other.SameHash)
+        {
+            clash |= other.IsAt(planned.Outbound, planned.Key) && other.Fingerprint != planned.Fingerprint && other.HasOwnerBeside(path.Id.Owner);
+        }
+
         return clash
             ? new PathRefusal(path.Id, PathRefusalReason.SpiClash, $"SPI {planned.Key.Spi:x8} between these gateways belongs to another owner with other keys", "RFC 4301 4.1")
             : null;
     }
 
-    private void Apply(IReadOnlyList<VpnPath> install, HashSet<InstalledPath> leaving, ChangePlan plan)
+    private void Apply(IReadOnlyList<VpnPath> install, (Planned? Outbound, Planned? Inbound)[] halves, HashSet<InstalledPath> leaving, ChangePlan plan)
     {
         // Nobody sees the tables that this change makes before it is done. A single path comes to no table twice.
         var (snapshot, owner) = (Current, install.Count + leaving.Count > 1 ? new object() : null);
@@ -197,41 +241,49 @@ public sealed partial class PathTable
 
         // What holds an association, put in place at once for each: a packet must find the path before or the one after. One by one, so
         // that an association that all users share changes by its few differences, not as a whole.
-        var holders = plan.All.Select(planned => planned.Association!).Distinct().ToDictionary(association => association, association => association.Holders);
+        var touched = new List<SecurityAssociation>(plan.All.Count);
+        foreach (var planned in plan.All)
+        {
+            Touch(planned.Association!);
+        }
+
         foreach (var path in leaving)
         {
-            foreach (var association in path.Associations)
-            {
-                holders[association] = (holders.GetValueOrDefault(association) ?? association.Holders).Without(path);
-            }
+            Take(path.Outbound, path);
+            Take(path.Inbound, path);
         }
 
         var installed = new List<InstalledPath>(install.Count);
-        foreach (var path in install)
+        for (var i = 0; i < install.Count; i++)
         {
-            var before = _paths.GetValueOrDefault(path.Id);
+            var path = install[i];
+            ref var place = ref CollectionsMarshal.GetValueRefOrAddDefault(_paths, path.Id, out _);
             var fresh = new InstalledPath(
-                path, before?.Counters ?? new PathCounters(), Planned(path, path.Outbound, true), Planned(path, path.Inbound, false),
+                path, place?.Counters ?? new PathCounters(), halves[i].Outbound?.Association, halves[i].Inbound?.Association,
                 TunnelOf(path, ref snapshot, owner), _options.RoundAhTo8, ++_order)
             { Meter = MeterOf(path) };
             fresh.Tunnel.Holders++;
             snapshot = snapshot.With(fresh, owner);
-            _paths[path.Id] = fresh;
+            place = fresh;
             installed.Add(fresh);
             ActivePaths += path.State == PathState.Active ? 1 : 0;
         }
 
         foreach (var path in installed)
         {
-            foreach (var association in path.Associations)
-            {
-                holders[association] = holders[association].With(path);
-            }
+            Give(path.Outbound, path);
+            Give(path.Inbound, path);
         }
 
-        foreach (var (association, held) in holders)
+        var unheld = new List<SecurityAssociation>();
+        foreach (var association in touched)
         {
-            association.Holders = held;
+            association.Holders = association.NextHolders!;
+            association.NextHolders = null;
+            if (association.Holders.Count == 0)
+            {
+                unheld.Add(association);
+            }
         }
 
         foreach (var path in leaving)
@@ -254,7 +306,6 @@ public sealed partial class PathTable
             }
         }
 
-        var unheld = holders.Keys.Where(association => association.Holders.Count == 0).ToList();
         unheld.ForEach(association => Unlist(association, ref snapshot, owner));
         Volatile.Write(ref _snapshot, snapshot);
 
@@ -270,9 +321,31 @@ public sealed partial class PathTable
             _announcements.Enqueue(path);
         }
 
-        SecurityAssociation? Planned(VpnPath path, SaParameters? parameters, bool outbound) => parameters is null
-            ? null
-            : plan.Find(outbound, KeyOf(path.SecurityType, parameters), FingerprintOf(parameters))!.Association;
+        void Touch(SecurityAssociation association)
+        {
+            if (association.NextHolders is null)
+            {
+                association.NextHolders = association.Holders;
+                touched.Add(association);
+            }
+        }
+
+        void Take(SecurityAssociation? association, InstalledPath path)
+        {
+            if (association is not null)
+            {
+                Touch(association);
+                association.NextHolders = association.NextHolders!.Without(path);
+            }
+        }
+
+        static void Give(SecurityAssociation? association, InstalledPath path)
+        {
+            if (association is not null)
+            {
+                association.NextHolders = association.NextHolders!.With(path);
+            }
+        }
     }
 
     private SecurityAssociation Create(Planned planned, ref Snapshot snapshot, object? owner)
@@ -312,30 +385,34 @@ public sealed partial class PathTable
     {
         // Newest first: after a change of generation most packets come under the new keys.
         _ = snapshot.Of(association.Outbound).TryGet(association.Key, out var others);
-        Publish(association, [association, .. others ?? []], ref snapshot, owner);
+        Publish(association, others.WithFirst(association), ref snapshot, owner);
         ref var same = ref CollectionsMarshal.GetValueRefOrAddDefault(_byFingerprint, association.Fingerprint, out _);
-        (same ??= new List<SecurityAssociation>(1)).Add(association);
+        same = same.WithFirst(association);
         _listed++;
     }
 
     private void Unlist(SecurityAssociation association, ref Snapshot snapshot, object? owner)
     {
         _ = snapshot.Of(association.Outbound).TryGet(association.Key, out var atKey);
-        Publish(association, Array.FindAll(atKey!, other => other != association), ref snapshot, owner);
+        Publish(association, atKey.Without(association), ref snapshot, owner);
         _listed--;
-        var same = _byFingerprint[association.Fingerprint];
-        same.Remove(association);
-        if (same.Count == 0)
+        var rest = _byFingerprint[association.Fingerprint].Without(association);
+        if (rest.IsEmpty)
         {
             _byFingerprint.Remove(association.Fingerprint);
         }
+        else
+        {
+            _byFingerprint[association.Fingerprint] = rest;
+        }
     }
 
-    private static void Publish(SecurityAssociation association, SecurityAssociation[] atKey, ref Snapshot snapshot, object? owner)
+    private static void Publish(SecurityAssociation association, Few<SecurityAssociation> atKey, ref Snapshot snapshot, object? owner)
     {
         var map = snapshot.Of(association.Outbound);
-        map = atKey.Length == 0 ? map.Without(association.Key, owner) : map.With(association.Key, atKey, owner);
-        snapshot = association.Outbound ? snapshot with { Outbound = map } : snapshot with { Inbound = map };
+        var before = map;
+        map = atKey.IsEmpty ? map.Without(association.Key, owner) : map.With(association.Key, atKey, owner);
+        snapshot = map == before ? snapshot : association.Outbound ? snapshot with { Outbound = map } : snapshot with { Inbound = map };
     }
 
     private void Remember(SecurityAssociation association)
@@ -360,76 +437,10 @@ public sealed partial class PathTable
         var key = new TunnelKey(isIPv6, AddressNumber.Of(path.LocalGateway), AddressNumber.Of(path.RemoteGateway));
         if (!snapshot.Tunnels.TryGet(key, out var tunnel))
         {
-            tunnel = new TunnelMtu(_options.OuterMtu, isIPv6);
+            tunnel = new TunnelMtu(_options.OuterMtu, key);
             snapshot = snapshot with { Tunnels = snapshot.Tunnels.With(key, tunnel, owner) };
         }
 
         return tunnel;
-    }
-
-    /// <summary>The associations that a change needs, found as fast in a change of many thousand paths.</summary>
-    private sealed class ChangePlan
-    {
-        private readonly List<Planned> _all = [];
-        private readonly Dictionary<(bool Outbound, AssociationKey Key), List<Planned>> _byKey = [];
-        private readonly Dictionary<string, List<Planned>> _byFingerprint = [];
-
-        public IReadOnlyList<Planned> All => _all;
-
-        public Planned? Find(bool outbound, AssociationKey key, string fingerprint) =>
-            _byKey.GetValueOrDefault((outbound, key))?.Find(planned => planned.Fingerprint == fingerprint);
-
-        /// <summary>Those of the same direction, SPI and addresses, itself included.</summary>
-        public List<Planned> At(Planned planned) => _byKey[(planned.Outbound, planned.Key)];
-
-        /// <summary>Those of the same suite and keys, itself included.</summary>
-        public List<Planned> WithKeysOf(Planned planned) => _byFingerprint[planned.Fingerprint];
-
-        public void Add(Planned planned)
-        {
-            _all.Add(planned);
-            Add(_byKey, (planned.Outbound, planned.Key), planned);
-            Add(_byFingerprint, planned.Fingerprint, planned);
-        }
-
-        private static void Add<TKey>(Dictionary<TKey, List<Planned>> index, TKey key, Planned planned)
-            where TKey : notnull
-        {
-            ref var list = ref CollectionsMarshal.GetValueRefOrAddDefault(index, key, out _);
-            (list ??= new List<Planned>(1)).Add(planned);
-        }
-    }
-
-    /// <summary>One association a change needs: an existing one or one to be made.</summary>
-    private sealed class Planned(AssociationKey key, bool outbound, SaParameters parameters, string fingerprint)
-    {
-        public AssociationKey Key { get; } = key;
-
-        public bool Outbound { get; } = outbound;
-
-        public SaParameters Parameters { get; } = parameters;
-
-        public string Fingerprint { get; } = fingerprint;
-
-        public SecurityAssociation? Existing { get; init; }
-
-        public SequenceReservation? Reservation { get; set; }
-
-        public SecurityAssociation? Association { get; set; }
-
-        /// <summary>Nearly always there is one.</summary>
-        private string? _owner;
-        private HashSet<string>? _others;
-
-        public void AddOwner(string owner)
-        {
-            _owner ??= owner;
-            if (owner != _owner)
-            {
-                (_others ??= []).Add(owner);
-            }
-        }
-
-        public bool HasOwnerBeside(string owner) => _others is not null || (_owner is not null && _owner != owner);
     }
 }

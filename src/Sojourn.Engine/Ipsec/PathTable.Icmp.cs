@@ -36,7 +36,7 @@ public sealed partial class PathTable
         if (quoted.Protocol is { } protocol)
         {
             if (!snapshot.Outbound.TryGet(new AssociationKey(protocol, quoted.Spi, packet.IsIPv6, quoted.Source, quoted.Destination), out var candidates)
-                || !Array.Exists(candidates, association => quoted.Sequence != 0 && (association.Sequence > uint.MaxValue || quoted.Sequence <= association.Sequence)))
+                || !Array.Exists(candidates.ToArray(), association => quoted.Sequence != 0 && (association.Sequence > uint.MaxValue || quoted.Sequence <= association.Sequence)))
             {
                 return IcmpOutcome.Ignored;
             }

@@ -265,7 +265,7 @@ public sealed partial class PathTable
         byte trafficClass, uint flowLabel, bool dontFragment, byte nextHeader)
     {
         var espAt = path.ContentOffset - EspHeader.Length - cipher.IvLength;
-        EspHeader.Write(output[espAt..], association.Parameters.Spi, (uint)sequence);
+        EspHeader.Write(output[espAt..], association.Key.Spi, (uint)sequence);
         var iv = output.Slice(espAt + EspHeader.Length, cipher.IvLength);
         switch (cipher.Iv)
         {
@@ -287,7 +287,7 @@ public sealed partial class PathTable
         end += EspTrailer.Write(output[end..], EspTrailer.PaddingFor(end - path.ContentOffset, cipher.Alignment), nextHeader);
         end += cipher.IcvLength;
         cipher.Seal(output[espAt..end], (uint)(sequence >> 32));
-        if (path.Path.Udp is { } udp)
+        if (path.Udp is { } udp)
         {
             var datagram = output[path.OuterHeaderLength..end];
             UdpHeader.Write(datagram, udp.LocalPort, udp.RemotePort);
@@ -298,7 +298,7 @@ public sealed partial class PathTable
             }
         }
 
-        WriteOuterHeader(path, output[..end], path.Path.Udp is null ? IpProtocol.Esp : IpProtocol.Udp, trafficClass, flowLabel, dontFragment);
+        WriteOuterHeader(path, output[..end], path.Udp is null ? IpProtocol.Esp : IpProtocol.Udp, trafficClass, flowLabel, dontFragment);
         return end;
     }
 

@@ -32,7 +32,7 @@ public sealed partial class PathTable
     private readonly PathTableOptions _options;
     private readonly IRandomSource _random;
     private readonly SequenceReservations? _sequences;
-    private readonly DropCounters _drops = new();
+    private DropCounters _drops;
     private readonly ConcurrentQueue<PathSignalled> _signals = new();
     private readonly ConcurrentQueue<InstalledPath> _announcements = new();
     private readonly PriorityQueue<SecurityAssociation, DateTimeOffset> _expiring = new();
@@ -116,7 +116,7 @@ public sealed partial class PathTable
         if (_expiring.Count > LeastWatched + (2 * _listed))
         {
             _expiring.Clear();
-            foreach (var listed in snapshot.Outbound.Values.Concat(snapshot.Inbound.Values).SelectMany(atKey => atKey).Where(listed => listed != association))
+            foreach (var listed in snapshot.Outbound.Values.Concat(snapshot.Inbound.Values).SelectMany(atKey => atKey.ToArray()).Where(listed => listed != association))
             {
                 if (listed.NextTime(after) is { } time)
                 {
@@ -193,21 +193,25 @@ public sealed partial class PathTable
     private sealed record Snapshot(
         SelectorTable Selectors,
         SelectorTable HomeTests,
-        CopyOnWriteMap<AssociationKey, SecurityAssociation[]> Inbound,
-        CopyOnWriteMap<AssociationKey, SecurityAssociation[]> Outbound,
+        CopyOnWriteMap<AssociationKey, Few<SecurityAssociation>> Inbound,
+        CopyOnWriteMap<AssociationKey, Few<SecurityAssociation>> Outbound,
         CopyOnWriteMap<TunnelKey, TunnelMtu> Tunnels)
     {
         public static readonly Snapshot Empty = new(
-            SelectorTable.Empty, SelectorTable.Empty, CopyOnWriteMap<AssociationKey, SecurityAssociation[]>.Empty,
-            CopyOnWriteMap<AssociationKey, SecurityAssociation[]>.Empty, CopyOnWriteMap<TunnelKey, TunnelMtu>.Empty);
+            SelectorTable.Empty, SelectorTable.Empty, CopyOnWriteMap<AssociationKey, Few<SecurityAssociation>>.Empty,
+            CopyOnWriteMap<AssociationKey, Few<SecurityAssociation>>.Empty, CopyOnWriteMap<TunnelKey, TunnelMtu>.Empty);
 
-        public Snapshot With(InstalledPath path, object? owner) =>
-            path.Path.Traffic == PathTraffic.HomeTests ? this with { HomeTests = HomeTests.With(path, owner) } : this with { Selectors = Selectors.With(path, owner) };
+        public Snapshot With(InstalledPath path, object? owner) => With(path.Path.Traffic, Of(path.Path.Traffic).With(path, owner));
 
-        public Snapshot Without(InstalledPath path, object? owner) =>
-            path.Path.Traffic == PathTraffic.HomeTests ? this with { HomeTests = HomeTests.Without(path, owner) } : this with { Selectors = Selectors.Without(path, owner) };
+        public Snapshot Without(InstalledPath path, object? owner) => With(path.Path.Traffic, Of(path.Path.Traffic).Without(path, owner));
+
+        /// <summary>A table that its owner changed in place is the same as before.</summary>
+        private Snapshot With(PathTraffic traffic, SelectorTable table) =>
+            table == Of(traffic) ? this : traffic == PathTraffic.HomeTests ? this with { HomeTests = table } : this with { Selectors = table };
+
+        private SelectorTable Of(PathTraffic traffic) => traffic == PathTraffic.HomeTests ? HomeTests : Selectors;
 
         /// <summary>The associations of a direction.</summary>
-        public CopyOnWriteMap<AssociationKey, SecurityAssociation[]> Of(bool outbound) => outbound ? Outbound : Inbound;
+        public CopyOnWriteMap<AssociationKey, Few<SecurityAssociation>> Of(bool outbound) => outbound ? Outbound : Inbound;
     }
 }

@@ -9,9 +9,11 @@ public sealed class ReplayWindow
 {
     public const int MaximumWidth = 1 << 16;
 
-    private readonly ulong[] _blocks;
-    private readonly int _blockMask;
+    private readonly ulong _floor;
     private readonly bool _extended;
+
+    /// <summary>Made with the first packet: of a million associations most are silent.</summary>
+    private ulong[]? _blocks;
 
     /// <param name="width">Packets; 0 = everything authentic is taken.</param>
     /// <param name="floor">Sequence number up to which everything counts as seen.</param>
@@ -21,16 +23,7 @@ public sealed class ReplayWindow
         ArgumentOutOfRangeException.ThrowIfGreaterThan(width, MaximumWidth);
         Width = width;
         _extended = extended;
-        Top = floor;
-        // One block more than the width needs: the block of the top is partly ahead of the window.
-        var count = (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)((width + 63) / 64 + 1));
-        _blocks = new ulong[count];
-        _blockMask = count - 1;
-        Array.Fill(_blocks, floor == 0 ? 0 : ulong.MaxValue);
-        if (floor > 0)
-        {
-            ClearAhead();
-        }
+        _floor = Top = floor;
     }
 
     public int Width { get; }
@@ -80,36 +73,46 @@ public sealed class ReplayWindow
             return true;
         }
 
-        return Top - sequence < (ulong)Width && (_blocks[BlockOf(sequence)] & BitOf(sequence)) == 0;
+        // Without blocks nothing has come yet, and everything up to the top counts as seen.
+        return Top - sequence < (ulong)Width && _blocks is { } blocks && (blocks[BlockOf(blocks, sequence)] & BitOf(sequence)) == 0;
     }
 
     /// <summary>Records an authentic packet. Only after <see cref="MayAccept"/> said yes.</summary>
     public void Accept(ulong sequence)
     {
+        var blocks = _blocks ??= NewBlocks();
         if (sequence > Top)
         {
-            var steps = Math.Min((sequence >> 6) - (Top >> 6), (ulong)_blocks.Length);
+            var steps = Math.Min((sequence >> 6) - (Top >> 6), (ulong)blocks.Length);
             for (ulong i = 0; i < steps; i++)
             {
-                _blocks[(int)((sequence >> 6) - i) & _blockMask] = 0;
+                blocks[BlockOf(blocks, sequence - (i << 6))] = 0;
             }
 
             Top = sequence;
         }
 
-        _blocks[BlockOf(sequence)] |= BitOf(sequence);
+        blocks[BlockOf(blocks, sequence)] |= BitOf(sequence);
     }
 
-    private void ClearAhead()
+    private ulong[] NewBlocks()
     {
-        var position = (int)(Top & 63);
-        if (position < 63)
+        // One block more than the width needs: the block of the top is partly ahead of the window.
+        var blocks = new ulong[System.Numerics.BitOperations.RoundUpToPowerOf2((uint)((Width + 63) / 64 + 1))];
+        if (_floor > 0)
         {
-            _blocks[BlockOf(Top)] &= (1UL << (position + 1)) - 1;
+            Array.Fill(blocks, ulong.MaxValue);
+            var position = (int)(_floor & 63);
+            if (position < 63)
+            {
+                blocks[BlockOf(blocks, _floor)] &= (1UL << (position + 1)) - 1;
+            }
         }
+
+        return blocks;
     }
 
-    private int BlockOf(ulong sequence) => (int)(sequence >> 6) & _blockMask;
+    private static int BlockOf(ulong[] blocks, ulong sequence) => (int)(sequence >> 6) & (blocks.Length - 1);
 
     private static ulong BitOf(ulong sequence) => 1UL << (int)(sequence & 63);
 }

@@ -1,5 +1,3 @@
-using System.Security.Cryptography;
-
 namespace Sojourn.Engine.Ipsec;
 
 /// <summary>
@@ -15,6 +13,7 @@ internal sealed class SecurityAssociation : IDisposable
     private static readonly long s_announcePause = TimeSpan.FromMilliseconds(250).Ticks;
 
     private readonly ulong _lastSequence;
+    private readonly ReplayWindow? _window;
     private readonly SequenceReservation? _reservation;
     private ulong _lastLeap;
     private long _lastAnnounced;
@@ -24,7 +23,7 @@ internal sealed class SecurityAssociation : IDisposable
     private bool _closed;
 
     public SecurityAssociation(
-        AssociationKey key, SaParameters parameters, bool outbound, string fingerprint, ulong floor, SequenceReservation? reservation, ICipherProvider ciphers)
+        AssociationKey key, SaParameters parameters, bool outbound, KeyFingerprint fingerprint, ulong floor, SequenceReservation? reservation, ICipherProvider ciphers)
     {
         var protocol = key.Protocol;
         _reservation = reservation;
@@ -37,7 +36,7 @@ internal sealed class SecurityAssociation : IDisposable
         _lifetime = parameters.Lifetime;
         Sequence = floor;
         _lastSequence = parameters.ExtendedSequence ? ulong.MaxValue : uint.MaxValue;
-        Window = new ReplayWindow(outbound ? 0 : parameters.ReplayWindow, parameters.ExtendedSequence, outbound ? 0 : floor);
+        _window = outbound ? null : new ReplayWindow(parameters.ReplayWindow, parameters.ExtendedSequence, floor);
         if (protocol == SecurityType.Esp)
         {
             Cipher = ciphers.CreateCipher(parameters.Algorithm, parameters.Keys, parameters.ExtendedSequence);
@@ -48,7 +47,8 @@ internal sealed class SecurityAssociation : IDisposable
         }
     }
 
-    public Lock Gate { get; } = new();
+    /// <summary>Itself: an object more for each of a million would be a cache miss more for each packet.</summary>
+    public object Gate => this;
 
     /// <summary>Under which it is found. Control thread.</summary>
     public AssociationKey Key { get; set; }
@@ -61,13 +61,14 @@ internal sealed class SecurityAssociation : IDisposable
     public bool Outbound { get; }
 
     /// <summary>Names keys and suite, for finding the same association again.</summary>
-    public string Fingerprint { get; }
+    public KeyFingerprint Fingerprint { get; }
 
     public IPacketCipher? Cipher { get; }
 
     public IPacketAuthenticator? Authenticator { get; }
 
-    public ReplayWindow Window { get; }
+    /// <summary>Inbound only.</summary>
+    public ReplayWindow Window => _window!;
 
     /// <summary>Outbound: last number used.</summary>
     public ulong Sequence { get; private set; }
@@ -81,7 +82,10 @@ internal sealed class SecurityAssociation : IDisposable
     /// <summary>Inbound: nothing has been accepted since this node restarted, and the sender may be below what was stored as seen.</summary>
     public bool SilentSinceRestart { get; private set; }
 
-    public DropCounters Drops { get; } = new();
+    public DropCounters Drops;
+
+    /// <summary>What <see cref="Holders"/> becomes with the change that is being made; null outside one. Control thread.</summary>
+    public HolderSet? NextHolders { get; set; }
 
     /// <summary>The installed paths that hold this association. Replaced whole by the control thread.</summary>
     public HolderSet Holders
@@ -90,7 +94,7 @@ internal sealed class SecurityAssociation : IDisposable
         set
         {
             Volatile.Write(ref _holders, value);
-            Volatile.Write(ref _takesMobileHeader, value.AreFew && value.Any(static holder => holder.Path.MobileHeader != MobileHeader.None));
+            Volatile.Write(ref _takesMobileHeader, TakesMobileHeaders(value));
         }
     }
 
@@ -100,6 +104,20 @@ internal sealed class SecurityAssociation : IDisposable
     private bool _takesMobileHeader;
 
     private HolderSet _holders = HolderSet.Empty;
+
+    private static bool TakesMobileHeaders(HolderSet holders)
+    {
+        // None of many.
+        foreach (var holder in holders.Few)
+        {
+            if (holder.Path.MobileHeader != MobileHeader.None)
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
 
     /// <summary>Takes new limits and addresses; the counter only ever goes up. Control thread.</summary>
     /// <returns>Whether the limits are others than before.</returns>
@@ -228,7 +246,7 @@ internal sealed class SecurityAssociation : IDisposable
         }
 
         if (!_softRaised && (Packets >= _lifetime.SoftPackets || Bytes >= _lifetime.SoftBytes || now >= _lifetime.SoftTime
-            || (Outbound && !Parameters.ExtendedSequence && Sequence >= ExhaustionWarning)))
+            || (Outbound && _lastSequence == uint.MaxValue && Sequence >= ExhaustionWarning)))
         {
             _softRaised = true;
             return PathSignal.SoftLifetimeReached;
@@ -257,21 +275,6 @@ internal sealed class SecurityAssociation : IDisposable
     {
         Cipher?.Dispose();
         Authenticator?.Dispose();
-    }
-
-    /// <summary>Suite and keys as one opaque name. Not the keys, so that it can sit in a table.</summary>
-    public static string FingerprintOf(SaParameters parameters)
-    {
-        var encryption = parameters.Keys.Encryption.Octets;
-        var authentication = parameters.Keys.Authentication.Octets;
-        Span<byte> named = stackalloc byte[1 + encryption.Length + authentication.Length];
-        named[0] = (byte)parameters.Algorithm;
-        encryption.CopyTo(named[1..]);
-        authentication.CopyTo(named[(1 + encryption.Length)..]);
-        Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
-        SHA256.HashData(named, hash);
-        CryptographicOperations.ZeroMemory(named);
-        return Convert.ToHexString(hash);
     }
 
     private bool Expired(DateTimeOffset now) =>

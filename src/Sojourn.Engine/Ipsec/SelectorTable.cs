@@ -25,9 +25,9 @@ internal sealed class SelectorTable
     {
         foreach (var group in isIPv6 ? _ipv6 : _ipv4)
         {
-            if (group.Paths.TryGet(new SelectorKey(source & group.SourceMask, destination & group.DestinationMask), out var paths) && paths[0].State != PathState.ReceiveOnly)
+            if (group.Paths.TryGet(new SelectorKey(source & group.SourceMask, destination & group.DestinationMask), out var paths) && paths.First.State != PathState.ReceiveOnly)
             {
-                return paths[0];
+                return paths.First;
             }
         }
 
@@ -107,10 +107,16 @@ internal sealed class SelectorTable
         var groups = path.InnerIsIPv6 ? _ipv6 : _ipv4;
         var key = new SelectorKey(path.Source, path.Destination);
         var at = Array.FindIndex(groups, g => g.SourceMask == path.SourceMask && g.DestinationMask == path.DestinationMask);
-        var group = at >= 0 ? groups[at] : new Group(path.Path.Source.PrefixLength, path.Path.Destination.PrefixLength, path.SourceMask, path.DestinationMask, CopyOnWriteMap<SelectorKey, InstalledPath[]>.Empty);
+        var group = at >= 0 ? groups[at] : new Group(path.Path.Source.PrefixLength, path.Path.Destination.PrefixLength, path.SourceMask, path.DestinationMask, CopyOnWriteMap<SelectorKey, Few<InstalledPath>>.Empty);
         _ = group.Paths.TryGet(key, out var before);
-        var paths = !add ? Array.FindAll(before ?? [], other => other != path) : before is null ? [path] : Ranked([.. before, path]);
-        group = group with { Paths = paths.Length == 0 ? group.Paths.Without(key, owner) : group.Paths.With(key, paths, owner) };
+        var paths = !add ? before.Without(path) : before.IsEmpty ? new(path) : Ranked([.. before.ToArray(), path]);
+        var map = paths.IsEmpty ? group.Paths.Without(key, owner) : group.Paths.With(key, paths, owner);
+        if (at >= 0 && map == group.Paths && map.Count > 0)
+        {
+            return this;
+        }
+
+        group = group with { Paths = map };
         Group[] changed;
         if (at >= 0 && group.Paths.Count > 0)
         {
@@ -126,13 +132,13 @@ internal sealed class SelectorTable
         return path.InnerIsIPv6 ? new SelectorTable(_ipv4, changed) : new SelectorTable(changed, _ipv6);
     }
 
-    private static InstalledPath[] Ranked(InstalledPath[] paths)
+    private static Few<InstalledPath> Ranked(InstalledPath[] paths)
     {
         Array.Sort(paths, (a, b) => Rank(a) != Rank(b) ? Rank(a).CompareTo(Rank(b)) : b.Order.CompareTo(a.Order));
-        return paths;
+        return Few<InstalledPath>.Of(paths);
     }
 
-    private sealed record Group(int SourceLength, int DestinationLength, UInt128 SourceMask, UInt128 DestinationMask, CopyOnWriteMap<SelectorKey, InstalledPath[]> Paths)
+    private sealed record Group(int SourceLength, int DestinationLength, UInt128 SourceMask, UInt128 DestinationMask, CopyOnWriteMap<SelectorKey, Few<InstalledPath>> Paths)
     {
         public int Specificity => SourceLength + DestinationLength;
     }

@@ -26,7 +26,7 @@ public interface ISequenceStore
 }
 
 /// <summary>One side of an association whose counter, or window, is to survive.</summary>
-internal readonly record struct OneWay(SecurityType Protocol, SaParameters Parameters, bool Outbound, string Fingerprint);
+internal readonly record struct OneWay(SecurityType Protocol, SaParameters Parameters, bool Outbound, KeyFingerprint Fingerprint);
 
 /// <summary>
 /// Reserves sequence numbers of both directions in blocks that are stored before their use. A block costs one row in a
@@ -155,7 +155,7 @@ internal sealed class SequenceReservations
     private static string? NameOf(OneWay association)
     {
         var (protocol, parameters, outbound, fingerprint) = association;
-        return !parameters.StaticKeys ? $"{(outbound ? "out" : "in")}:{fingerprint.AsSpan(0, 32)}"
+        return !parameters.StaticKeys ? $"{(outbound ? "out" : "in")}:{fingerprint}"
             : outbound ? string.Create(CultureInfo.InvariantCulture, $"{protocol}/{parameters.Spi:x8}/{parameters.Source}>{parameters.Destination}")
             : null;
     }

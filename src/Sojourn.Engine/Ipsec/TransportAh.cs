@@ -31,7 +31,7 @@ public sealed class TransportAh : IDisposable
 
         SecurityAssociation Make(SaParameters parameters, bool outbound) => new(
             new AssociationKey(SecurityType.Ah, parameters.Spi, true, AddressNumber.Of(parameters.Source), AddressNumber.Of(parameters.Destination)),
-            parameters, outbound, SecurityAssociation.FingerprintOf(parameters), 0, null, ciphers ?? PlatformCiphers.Instance);
+            parameters, outbound, KeyFingerprint.Of(parameters), 0, null, ciphers ?? PlatformCiphers.Instance);
     }
 
     /// <summary>Whether what goes to a peer, or comes from it, has to have this header.</summary>

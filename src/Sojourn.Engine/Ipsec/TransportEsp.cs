@@ -196,7 +196,7 @@ public sealed class TransportEsp(IRandomSource random, ICipherProvider? ciphers 
 
     private SecurityAssociation Make(SaParameters parameters, bool outbound) => new(
         new AssociationKey(SecurityType.Esp, parameters.Spi, true, AddressNumber.Of(parameters.Source), AddressNumber.Of(parameters.Destination)),
-        parameters, outbound, SecurityAssociation.FingerprintOf(parameters), 0, null, _ciphers);
+        parameters, outbound, KeyFingerprint.Of(parameters), 0, null, _ciphers);
 
     private static bool IsOneIPv6Address(IReadOnlyList<TrafficSelector> selectors) =>
         selectors.Count > 0 && selectors.All(s => s.IsIPv6 && s.StartAddress.Equals(s.EndAddress) && s.StartAddress.Equals(selectors[0].StartAddress));

@@ -169,7 +169,7 @@ public sealed class TunnelEsp(IRandomSource random, ICipherProvider? ciphers = n
 
     private SecurityAssociation Make(SaParameters parameters, bool outbound) => new(
         new AssociationKey(SecurityType.Esp, parameters.Spi, true, AddressNumber.Of(parameters.Source), AddressNumber.Of(parameters.Destination)),
-        parameters, outbound, SecurityAssociation.FingerprintOf(parameters), 0, null, _ciphers);
+        parameters, outbound, KeyFingerprint.Of(parameters), 0, null, _ciphers);
 
     /// <summary>What selectors look at (RFC 4301 4.4.1.1).</summary>
     private readonly record struct Traffic(IPAddress Source, IPAddress Destination, byte Protocol, int SourcePort, int DestinationPort)

@@ -4,7 +4,7 @@ namespace Sojourn.Engine.Ipsec;
 /// Path MTU between two tunnel ends (RFC 4301 8.2, RFC 1191, RFC 8201), shared by all paths between them. A learned
 /// value is forgotten after ten minutes (RFC 1191 6.3), so that a larger path is found again.
 /// </summary>
-internal sealed class TunnelMtu(int linkMtu, bool isIPv6)
+internal sealed class TunnelMtu(int linkMtu, TunnelKey ends)
 {
     public const int FloorIPv4 = 576;
     public const int FloorIPv6 = 1280;
@@ -19,6 +19,13 @@ internal sealed class TunnelMtu(int linkMtu, bool isIPv6)
     private long _learnedUntil;
     private long _second;
     private int _reports;
+
+    /// <summary>The ends, here and not in each path between them.</summary>
+    public TunnelKey Ends { get; } = ends;
+
+    public byte[] LocalOctets { get; } = AddressNumber.Octets(ends.Local, ends.IsIPv6);
+
+    public byte[] RemoteOctets { get; } = AddressNumber.Octets(ends.Remote, ends.IsIPv6);
 
     /// <summary>How many paths use these ends. Control thread.</summary>
     public int Holders { get; set; }
@@ -68,14 +75,14 @@ internal sealed class TunnelMtu(int linkMtu, bool isIPv6)
             }
 
             var current = Current(now);
-            if (reported == 0 && !isIPv6)
+            if (reported == 0 && !Ends.IsIPv6)
             {
                 reported = Array.Find(s_plateaus, plateau => plateau < Math.Min(packetLength, current));
             }
 
             // An IPv6 link carries 1280; a report below that is not to be followed (RFC 8201 4).
-            var floor = isIPv6 ? FloorIPv6 : FloorIPv4;
-            if (reported >= current || (isIPv6 && reported < floor))
+            var floor = Ends.IsIPv6 ? FloorIPv6 : FloorIPv4;
+            if (reported >= current || (Ends.IsIPv6 && reported < floor))
             {
                 return false;
             }

@@ -24,10 +24,10 @@ internal sealed class MultiBufferGcmCipher(AssociationKeys keys, bool extended) 
         Gcm.Decrypt(nonce, body, tag, plaintext, additional);
 }
 
-/// <summary>One key of AES-GCM, expanded as the library wants it (struct gcm_key_data), and the state of one packet (struct gcm_context_data).</summary>
+/// <summary>One key of AES-GCM, expanded as the library wants it (struct gcm_key_data). The state of one packet (struct gcm_context_data) is on the stack.</summary>
 internal sealed unsafe class MultiBufferGcm : SafeHandle
 {
-    private const int KeyData = 1024, Context = 128, TagLength = 16;
+    private const int KeyData = 1024, Context = 128, Alignment = 64, TagLength = 16;
 
     private readonly delegate* unmanaged<void*, void*, byte*, byte*, ulong, byte*, byte*, ulong, byte*, ulong, void> _encrypt, _decrypt;
 
@@ -37,8 +37,8 @@ internal sealed unsafe class MultiBufferGcm : SafeHandle
         var functions = key.Length == 16 ? MultiBufferLibrary.Aes128 : MultiBufferLibrary.Aes256;
         _encrypt = functions.Encrypt;
         _decrypt = functions.Decrypt;
-        SetHandle((nint)NativeMemory.AlignedAlloc(KeyData + Context, 64));
-        NativeMemory.Clear((void*)handle, KeyData + Context);
+        SetHandle((nint)NativeMemory.AlignedAlloc(KeyData, Alignment));
+        NativeMemory.Clear((void*)handle, KeyData);
         fixed (byte* octets = key)
         {
             functions.Expand(octets, (void*)handle);
@@ -47,14 +47,13 @@ internal sealed unsafe class MultiBufferGcm : SafeHandle
 
     public override bool IsInvalid => handle == 0;
 
-    private byte* PacketState => (byte*)handle + KeyData;
-
     public void Encrypt(ReadOnlySpan<byte> nonce, Span<byte> body, Span<byte> tag, ReadOnlySpan<byte> additional)
     {
         ObjectDisposedException.ThrowIf(IsClosed, this);
+        var state = stackalloc byte[Context + Alignment];
         fixed (byte* iv = nonce, octets = body, icv = tag, covered = additional)
         {
-            _encrypt((void*)handle, PacketState, octets, octets, (ulong)body.Length, iv, covered, (ulong)additional.Length, icv, TagLength);
+            _encrypt((void*)handle, Aligned(state), octets, octets, (ulong)body.Length, iv, covered, (ulong)additional.Length, icv, TagLength);
         }
     }
 
@@ -62,9 +61,10 @@ internal sealed unsafe class MultiBufferGcm : SafeHandle
     {
         ObjectDisposedException.ThrowIf(IsClosed, this);
         Span<byte> computed = stackalloc byte[TagLength];
+        var state = stackalloc byte[Context + Alignment];
         fixed (byte* iv = nonce, octets = body, icv = computed, covered = additional, clear = plaintext)
         {
-            _decrypt((void*)handle, PacketState, clear, octets, (ulong)body.Length, iv, covered, (ulong)additional.Length, icv, TagLength);
+            _decrypt((void*)handle, Aligned(state), clear, octets, (ulong)body.Length, iv, covered, (ulong)additional.Length, icv, TagLength);
         }
 
         var authentic = CryptographicOperations.FixedTimeEquals(computed, tag);
@@ -76,9 +76,11 @@ internal sealed unsafe class MultiBufferGcm : SafeHandle
         return authentic;
     }
 
+    private static void* Aligned(byte* room) => (void*)(((nint)room + Alignment - 1) & -Alignment);
+
     protected override bool ReleaseHandle()
     {
-        CryptographicOperations.ZeroMemory(new Span<byte>((void*)handle, KeyData + Context));
+        CryptographicOperations.ZeroMemory(new Span<byte>((void*)handle, KeyData));
         NativeMemory.AlignedFree((void*)handle);
         return true;
     }
