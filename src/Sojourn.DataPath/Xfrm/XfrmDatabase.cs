@@ -60,8 +60,8 @@ internal sealed class XfrmDatabase : IDisposable
     /// <returns>Null when it was gone already, or the kernel lost the notice.</returns>
     public XfrmStateReport? Remove(XfrmStateKey key)
     {
-        // What was told meanwhile of other changes, in as many turns as something of it was lost.
-        while (!_notices.ReadNotices((_, _) => { }))
+        // What was told meanwhile of other changes. Each turn ends where something of it was lost.
+        for (var turn = 0; turn < 8 && !_notices.ReadNotices((_, _) => { }); turn++)
         {
         }
 

@@ -47,6 +47,7 @@ public sealed partial class KernelFormsTests
             Assert.All(moving, number => Assert.True(Between(rig, from, number, ends) >= BesideMoves, $"{KernelForms.All[number]} between {ends}: {Between(rig, from, number, ends)} packets from the kernel"));
         }
 
+        await StaysWhereRefusedAsync(rig, moving[0]);
         await enough.CancelAsync();
         Assert.All(await Task.WhenAll(flows), flow => Assert.True(flow.Octets > 0 && flow.Sent.SequenceEqual(flow.Received), $"{flow.Octets} octets sent were not those received"));
 
@@ -59,6 +60,22 @@ public sealed partial class KernelFormsTests
         }
 
         await RefusesOldAsync(rig, moving[0]);
+    }
+
+    /// <summary>Somebody else has the name that a move needs: nothing moves, and all goes on as it was.</summary>
+    private static async Task StaysWhereRefusedAsync(KernelGateway rig, int number)
+    {
+        var name = $"src {KernelGateway.Kernel} dst {s_ownLater} proto esp spi {KernelForms.SpiFromKernel(number)}";
+
+        // For a second after the last move the kernel itself keeps the name.
+        var add = $"ip xfrm state add {name} mode tunnel aead 'rfc4106(gcm(aes))' 0x{Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(20))} 128";
+        await rig.Machine.ExecuteAsync($"for i in $(seq 50); do {add} && break; sleep 0.2; done", CancellationToken.None);
+        var refused = Assert.Single((await KernelPathProgram.AskAsync(rig.Machine, $"move {s_ownLater} {KernelGateway.Kernel} {number}")).Refused);
+        Assert.Contains("exists", refused, StringComparison.Ordinal);
+        var (from, ends) = (rig.Network.Wire("core").Recording.Count, (KernelGateway.Own, KernelGateway.Kernel));
+        await LabRun.UntilAsync(() => Task.FromResult(Between(rig, from, number, ends) >= BesideMoves), s_patience, CancellationToken.None);
+        Assert.True(Between(rig, from, number, ends) >= BesideMoves, "no packets after a refused move");
+        await rig.Machine.ExecuteAsync($"ip xfrm state delete {name}", CancellationToken.None);
     }
 
     /// <summary>What was sent before the move and comes after it is taken, once.</summary>
