@@ -23,7 +23,6 @@ public sealed unsafe partial class UserPacketPath
     private void RunInbound()
     {
         using var scratch = NewScratch();
-        using var raw = new RawBatch();
         var control = stackalloc byte[ReceivedControl.BufferSize];
         var name = stackalloc byte[SocketAddressFormat.Size];
         var sockets = _outer.Receivers;
@@ -53,12 +52,6 @@ public sealed unsafe partial class UserPacketPath
                 if (sockets[i].Xdp is { } frames)
                 {
                     ReceiveFrames(frames, scratch, now);
-                    continue;
-                }
-
-                if (sockets[i].Kind is OuterSocketKind.RawIPv4 or OuterSocketKind.RawIPv6)
-                {
-                    ReceiveRaw(sockets[i], raw, scratch, now);
                     continue;
                 }
 
@@ -124,30 +117,11 @@ public sealed unsafe partial class UserPacketPath
         }
     }
 
-    /// <summary>Handles what waits at a raw socket, as much as one call takes; poll tells of the rest.</summary>
-    private void ReceiveRaw(OuterSocket socket, RawBatch raw, PacketScratch scratch, DateTimeOffset now)
-    {
-        // An error (an ICMP error about an earlier packet) is taken off by having been read.
-        var count = raw.Receive(socket);
-        for (var i = 0; i < count; i++)
-        {
-            var packet = raw.Packet(i);
-            if (socket.Kind == OuterSocketKind.RawIPv6)
-            {
-                WriteHeader(packet, socket.Protocol, raw.Name(i), raw.Message(i));
-            }
-
-            OpenOrKeep(packet, scratch, now);
-        }
-
-        Interlocked.Add(ref _counters.OuterReceived, Math.Max(0, count));
-    }
-
     /// <summary>Receives and handles one packet; false when none waits.</summary>
     private bool ReceiveOne(OuterSocket socket, PacketScratch scratch, byte* control, byte* name, DateTimeOffset now)
     {
         // An IPv6 raw socket gives no header: room is left in front to write one.
-        var headroom = socket.Kind is OuterSocketKind.IcmpIPv6 ? IPv6Header.Length : 0;
+        var headroom = socket.Kind is OuterSocketKind.RawIPv6 or OuterSocketKind.IcmpIPv6 ? IPv6Header.Length : 0;
         var vector = new Libc.IoVec { Base = scratch.InputPointer + headroom, Length = (nuint)(PacketScratch.Largest - headroom) };
         var message = new Libc.MsgHdr
         {
@@ -169,6 +143,13 @@ public sealed unsafe partial class UserPacketPath
         var data = scratch.Input[..(headroom + length)];
         switch (socket.Kind)
         {
+            case OuterSocketKind.RawIPv4:
+                OpenOrKeep(data, scratch, now);
+                break;
+            case OuterSocketKind.RawIPv6:
+                WriteHeader(data, socket.Protocol, name, message);
+                OpenOrKeep(data, scratch, now);
+                break;
             case OuterSocketKind.UdpIPv4 or OuterSocketKind.UdpIPv6:
                 var received = ReceivedControl.Read(message);
                 var size = received.SegmentSize > 0 ? received.SegmentSize : Math.Max(1, length);
