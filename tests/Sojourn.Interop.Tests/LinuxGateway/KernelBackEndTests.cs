@@ -16,6 +16,7 @@ namespace Sojourn.Interop.Tests.LinuxGateway;
 /// Our gateway with the kernel's data path, as a program in a virtual machine, against our user-space packet path: the same rig as
 /// <see cref="KernelGateway"/>, but nobody types anything into the kernel. One boot for all, since it takes longest; the tests go on from each other.
 /// </summary>
+[Collection(KernelFactAttribute.OneAtATime)]
 public sealed class KernelBackEndTests
 {
     private const uint FromCompany = 0x3001, ToCompany = 0x3002;

@@ -17,6 +17,7 @@ namespace Sojourn.Interop.Tests.LinuxGateway;
 /// Every form in which the kernel back end protects packets, against our user-space path at the other end, all in one boot of one machine: the rig of
 /// <see cref="KernelGateway"/> with a pair of hosts for each form. Judged by what the links recorded.
 /// </summary>
+[Collection(KernelFactAttribute.OneAtATime)]
 public sealed partial class KernelFormsTests
 {
     private const int Pings = 2;

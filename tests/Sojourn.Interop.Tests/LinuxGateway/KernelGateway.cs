@@ -26,6 +26,9 @@ internal sealed class KernelTheoryAttribute : TheoryAttribute
 [AttributeUsage(AttributeTargets.Method)]
 internal sealed class KernelFactAttribute : FactAttribute
 {
+    /// <summary>Collection of tests that let an emulated machine do much: two such machines leave each other's programs no time.</summary>
+    public const string OneAtATime = "emulated machine";
+
     public static readonly Lazy<string?> Missing = new(() => Task.Run(() => GuestKernel.MissingAsync(CancellationToken.None)).GetAwaiter().GetResult());
 
     public KernelFactAttribute() => Skip = Missing.Value;

@@ -9,6 +9,7 @@ using Xunit;
 namespace Sojourn.Interop.Tests.LinuxGateway;
 
 /// <summary>The company's gateway is a Linux kernel, its keys entered by hand with <c>ip xfrm</c>; ours is the packet path of every role.</summary>
+[Collection(KernelFactAttribute.OneAtATime)]
 public sealed class KernelGatewayTests(KernelGateway rig) : IClassFixture<KernelGateway>
 {
     private const int TransferLength = 1_500_000;
