@@ -188,8 +188,13 @@ public sealed class LabRun : IAsyncDisposable
         return result.With(echoes.Behind(result.Taken, options.Wait));
     }
 
+    /// <summary>Nodes whose tables can be read now: the program runs, here or in a virtual machine.</summary>
+    public IEnumerable<LabNode> Showing =>
+        _nodes.Values.Where(n => n.IsRunning).Select(n => n.Name).Concat(_machines.Where(m => m.Value is SojournGateway).Select(m => m.Key)).Select(Topology.Node);
+
     /// <summary>Reads a table of a node, e.g. <c>paths</c>, as <c>sojourn show … --json</c> gives it.</summary>
-    public Task<JsonElement> ShowAsync(string node, string table, CancellationToken cancellation) => Node(node).Control.GetAsync(table, cancellation);
+    public Task<JsonElement> ShowAsync(string node, string table, CancellationToken cancellation) =>
+        _machines.GetValueOrDefault(node) is SojournGateway gateway ? gateway.ShowAsync(table, cancellation) : Node(node).Control.GetAsync(table, cancellation);
 
     /// <summary>Waits for a packet on a link from a moment on.</summary>
     /// <returns>Null when it did not come in time.</returns>

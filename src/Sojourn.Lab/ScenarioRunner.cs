@@ -36,10 +36,10 @@ public static class ScenarioRunner
         Exception? failure = null;
         IReadOnlyDictionary<string, JsonElement> paths = new Dictionary<string, JsonElement>();
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
-        limit.CancelAfter(scenario.Limit);
         try
         {
             await run.StartAsync(limit.Token);
+            limit.CancelAfter(scenario.Limit);
             await scenario.DriveAsync(run, limit.Token);
             paths = await CollectPathsAsync(run, limit.Token);
             foreach (var (name, machine) in run.Machines)
@@ -101,7 +101,7 @@ public static class ScenarioRunner
     private static async Task<IReadOnlyDictionary<string, JsonElement>> CollectPathsAsync(LabRun run, CancellationToken cancellation)
     {
         var paths = new Dictionary<string, JsonElement>();
-        foreach (var node in run.Nodes.Values.Where(n => n.IsRunning))
+        foreach (var node in run.Showing)
         {
             paths.Add(node.Name, await run.ShowAsync(node.Name, "paths", cancellation));
         }

@@ -51,6 +51,25 @@ public sealed class XfrmPolicyTests : IDisposable
         Assert.Equal("", Seen());
     }
 
+    /// <summary>The kernel refuses a cipher with AH, and ESP without one (net/xfrm/xfrm_user.c, verify_newsa_info).</summary>
+    [Theory]
+    [InlineData(SecurityType.Ah, false)]
+    [InlineData(SecurityType.Esp, true)]
+    public void Authentication_alone_has_a_null_cipher_in_ESP_only(SecurityType protocol, bool cipher)
+    {
+        var state = new XfrmState { Protocol = protocol, Parameters = Association(outbound: true).Parameters, RequestId = 1, Mark = 1 };
+        var types = new List<ushort>();
+        var attributes = new AttributeReader(XfrmFormat.WriteState(state, update: false).Finish(1)[(16 + XfrmFormat.StateLength)..]);
+        while (attributes.Next())
+        {
+            types.Add(attributes.Type);
+        }
+
+        const ushort cipherAttribute = 2, authenticationAttribute = 20;
+        Assert.Equal(cipher, types.Contains(cipherAttribute));
+        Assert.Contains(authenticationAttribute, types);
+    }
+
     [Fact]
     public void Of_paths_with_one_selector_the_active_one_decides_then_the_blocked_one()
     {

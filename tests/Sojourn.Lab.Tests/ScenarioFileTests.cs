@@ -108,6 +108,29 @@ public sealed class ScenarioFileTests
         Assert.Contains("--gateway linux", refused.Message, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("network-vpn/1", "sgw")]
+    [InlineData("network-vpn/2", "sgw")]
+    [InlineData("network-vpn/3", "sgw")]
+    [InlineData("network-vpn/4", "pcn")]
+    [InlineData("network-vpn/5", "pcn")]
+    [InlineData("network-vpn/6", "pcn")]
+    public void The_kernel_back_end_takes_what_a_scenario_asks_of_the_gateway_in_the_virtual_machine(string name, string gateway)
+    {
+        foreach (var security in (SecurityType[])[SecurityType.Esp, SecurityType.Ah])
+        {
+            var scenario = ScenarioDefinition.Load(name, new ScenarioOptions { Security = security, Gateway = GatewayPeer.Kernel });
+            Assert.Equal([gateway], scenario.Topology.Nodes.Where(n => n.Role == LabNode.MachineRole).Select(n => n.Name));
+            using var run = RunDirectory.Create();
+            NodeFiles.Write(scenario, run);
+            var read = ConfigurationReader.ReadFile(NodeFiles.ConfigurationOf(run, gateway));
+            Assert.True(!read.HasErrors, string.Join("; ", read.Findings));
+            Assert.Equal(DataPathKind.Kernel, read.Node!.PacketPath.DataPath);
+        }
+
+        Assert.Throws<ScenarioException>(() => ScenarioDefinition.Load(name, new ScenarioOptions { Security = SecurityType.EncapsulationOnly, Gateway = GatewayPeer.Kernel }));
+    }
+
     [Fact]
     public void A_delay_given_on_the_command_line_holds_for_core_links_only()
     {

@@ -10,7 +10,10 @@ internal sealed class NetlinkRequest
     /// <summary>Family number of the IPsec databases (NETLINK_XFRM).</summary>
     public const int Xfrm = 6;
 
-    public const ushort Acknowledge = 0x4, Dump = 0x300, Replace = 0x100, Exclusive = 0x200, Create = 0x400;
+    /// <summary>Family number of packet filters and marks (NETLINK_NETFILTER).</summary>
+    public const int Netfilter = 12;
+
+    public const ushort Acknowledge = 0x4, Dump = 0x300, Replace = 0x100, Exclusive = 0x200, Create = 0x400, Append = 0x800;
     private const int HeaderLength = 16;
     private const ushort Request = 0x1, Nested = 0x8000;
 
@@ -22,6 +25,9 @@ internal sealed class NetlinkRequest
         Put(4, type);
         Put(6, (ushort)(flags | Request));
     }
+
+    /// <summary>The kernel answers it also when all is well.</summary>
+    public void AskForAcknowledgement() => Put(6, (ushort)(MemoryMarshal.Read<ushort>(_buffer.AsSpan(6)) | Acknowledge));
 
     /// <summary>The finished message under a sequence number.</summary>
     public ReadOnlySpan<byte> Finish(uint sequence)

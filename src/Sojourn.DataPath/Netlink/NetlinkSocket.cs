@@ -44,7 +44,10 @@ internal sealed unsafe class NetlinkSocket : IDisposable
     public delegate void MessageHandler(ushort type, ReadOnlySpan<byte> body);
 
     /// <summary>Sends a request and waits for the kernel's word on it. <paramref name="operation"/> starts the error text.</summary>
-    public void Execute(NetlinkRequest request, string operation) => Exchange(request, operation, null);
+    public void Execute(NetlinkRequest request, string operation) => Exchange([request], operation, null);
+
+    /// <summary>Sends requests that the kernel takes as one: all or none. The last one that can be answered asks for the acknowledgement.</summary>
+    public void ExecuteBatch(IReadOnlyList<NetlinkRequest> requests, string operation) => Exchange(requests, operation, null);
 
     /// <summary>Asks for one object or a dump. A dump the kernel marks as interrupted by a change is asked again.</summary>
     public void Query(Func<NetlinkRequest> request, string operation, Action restart, MessageHandler handler)
@@ -52,7 +55,7 @@ internal sealed unsafe class NetlinkSocket : IDisposable
         for (var attempt = 0; ; attempt++)
         {
             restart();
-            if (Exchange(request(), operation, handler) || attempt == 8)
+            if (Exchange([request()], operation, handler) || attempt == 8)
             {
                 return;
             }
@@ -83,12 +86,12 @@ internal sealed unsafe class NetlinkSocket : IDisposable
 
     public void Dispose() => _fd.Dispose();
 
-    private bool Exchange(NetlinkRequest request, string operation, MessageHandler? handler)
+    private bool Exchange(IReadOnlyList<NetlinkRequest> requests, string operation, MessageHandler? handler)
     {
         lock (_gate)
         {
             var sequence = ++_sequence;
-            var message = request.Finish(sequence);
+            var message = requests.Count == 1 ? requests[0].Finish(sequence) : [.. requests.SelectMany(r => r.Finish(sequence).ToArray())];
             fixed (byte* pointer = message)
             {
                 if (Libc.Send(_fd.Value, pointer, (nuint)message.Length, 0) < 0)

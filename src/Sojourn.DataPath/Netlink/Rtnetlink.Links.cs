@@ -12,7 +12,7 @@ namespace Sojourn.DataPath.Netlink;
 public sealed partial class Rtnetlink : IDisposable
 {
     private const ushort NewLink = 16, DeleteLinkType = 17, GetLink = 18;
-    private const ushort AttributeHardwareAddress = 1, AttributeName = 3, AttributeMtu = 4, AttributeMaster = 10, AttributeInfo = 18, AttributeNamespaceFd = 28, AttributeGsoMaximumSegments = 40, AttributeCarrierDownCount = 48;
+    private const ushort AttributeHardwareAddress = 1, AttributeName = 3, AttributeMtu = 4, AttributeMaster = 10, AttributeQueueLength = 13, AttributeInfo = 18, AttributeNamespaceFd = 28, AttributeGsoMaximumSegments = 40, AttributeCarrierDownCount = 48;
     private const uint FlagUp = 0x1, FlagLowerUp = 0x10000;
 
     private readonly NetlinkSocket _socket = new();
@@ -114,6 +114,10 @@ public sealed partial class Rtnetlink : IDisposable
     /// <param name="mtu">Octets.</param>
     public void SetMtu(string name, int mtu) =>
         _socket.Execute(ChangeLink(Link(name).Index).Attribute(AttributeMtu, (uint)mtu), $"set link {name} mtu {mtu}");
+
+    /// <summary>Packets that wait at most until the interface takes them.</summary>
+    public void SetQueueLength(string name, int packets) =>
+        _socket.Execute(ChangeLink(Link(name).Index).Attribute(AttributeQueueLength, (uint)packets), $"set link {name} txqueuelen {packets}");
 
     /// <summary>Packets that the interface's driver is given at most in one piece; what is longer the kernel cuts before. 1 = each by itself, as on a cable.</summary>
     public void SetSegmentsAtOnce(string name, int count) =>

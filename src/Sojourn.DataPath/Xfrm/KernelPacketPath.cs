@@ -30,6 +30,7 @@ public sealed partial class KernelPacketPath : IPacketPath
     private readonly XfrmDatabase _database = new();
     private readonly KernelAssociations _associations;
     private readonly KernelPolicies _policies;
+    private readonly KernelMarks _marks;
     private readonly NodeRouting _routing;
     private readonly XfrmNotices _notices;
     private readonly Timer _housekeeper;
@@ -45,7 +46,8 @@ public sealed partial class KernelPacketPath : IPacketPath
         _options = options;
         _associations = new KernelAssociations(
             _database, options.Sequences is { } store ? new SequenceReservations(store, options.Table.Defer) : null, options.Routing.Mark);
-        _policies = new KernelPolicies(_database);
+        _marks = new KernelMarks(_network);
+        _policies = new KernelPolicies(_database, _marks);
         _counters = _network.Run(() => new KernelCounters());
         using (var route = new Rtnetlink())
         {
@@ -94,7 +96,6 @@ public sealed partial class KernelPacketPath : IPacketPath
     /// <summary>What of a path the kernel does not do; null = it does all of it.</summary>
     public static string? Lacks(VpnPath path) =>
         path is { SecurityType: SecurityType.EncapsulationOnly, State: not PathState.Blocked } ? "the kernel back end has no tunnels without IPsec"
-        : path.MarkDscp is not null ? "the kernel back end does not mark packets"
         : path.Meter is not null ? "the kernel back end does not count for accounting"
         : path.MobileHeader != MobileHeader.None || path.Traffic != PathTraffic.All ? "the kernel back end has no tunnels of Mobile IPv6"
         : null;
@@ -228,6 +229,7 @@ public sealed partial class KernelPacketPath : IPacketPath
         // The rules last: until then what paths selected ends in the device.
         _policies.TakeOver();
         _associations.TakeOver();
+        _marks.Dispose();
         _database.Dispose();
         foreach (var port in _udp.Values.SelectMany(ports => ports))
         {

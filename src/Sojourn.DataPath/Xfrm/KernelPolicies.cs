@@ -6,18 +6,21 @@ namespace Sojourn.DataPath.Xfrm;
 
 /// <summary>What one path wants of one policy.</summary>
 /// <param name="Rank">Of several paths with the same selector the lowest decides, then the newest.</param>
-internal sealed record PolicyClaim(PathId Path, int Rank, ulong Order, XfrmPolicy Policy);
+/// <param name="Dscp">What packets that it selects are marked with.</param>
+internal sealed record PolicyClaim(PathId Path, int Rank, ulong Order, XfrmPolicy Policy, byte? Dscp = null);
 
 /// <summary>
 /// Policies in the kernel, from what paths claim. Order as in the user-space path: most specific first, by the sum of both prefix lengths,
 /// then the source's. What comes in under an association is judged by the policies that bear its mark, and by no others; what comes
 /// in clear falls through to one that blocks.
 /// </summary>
-internal sealed class KernelPolicies(XfrmDatabase database)
+/// <param name="marks">Null = packets are not marked.</param>
+internal sealed class KernelPolicies(XfrmDatabase database, KernelMarks? marks = null)
 {
     private const uint FirstPriority = 0x530000, LastPriority = 0x55FFFF, Unmarked = 0x10000;
 
     private readonly Dictionary<XfrmPolicyKey, List<PolicyClaim>> _claims = [];
+    private int _marked;
 
     /// <summary>Takes away what an earlier life has left. What it selected leads nowhere meanwhile.</summary>
     public void TakeOver()
@@ -26,6 +29,8 @@ internal sealed class KernelPolicies(XfrmDatabase database)
         {
             database.Delete(key);
         }
+
+        marks?.TakeOver();
     }
 
     /// <summary>Lets packets of this node that bear the mark leave as they are: its signalling.</summary>
@@ -47,7 +52,7 @@ internal sealed class KernelPolicies(XfrmDatabase database)
                 PathState.Blocked => new XfrmTemplate(SecurityType.Esp, path.LocalGateway, path.RemoteGateway, 0, waiting),
                 _ => null,
             };
-            yield return new PolicyClaim(path.Id, path.State switch { PathState.Active => 0, PathState.Blocked => 1, _ => 2 }, order, new XfrmPolicy(key, PriorityOf(path), template, Blocks: template is null));
+            yield return new PolicyClaim(path.Id, path.State switch { PathState.Active => 0, PathState.Blocked => 1, _ => 2 }, order, new XfrmPolicy(key, PriorityOf(path), template, Blocks: template is null), path.MarkDscp);
         }
 
         if (inbound is null || path.State == PathState.Blocked)
@@ -84,6 +89,7 @@ internal sealed class KernelPolicies(XfrmDatabase database)
                 }
             }
 
+            marks?.Set(Marks());
             deleted.ForEach(database.Delete);
         }
         catch (SystemCallException)
@@ -101,6 +107,7 @@ internal sealed class KernelPolicies(XfrmDatabase database)
                 }
             }
 
+            marks?.Set(Marks());
             throw;
         }
     }
@@ -115,19 +122,31 @@ internal sealed class KernelPolicies(XfrmDatabase database)
             }
 
             claims.Add(claim);
+            _marked += claim.Dscp is null ? 0 : 1;
         }
 
         foreach (var claim in drop)
         {
-            if (_claims.TryGetValue(claim.Policy.Key, out var claims) && claims.Remove(claim) && claims.Count == 0)
+            if (!_claims.TryGetValue(claim.Policy.Key, out var claims) || !claims.Remove(claim))
+            {
+                continue;
+            }
+
+            _marked -= claim.Dscp is null ? 0 : 1;
+            if (claims.Count == 0)
             {
                 _claims.Remove(claim.Policy.Key);
             }
         }
     }
 
-    private XfrmPolicy? Decided(XfrmPolicyKey key) =>
-        _claims.TryGetValue(key, out var claims) ? claims.OrderBy(c => c.Rank).ThenByDescending(c => c.Order).First().Policy : null;
+    private XfrmPolicy? Decided(XfrmPolicyKey key) => _claims.TryGetValue(key, out var claims) ? Decisive(claims).Policy : null;
+
+    private static PolicyClaim Decisive(List<PolicyClaim> claims) => claims.OrderBy(c => c.Rank).ThenByDescending(c => c.Order).First();
+
+    /// <summary>Of everything that leaves, in the order in which the kernel looks for policies; nothing if nothing is marked.</summary>
+    private IEnumerable<KernelMark> Marks() => _marked == 0 ? [] : _claims.Where(c => c.Key.Direction == XfrmDirection.Out).Select(c => Decisive(c.Value))
+        .OrderBy(c => c.Policy.Priority).ThenBy(c => c.Order).Select(c => new KernelMark(c.Policy.Key.Source, c.Policy.Key.Destination, c.Dscp));
 
     private static XfrmTemplate TemplateOf(KernelAssociation association) => new(
         association.Protocol, association.Parameters.Source, association.Parameters.Destination, association.Parameters.Spi, association.Number);

@@ -293,6 +293,8 @@ internal static class XfrmFormat
                 break;
             case IpsecAlgorithm.HmacSha256:
                 WriteAlgorithm(request, AlgorithmAuthentication, "hmac(sha256)", keys.Authentication, IcvBits);
+
+                // ESP wants a cipher all the same, and AH takes none.
                 if (protocol == SecurityType.Esp)
                 {
                     WriteAlgorithm(request, AlgorithmCipher, "ecb(cipher_null)", keys.Encryption, null);

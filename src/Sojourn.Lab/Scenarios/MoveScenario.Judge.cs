@@ -146,12 +146,15 @@ public abstract partial class MoveScenario
         var limit = trips.Sum(t => t.Time) + Allowance.TotalMilliseconds;
         var allowed = string.Create(CultureInfo.InvariantCulture, $"{string.Join(" + ", trips.Select(t => $"{t.Time:F0} ms ({t.From}-{t.To})"))} + {Allowance.TotalMilliseconds} ms = {limit:F0} ms");
         var first = First!.Phases(captures, flow);
-        rows.Check(Rows.Gap, "the downlink is back within the round trips of the signalling and 100 ms from the request", first.BackWithin(limit, run.ProcessorWait),
-            string.Create(CultureInfo.InvariantCulture, $"{Told(first)}; allowed {allowed} and {first.Excused(limit, run.ProcessorWait):F0} ms for which the machine had no processor free"));
+        var emulated = run.Machines.ContainsKey(FarEnd.Node);
+        var answered = Emulated(run, captures, First);
+        rows.Check(Rows.Gap, "the downlink is back within the round trips of the signalling and 100 ms from the request", first.BackWithin(limit + answered, run.ProcessorWait),
+            string.Create(CultureInfo.InvariantCulture, $"{Told(first)}; allowed {allowed}{(emulated ? $", {answered:F0} ms that the emulated gateway took from update to acknowledgement" : "")} and {first.Excused(limit, run.ProcessorWait):F0} ms for which the machine had no processor free"));
         var series = _series.Select(m => m.Phases(captures, flow)).ToList();
         var gaps = Sorted(series.Select(p => p.Gap));
         var back = Sorted(series.Select(p => p.FromRequest));
-        var within = series.Count(p => p.BackWithin(limit, run.ProcessorWait));
+        var answers = _series.ConvertAll(m => Emulated(run, captures, m));
+        var within = series.Zip(answers).Count(m => m.First.BackWithin(limit + m.Second, run.ProcessorWait));
         rows.Check(Rows.Gap, "so it is in most of twenty moves, and each is accepted", _series.All(m => m.Registration.Accepted) && series.Count == SeriesLength && within > SeriesLength / 2,
             string.Create(CultureInfo.InvariantCulture, $"{_series.Count(m => m.Registration.Accepted)} accepted; from the request median {Median(back):F1} ms, worst {back[^1]:F1} ms, {within} within the bound; whole gap median {Median(gaps):F1} ms, worst {gaps[^1]:F1} ms"));
         foreach (var (name, part) in ((string, Func<Phases, double>)[])
@@ -166,6 +169,12 @@ public abstract partial class MoveScenario
             rows.Measure($"{SeriesLength} moves, {name}, worst", values.Count == 0 ? double.NaN : values[^1], "ms");
         }
 
+        if (emulated)
+        {
+            rows.Measure($"{SeriesLength} moves, emulated gateway's update to acknowledgement, median", Median(Sorted(answers)), "ms");
+            rows.Measure($"{SeriesLength} moves, emulated gateway's update to acknowledgement, worst", answers.Max(), "ms");
+        }
+
         foreach (var traffic in _traffic)
         {
             rows.Measure($"{traffic.Name}: downlink sent", traffic.Sent, "packets");
@@ -173,6 +182,17 @@ public abstract partial class MoveScenario
             rows.Measure($"{traffic.Name}: pings up lost", traffic.Up.Sent - traffic.Up.Received, "packets");
             rows.Measure($"{traffic.Name}: pings down lost", traffic.Down.Sent - traffic.Down.Received, "packets");
         }
+    }
+
+    /// <summary>What a far end in a virtual machine took to answer the update of a move, milliseconds: no gateway runs on a processor that slow. 0 without one.</summary>
+    private double Emulated(LabRun run, CaptureSet captures, Move move)
+    {
+        var signals = move.Signals(captures);
+        var update = signals.FirstOrDefault(s => s.Name == "BU" && s.To == FarEnd.Node);
+        var answer = signals.FirstOrDefault(s => s.Name == "BA" && s.From == FarEnd.Node);
+        return run.Machines.ContainsKey(FarEnd.Node) && update?.Arrived is { } sent && answer is not null
+            ? ((answer.Time - sent) / 1e6) - run.Topology.LinksOf(FarEnd.Node).First(l => l.Link.Kind == LinkKind.Core).Link.Character.Delay.TotalMilliseconds
+            : 0;
     }
 
     /// <summary>NV-A31.</summary>

@@ -278,8 +278,8 @@ public sealed partial class NetworkVpn1
             var counted = _tables.Increase("quiet", "noise", node).Where(c => RefusalNames.Any(n => c.Name.Contains(n, StringComparison.Ordinal))).ToList();
             var isServer = node.StartsWith("aaa", StringComparison.Ordinal);
 
-            // A gateway need not count ICMP it does not know; a static one has no Mobile IP port.
-            var expected = isServer ? sent : NoisePackets * (node == "sgw" ? 3 : 4);
+            // A gateway need not count ICMP it does not know; a static one has no Mobile IP port; the kernel answers IP-in-IP that nobody takes.
+            var expected = isServer ? sent : NoisePackets * (node != "sgw" ? 4 : _kernelBefore is null ? 3 : 2);
             rows.Check("LAB", $"noise on the ports of {node} changes nothing and is counted by name", Standing("quiet").SequenceEqual(Standing("noise")) && counted.Sum(c => c.By) >= expected,
                 string.Create(CultureInfo.InvariantCulture, $"{sent} {(isServer ? "connections" : "packets")}; {string.Join(", ", counted.Select(c => $"{c.Name} +{c.By}"))}"));
         }

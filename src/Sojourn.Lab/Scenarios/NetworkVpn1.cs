@@ -192,7 +192,7 @@ public sealed partial class NetworkVpn1 : Scenario
         run.Progress.Step("A stranger sends every node noise on every port");
         await _tables.TakeAsync(run, "quiet", cancellation);
         var stranger = new Stranger(66);
-        foreach (var node in (string[])["fa1", "fa2", "ha", .. run.Nodes.ContainsKey("sgw") ? (string[])["sgw"] : []])
+        foreach (var node in (string[])["fa1", "fa2", "ha", .. run.Showing.Any(n => n.Name == "sgw") ? (string[])["sgw"] : []])
         {
             _noise[node] = stranger.Send(run, "core-" + node, NoisePackets);
         }

@@ -17,9 +17,9 @@ internal sealed class Tables
     /// <summary>Takes the tables of every running gateway and AAA server.</summary>
     public async Task TakeAsync(LabRun run, string moment, CancellationToken cancellation)
     {
-        await Task.WhenAll(run.Nodes.Values.Where(n => n.IsRunning && run.Topology.Node(n.Name).Role != "mobile-node").SelectMany(node => TablesOf(run.Topology.Node(node.Name)).Select(async table =>
+        await Task.WhenAll(run.Showing.Where(n => n.Role != "mobile-node").SelectMany(node => TablesOf(node).Select(async table =>
         {
-            var content = await node.Control.GetAsync(table, cancellation);
+            var content = await run.ShowAsync(node.Name, table, cancellation);
             lock (_taken)
             {
                 _taken[(moment, node.Name, table)] = content;

@@ -171,6 +171,11 @@ public sealed class ScenarioDefinition
             throw new ScenarioException("IKEv2 makes keys for ESP only: --gateway keyed goes with --security esp");
         }
 
+        if (options is { Gateway: GatewayPeer.Kernel, Security: SecurityType.EncapsulationOnly })
+        {
+            throw new ScenarioException("the kernel back end has no tunnels without IPsec: --gateway kernel goes with --security esp or ah");
+        }
+
         foreach (var variant in (string[])[security, share, $"{share}-{security}", gateway, $"{gateway}-{security}", options.Xdp ? "xdp" : "raw"])
         {
             tree = tree["variants"][variant].Exists ? tree.With(tree["variants"][variant]) : tree;

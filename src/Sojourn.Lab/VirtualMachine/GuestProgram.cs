@@ -40,7 +40,7 @@ public static class GuestProgram
         }
 
         AddFolder(Path.GetDirectoryName(assembly)!, Program);
-        return new Initramfs { Files = all, Libraries = s_libraries, Modules = ["dummy"] };
+        return new Initramfs { Files = all, Libraries = s_libraries, Programs = ["curl"], Modules = ["dummy", "nf_tables"] };
 
         void AddFolder(string from, string to)
         {

@@ -25,6 +25,9 @@ public sealed partial class LinuxVirtualMachine : IAsyncDisposable
 
     private const int ConsoleCharacters = 64 * 1024;
 
+    /// <summary>Frames towards the guest that wait at most.</summary>
+    private const int QueueLength = 10_000;
+
     /// <summary>Emulation on a busy machine: a boot takes two seconds on a free one.</summary>
     private static readonly TimeSpan s_boot = TimeSpan.FromSeconds(90), s_command = TimeSpan.FromSeconds(90), s_exit = TimeSpan.FromSeconds(3);
 
@@ -289,6 +292,8 @@ public sealed partial class LinuxVirtualMachine : IAsyncDisposable
                 route.RemoveAddress(name, address.Address, address.PrefixLength);
             }
 
+            // On a crowded machine the emulator comes late to what waits for it, and a second's worth of frames is soon more than the usual thousand.
+            route.SetQueueLength(Tap(number), QueueLength);
             route.CreateBridge(BridgeName(number));
             foreach (var port in (string[])[name, Tap(number)])
             {

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.Json;
 using System.Text.RegularExpressions;
 using Sojourn.Lab.Nodes;
 using Sojourn.Lab.Topology;
@@ -16,6 +17,8 @@ public sealed partial class SojournGateway : LinuxGateway
     /// <summary>The program starts in an emulated machine, beside everything else that starts.</summary>
     private static readonly TimeSpan s_start = TimeSpan.FromMinutes(5);
 
+    private static readonly JsonSerializerOptions s_indented = new() { WriteIndented = true };
+
     /// <inheritdoc/>
     public override async Task CollectAsync(string folder, CancellationToken cancellation)
     {
@@ -24,16 +27,25 @@ public sealed partial class SojournGateway : LinuxGateway
         {
             foreach (var table in (string[])["paths", "ipsec", "counters"])
             {
-                File.WriteAllText(Path.Combine(folder, table + ".json"), await ShowAsync(machine, table, cancellation));
+                File.WriteAllText(Path.Combine(folder, table + ".json"), JsonSerializer.Serialize(await ShowAsync(table, cancellation), s_indented) + "\n");
             }
 
             File.WriteAllText(Path.Combine(folder, "log.jsonl"), await machine.ExecuteAsync($"cat {Folder}/node/log.jsonl", cancellation));
         }
     }
 
-    /// <summary>What the program itself tells: <c>sojourn show TABLE --json</c>.</summary>
+    /// <summary>What the program itself tells, as <c>sojourn show TABLE --json</c>.</summary>
+    public async Task<JsonElement> ShowAsync(string table, CancellationToken cancellation)
+    {
+        using var shown = JsonDocument.Parse(await ShowAsync(Machine!, table, cancellation));
+        return shown.RootElement.Clone();
+    }
+
+    /// <inheritdoc cref="ShowAsync(string, CancellationToken)"/>
+    /// <remarks>Asked with curl: the program's own command takes seconds to start in an emulated machine, and what a scenario
+    /// wants to see is gone then. Packets of a scenario that goes on meanwhile come first.</remarks>
     public static Task<string> ShowAsync(LinuxVirtualMachine machine, string table, CancellationToken cancellation) =>
-        machine.ExecuteAsync($"{GuestProgram.Command} show {table} --json --socket {Folder}/node/control.sock", cancellation);
+        machine.ExecuteAsync($"renice -n 19 -p $$ >/dev/null; curl --silent --show-error --fail --max-time 60 --unix-socket {Folder}/node/control.sock http://node/v1/{table}", cancellation);
 
     /// <summary>A file system with program, configuration and the secrets that it names.</summary>
     /// <param name="configuration">Names its secrets as <c>../keys/NAME</c>.</param>
@@ -57,7 +69,9 @@ public sealed partial class SojournGateway : LinuxGateway
 
         // A node takes its secrets from nobody but their owner.
         await machine.ExecuteAsync($"chmod -R go= {Folder}; ulimit -c 0; setsid {GuestProgram.Command} run --config {Folder}/node/config.yaml >{Folder}/console.txt 2>&1 & echo $! >{Folder}/pid", cancellation);
-        while ((await machine.RunAsync($"[ -S {Folder}/node/control.sock ] && ip xfrm policy | grep -q tmpl", cancellation)).ExitCode != 0)
+        // Without standing tunnels there is no template yet, but the rule that lets the node's own signalling out.
+        var ready = $"[ -S {Folder}/node/control.sock ] && ip xfrm policy | grep -q $(grep -q standing-tunnels {Folder}/node/config.yaml && echo tmpl || echo priority)";
+        while ((await machine.RunAsync(ready, cancellation)).ExitCode != 0)
         {
             if ((await machine.RunAsync($"kill -0 $(cat {Folder}/pid)", cancellation)).ExitCode != 0 || watch.Elapsed > s_start)
             {

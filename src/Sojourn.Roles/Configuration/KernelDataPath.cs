@@ -32,11 +32,6 @@ public static class KernelDataPath
             {
                 yield return (tunnel.Mark, $"standing tunnel '{tunnel.Name}' has no association: the kernel back end has no tunnels without IPsec");
             }
-
-            if (tunnel.MarkDscp is not null)
-            {
-                yield return (tunnel.MarkOf(nameof(tunnel.MarkDscp)), "the kernel back end does not mark packets");
-            }
         }
     }
 

@@ -21,6 +21,7 @@ public sealed class KernelBackEndTests
 {
     private const uint FromCompany = 0x3001, ToCompany = 0x3002;
     private const int TransferLength = 500_000;
+    private const byte Marked = 26;
 
     /// <summary>What is in <c>sojourn show ipsec --json</c> and of interest here.</summary>
     private sealed record Association(uint Spi, long Packets, ulong Sequence);
@@ -70,6 +71,11 @@ public sealed class KernelBackEndTests
         Assert.Equal((report.PacketsIn, report.PacketsOut), (shown[FromCompany].Packets, shown[ToCompany].Packets));
         var packets = rig.OnCore(first);
         Assert.All(packets, p => Assert.Equal(50, p.Protocol));
+
+        // Outer and inner header, in the direction that is marked.
+        var delivered = rig.Network.Wire("home").Recording.Frames(0).Select(Ipv4Packet.Of).OfType<Ipv4Packet>().Where(p => p.Source.Equals(KernelGateway.Company)).ToList();
+        Assert.NotEmpty(delivered);
+        Assert.All(delivered.Concat(packets.Where(p => p.Source.Equals(KernelGateway.Kernel))), p => Assert.Equal(Marked, p.Dscp));
         Assert.Equal(0, rig.Network.Dropped);
         Assert.Equal(packets.Count(p => p.Source.Equals(KernelGateway.Kernel) && p.FragmentOffset == 0), shown[FromCompany].Packets);
         using var paths = JsonDocument.Parse(await SojournGateway.ShowAsync(rig.Machine, "paths", CancellationToken.None));
@@ -187,7 +193,7 @@ public sealed class KernelBackEndTests
             encryption-key-in-file: ../keys/cipher-in
             authentication-key-in-file: ../keys/mac-in
         standing-tunnels:
-          - { name: company, association: own, source: 192.168.50.0/24, destination: 10.99.0.0/24 }
+          - { name: company, association: own, source: 192.168.50.0/24, destination: 10.99.0.0/24, mark-dscp: {{Marked}} }
 
         """);
 }
