@@ -75,6 +75,9 @@ internal sealed class KernelPolicies(XfrmDatabase database, KernelMarks? marks =
         Record(add, drop);
         try
         {
+            // The first packet that a policy takes is marked already.
+            marks?.Set(Marks());
+
             // What is there first, what is gone afterwards: nothing is without a policy in between.
             var deleted = new List<XfrmPolicyKey>();
             foreach (var (key, was) in before)
@@ -89,7 +92,6 @@ internal sealed class KernelPolicies(XfrmDatabase database, KernelMarks? marks =
                 }
             }
 
-            marks?.Set(Marks());
             deleted.ForEach(database.Delete);
         }
         catch (SystemCallException)

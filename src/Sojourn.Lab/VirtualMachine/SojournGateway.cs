@@ -43,9 +43,9 @@ public sealed partial class SojournGateway : LinuxGateway
 
     /// <inheritdoc cref="ShowAsync(string, CancellationToken)"/>
     /// <remarks>Asked with curl: the program's own command takes seconds to start in an emulated machine, and what a scenario
-    /// wants to see is gone then. Packets of a scenario that goes on meanwhile come first.</remarks>
+    /// wants to see is gone then.</remarks>
     public static Task<string> ShowAsync(LinuxVirtualMachine machine, string table, CancellationToken cancellation) =>
-        machine.ExecuteAsync($"renice -n 19 -p $$ >/dev/null; curl --silent --show-error --fail --max-time 60 --unix-socket {Folder}/node/control.sock http://node/v1/{table}", cancellation);
+        machine.ExecuteAsync($"curl --silent --show-error --fail --max-time 60 --unix-socket {Folder}/node/control.sock http://node/v1/{table}", cancellation);
 
     /// <summary>A file system with program, configuration and the secrets that it names.</summary>
     /// <param name="configuration">Names its secrets as <c>../keys/NAME</c>.</param>
