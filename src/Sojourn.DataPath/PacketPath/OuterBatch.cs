@@ -31,7 +31,15 @@ internal sealed unsafe class OuterBatch(OuterSockets sockets, PacketPathCounters
     public Span<byte> RoomFor(int innerLength)
     {
         // Fragments of the smallest path still hold 256 octets each.
-        var needed = (2 * innerLength) + (((innerLength / 256) + 2) * PathTable.MaximumOverhead);
+        return Room((2 * innerLength) + (((innerLength / 256) + 2) * PathTable.MaximumOverhead));
+    }
+
+    /// <summary>Room for what inner packets that need no fragments become.</summary>
+    /// <param name="octets">Of all of them.</param>
+    public Span<byte> RoomFor(int octets, int packets) => Room(octets + (packets * PathTable.MaximumOverhead));
+
+    private Span<byte> Room(int needed)
+    {
         if (_used + needed > Capacity)
         {
             Flush();
@@ -40,7 +48,7 @@ internal sealed unsafe class OuterBatch(OuterSockets sockets, PacketPathCounters
         return new Span<byte>(_memory + _used, Capacity - _used);
     }
 
-    /// <summary>Takes the packets that were made in <see cref="RoomFor"/>.</summary>
+    /// <summary>Takes the packets that were made in <see cref="RoomFor(int)"/>.</summary>
     public void Add(in OutboundResult made)
     {
         var at = _used + made.Offset;

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Sojourn.Wire.Ip;
 
 namespace Sojourn.DataPath.PacketPath;
 
@@ -41,11 +42,11 @@ internal sealed unsafe class PacketBuffers : IDisposable
 internal sealed unsafe class PacketScratch : IDisposable
 {
     public const int Largest = 65_536;
-    private const int OpenedSize = 4 * Largest;
+    private const int OpenedSize = 4 * Largest, None = -1;
 
     private readonly SegmentMerger _merger;
     private byte* _memory = (byte*)NativeMemory.AlignedAlloc((4 * Largest) + OpenedSize, 64);
-    private int _opened;
+    private int _opened, _lastDelivered = None;
 
     /// <param name="outer">Takes outer packets.</param>
     /// <param name="deliver">Takes packets for the kernel.</param>
@@ -83,9 +84,28 @@ internal sealed unsafe class PacketScratch : IDisposable
         return new Span<byte>(_memory + (4 * Largest) + _opened, OpenedSize - _opened);
     }
 
+    /// <summary>
+    /// Whether a packet is TCP or UDP between the same two addresses as the latest that was delivered and still lies here: then no path leads it elsewhere either. What is not, say
+    /// a home test, may have a path of its own.
+    /// </summary>
+    public bool IsOfLastDelivered(ReadOnlySpan<byte> opened)
+    {
+        if (_lastDelivered == None)
+        {
+            return false;
+        }
+
+        var last = new ReadOnlySpan<byte>(_memory + (4 * Largest) + _lastDelivered, IPv6Header.Length);
+        return opened.Length >= IPv6Header.Length && opened[0] == last[0] && (opened[0] >> 4 == 6
+            ? opened[6] == last[6] && opened[6] is IpProtocol.Tcp or IpProtocol.Udp && opened.Slice(8, 32).SequenceEqual(last[8..])
+            : opened[9] == last[9] && opened[9] is IpProtocol.Tcp or IpProtocol.Udp && opened.Slice(12, 8).SequenceEqual(last.Slice(12, 8)));
+    }
+
     /// <summary>Delivers a packet that lies at the start of <see cref="RoomToOpen"/>, now or with others that follow it.</summary>
     public void Deliver(Span<byte> opened)
     {
+        // Addresses stay as they are until all of it is delivered; what is merged changes in lengths and checksums alone.
+        _lastDelivered = opened.Length >= IPv6Header.Length ? _opened : None;
         _merger.Add(opened);
         _opened += (opened.Length + 63) & ~63;
     }
@@ -94,7 +114,7 @@ internal sealed unsafe class PacketScratch : IDisposable
     public void Deliver()
     {
         _merger.Flush();
-        _opened = 0;
+        (_opened, _lastDelivered) = (0, None);
     }
 
     public void Dispose()

@@ -233,7 +233,15 @@ public sealed unsafe partial class UserPacketPath
     {
         if (result.Verdict == InboundVerdict.Deliver)
         {
-            Route(room[..result.Length], scratch, now, relayed: true);
+            var inner = room[..result.Length];
+            if (scratch.IsOfLastDelivered(inner))
+            {
+                scratch.Deliver(inner);
+            }
+            else
+            {
+                Route(inner, scratch, now, relayed: true);
+            }
         }
         else if (result.Verdict == InboundVerdict.NotForUs)
         {

@@ -30,7 +30,7 @@ public sealed unsafe partial class UserPacketPath
     private PacketScratch NewScratch() => new(new OuterBatch(_outer, _counters), WriteTun);
 
     /// <summary>Takes an inner packet to its path, into the hold, or back to the kernel. The packet may be changed in place.</summary>
-    private void Route(Span<byte> inner, PacketScratch scratch, DateTimeOffset now, bool relayed) => Route(_table.Classify(inner, now), inner, scratch, now, relayed);
+    private void Route(Span<byte> inner, PacketScratch scratch, DateTimeOffset now, bool relayed) => Route(_table.Classify(inner, now, relayed: relayed), inner, scratch, now, relayed);
 
     private void Route(in Classification classified, Span<byte> inner, PacketScratch scratch, DateTimeOffset now, bool relayed)
     {
@@ -158,6 +158,20 @@ public sealed unsafe partial class UserPacketPath
             default:
                 return 0;
         }
+    }
+
+    /// <summary>Protects and sends as many as there is room for.</summary>
+    /// <returns>False when none, and the next one has to go by itself.</returns>
+    private bool TransmitSegments(PathHandle path, ReadOnlySpan<byte> packet, ref SegmentCutter segments, PacketScratch scratch, DateTimeOffset now)
+    {
+        var result = _table.ProtectSegments(path, packet, ref segments, scratch.Outer.RoomFor(segments.LengthOfAll, segments.Count), now);
+        if (result.Verdict != OutboundVerdict.Send)
+        {
+            return false;
+        }
+
+        scratch.Outer.Add(result);
+        return true;
     }
 
     private void SendOuter(ReadOnlySpan<byte> packet)

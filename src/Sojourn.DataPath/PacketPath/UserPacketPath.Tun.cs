@@ -114,6 +114,11 @@ public sealed unsafe partial class UserPacketPath
 
         while (!segments.Finished)
         {
+            if (passes && !firstIsOver && TransmitSegments(classified.Path, packet, ref segments, scratch, now))
+            {
+                continue;
+            }
+
             var segment = scratch.Segment[..segments.NextLength];
             segments.Next(segment);
             if (firstIsOver)

@@ -20,6 +20,13 @@ internal sealed class PathCounters
     public object? FirstInboundOf;
 
     public DropCounters Drops;
+
+    public void CountOut(int octets, int packets, DateTimeOffset now)
+    {
+        Interlocked.Add(ref PacketsOut, packets);
+        Interlocked.Add(ref BytesOut, octets);
+        Volatile.Write(ref LastOutTicks, now.UtcTicks);
+    }
 }
 
 /// <summary>A path as the packet path uses it: everything worked out beforehand, never changed afterwards.</summary>

@@ -36,7 +36,8 @@ public sealed partial class PathTable
 
     /// <summary>Finds the path of an inner packet, for a queue that wants to know path and class before protection.</summary>
     /// <param name="packets">How many the packet stands for.</param>
-    public Classification Classify(ReadOnlySpan<byte> inner, DateTimeOffset now, int packets = 1)
+    /// <param name="relayed">It came out of a tunnel: without a path it is for this node's own side, which is no drop.</param>
+    public Classification Classify(ReadOnlySpan<byte> inner, DateTimeOffset now, int packets = 1, bool relayed = false)
     {
         if (!IpPacket.TryParse(inner, out var packet, out _))
         {
@@ -49,7 +50,7 @@ public sealed partial class PathTable
             ?? snapshot.Selectors.Find(packet.IsIPv6, source, destination);
         if (path is null)
         {
-            return new Classification(OutboundVerdict.NoPath, Drop(DropReason.NoPath, null, packets), default, packet.Dscp);
+            return new Classification(OutboundVerdict.NoPath, relayed ? DropReason.NoPath : Drop(DropReason.NoPath, null, packets), default, packet.Dscp);
         }
 
         var handle = new PathHandle(path);
@@ -170,18 +171,8 @@ public sealed partial class PathTable
     {
         var inner = output.Slice(path.InnerOffset, innerLength);
         var packet = IpPacket.OfChecked(inner);
-        var trafficClass = packet.TrafficClass;
-        if (path.MarkDscp is { } dscp)
-        {
-            trafficClass = (byte)((dscp << 2) | (trafficClass & Ecn.Mask));
-            IpPacket.RewriteTrafficClass(inner, trafficClass);
-        }
-
-        if (_options.ClampTcpMss)
-        {
-            ClampMss(inner, path.InnerMtu(path.Tunnel.Current(now)));
-        }
-
+        var trafficClass = TrafficClassOf(path, packet.TrafficClass);
+        Mark(path, inner, trafficClass, path.InnerMtu(path.Tunnel.Current(now)));
         var dontFragment = fits && !path.Tunnel.BelowFloor && (packet.IsIPv6 || (inner[6] & 0x40) != 0);
         var flowLabel = packet.IsIPv6 ? BinaryPrimitives.ReadUInt32BigEndian(inner) & 0xFFFFF : 0;
         PathSignal? signal = null;
@@ -217,11 +208,8 @@ public sealed partial class PathTable
 
         if (reason == DropReason.None)
         {
-            var counters = path.Counters;
-            Interlocked.Increment(ref counters.PacketsOut);
-            Interlocked.Add(ref counters.BytesOut, innerLength);
-            Volatile.Write(ref counters.LastOutTicks, now.UtcTicks);
-            path.Meter?.CountOut(innerLength);
+            path.Counters.CountOut(innerLength, 1, now);
+            path.Meter?.CountOut(innerLength, 1);
         }
 
         return reason;
@@ -426,7 +414,7 @@ public sealed partial class PathTable
     private static void ClampMss(Span<byte> inner, int innerMtu)
     {
         var packet = IpPacket.OfChecked(inner);
-        if (packet.NextHeader != IpProtocol.Tcp || (!packet.IsIPv6 && (BinaryPrimitives.ReadUInt16BigEndian(inner[6..]) & 0x1FFF) != 0))
+        if (packet.NextHeader != IpProtocol.Tcp || inner.Length < packet.HeaderLength + TcpHeader.MinimumLength || (inner[packet.HeaderLength + 13] & (byte)TcpFlags.Syn) == 0 || (!packet.IsIPv6 && (BinaryPrimitives.ReadUInt16BigEndian(inner[6..]) & 0x1FFF) != 0))
         {
             return;
         }

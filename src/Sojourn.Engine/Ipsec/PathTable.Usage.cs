@@ -58,9 +58,9 @@ internal sealed class UsageMeter(bool sendsUp)
 
     public ulong Revision { get; set; }
 
-    public void CountOut(int octets)
+    public void CountOut(int octets, int packets)
     {
-        Interlocked.Increment(ref _packetsOut);
+        Interlocked.Add(ref _packetsOut, packets);
         Interlocked.Add(ref _octetsOut, octets);
     }
 

@@ -14,43 +14,45 @@ public static class InternetChecksum
     /// </summary>
     public static ulong Add(ulong sum, ReadOnlySpan<byte> octets)
     {
-        // Long ones as many at a time as the processor adds: halves of 32 bits in sums of 64 need no carry.
-        var wide = MemoryMarshal.Cast<byte, Vector<uint>>(octets);
-        if (wide.Length > 0)
+        // Long ones as many at a time as the processor adds: halves of 32 bits in sums of 64 need no carry. Two vectors at a time, since an addition waits for the one before.
+        var wide = MemoryMarshal.Cast<byte, Vector<ulong>>(octets);
+        if (wide.Length > 1)
         {
-            var (even, odd) = (Vector<ulong>.Zero, Vector<ulong>.Zero);
-            foreach (var words32 in wide)
+            var half = new Vector<ulong>(uint.MaxValue);
+            var (low, high, nextLow, nextHigh) = (Vector<ulong>.Zero, Vector<ulong>.Zero, Vector<ulong>.Zero, Vector<ulong>.Zero);
+            var i = 0;
+            for (; i + 1 < wide.Length; i += 2)
             {
-                Vector.Widen(words32, out var low, out var high);
-                even += low;
-                odd += high;
+                low += wide[i] & half;
+                high += wide[i] >>> 32;
+                nextLow += wide[i + 1] & half;
+                nextHigh += wide[i + 1] >>> 32;
             }
 
-            var total = Vector.Sum(even + odd);
-            sum += total;
-            sum += sum < total ? 1UL : 0UL;
-            octets = octets[(wide.Length * Vector<byte>.Count)..];
+            sum = Plus(sum, Vector.Sum(low + high + nextLow + nextHigh));
+            octets = octets[(i * Vector<byte>.Count)..];
         }
 
-        var words = MemoryMarshal.Cast<byte, ulong>(octets);
-        foreach (var word in words)
+        while (octets.Length >= sizeof(ulong))
         {
-            sum += word;
-            sum += sum < word ? 1UL : 0UL;
+            sum = Plus(sum, MemoryMarshal.Read<ulong>(octets));
+            octets = octets[sizeof(ulong)..];
         }
 
-        var rest = octets[(words.Length * 8)..];
-        if (rest.Length > 0)
+        if (octets.Length >= sizeof(uint))
         {
-            Span<byte> padded = stackalloc byte[8];
-            padded.Clear();
-            rest.CopyTo(padded);
-            var word = MemoryMarshal.Read<ulong>(padded);
-            sum += word;
-            sum += sum < word ? 1UL : 0UL;
+            sum = Plus(sum, MemoryMarshal.Read<uint>(octets));
+            octets = octets[sizeof(uint)..];
         }
 
-        return sum;
+        if (octets.Length >= sizeof(ushort))
+        {
+            sum = Plus(sum, MemoryMarshal.Read<ushort>(octets));
+            octets = octets[sizeof(ushort)..];
+        }
+
+        // An odd octet is the first of a word whose second is zero.
+        return octets.IsEmpty ? sum : Plus(sum, BitConverter.IsLittleEndian ? octets[0] : (uint)octets[0] << 8);
     }
 
     /// <summary>Folds a running sum and complements it: the value of the checksum field.</summary>
@@ -71,10 +73,8 @@ public static class InternetChecksum
     /// <summary>Sum of the pseudo-header of UDP, TCP (RFC 9293 3.1) and ICMPv6 (RFC 8200 8.1). Addresses of 4 or 16 octets.</summary>
     public static ulong PseudoHeader(ReadOnlySpan<byte> source, ReadOnlySpan<byte> destination, byte protocol, int length)
     {
-        Span<byte> rest = stackalloc byte[8];
-        BinaryPrimitives.WriteUInt32BigEndian(rest, (uint)length);
-        BinaryPrimitives.WriteUInt32BigEndian(rest[4..], protocol);
-        return Add(Add(Add(0, source), destination), rest);
+        var rest = ((ulong)(uint)length << 32) | protocol;
+        return Plus(Add(Add(0, source), destination), BitConverter.IsLittleEndian ? BinaryPrimitives.ReverseEndianness(rest) : rest);
     }
 
     /// <summary>New checksum after one 16-bit word changed: HC' = ~(~HC + ~m + m') (RFC 1624 3, equation 3).</summary>
@@ -84,5 +84,11 @@ public static class InternetChecksum
         sum = (sum & 0xFFFF) + (sum >> 16);
         sum = (sum & 0xFFFF) + (sum >> 16);
         return (ushort)~sum;
+    }
+
+    private static ulong Plus(ulong sum, ulong word)
+    {
+        sum += word;
+        return sum + (sum < word ? 1UL : 0UL);
     }
 }

@@ -11,7 +11,7 @@ namespace Sojourn.Wire.Ip;
 public ref struct SegmentCutter
 {
     private readonly ReadOnlySpan<byte> _whole;
-    private readonly int _size, _transport, _payload;
+    private readonly int _size, _outermost, _transport, _payload;
     private readonly byte _protocol;
     private readonly ushort _pseudo;
     private int _number;
@@ -20,6 +20,7 @@ public ref struct SegmentCutter
     {
         _whole = whole;
         (_size, _transport, _payload, _protocol) = (size, transport, payload, protocol);
+        _ = Segmentation.TrySkip(whole, out _outermost, out _);
         Span<byte> length = stackalloc byte[8];
         length.Clear();
         BinaryPrimitives.WriteInt32BigEndian(length[4..], whole.Length - transport);
@@ -94,7 +95,12 @@ public ref struct SegmentCutter
                 IPv4Header.WriteChecksum(packet[..((packet[0] & 0x0F) * 4)]);
             }
 
-            _ = Segmentation.TrySkip(packet, out var length, out _);
+            var length = _outermost;
+            if (at > 0)
+            {
+                _ = Segmentation.TrySkip(packet, out length, out _);
+            }
+
             at += length;
         }
     }

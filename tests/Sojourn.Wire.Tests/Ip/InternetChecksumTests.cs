@@ -29,6 +29,21 @@ public class InternetChecksumTests
         Assert.Equal(Obvious(Enumerable.Repeat((byte)0xFF, 65535).ToArray()), InternetChecksum.Of(Enumerable.Repeat((byte)0xFF, 65535).ToArray()));
     }
 
+    /// <summary>Every number of octets that is left over behind those that are added many at a time, and sums that carry.</summary>
+    [Fact]
+    public void Agrees_with_the_obvious_sum_for_any_length()
+    {
+        var octets = new byte[1600];
+        foreach (var fill in (Action<byte[]>[])[new Random(1).NextBytes, all => Array.Fill(all, (byte)0xFF)])
+        {
+            fill(octets);
+            for (var length = 0; length <= octets.Length; length++)
+            {
+                Assert.Equal(Obvious(octets.AsSpan(0, length)), InternetChecksum.Of(octets.AsSpan(0, length)));
+            }
+        }
+    }
+
     [Fact]
     public void The_example_of_rfc_1071()
     {

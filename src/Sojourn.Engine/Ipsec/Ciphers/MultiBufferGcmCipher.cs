@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 using System.Security.Cryptography;
 
 namespace Sojourn.Engine.Ipsec;
@@ -67,7 +68,8 @@ internal sealed unsafe class MultiBufferGcm : SafeHandle
             _decrypt((void*)handle, Aligned(state), clear, octets, (ulong)body.Length, iv, covered, (ulong)additional.Length, icv, TagLength);
         }
 
-        var authentic = CryptographicOperations.FixedTimeEquals(computed, tag);
+        // All octets with one instruction: takes the same time wherever they differ.
+        var authentic = Vector128.EqualsAll(Vector128.Create<byte>(computed), Vector128.Create(tag));
         if (!authentic)
         {
             plaintext.Clear();
