@@ -1,4 +1,6 @@
 using System.Buffers.Binary;
+using System.Net;
+using System.Net.Sockets;
 using Sojourn.DataPath.DiffServ;
 using Sojourn.DataPath.PacketPath;
 using Sojourn.Engine;
@@ -62,6 +64,44 @@ public class BulkTests
         }
 
         static uint LabelOf(byte[] packet) => BinaryPrimitives.ReadUInt32BigEndian(packet) & 0xFFFFF;
+    }
+
+    /// <summary>What a program sends in one call by UDP_SEGMENT crosses both packet paths in runs, and its datagrams arrive as they were sent.</summary>
+    [Theory]
+    [InlineData(true, false)]
+    [InlineData(true, true)]
+    [InlineData(false, false)]
+    public void Datagrams_of_hosts_pass_in_runs(bool udp, bool inner6)
+    {
+        const int solUdp = 17, udpSegment = 103, size = 1200, runs = 200, perRun = 20, last = 333;
+        using var pair = new GatewayPair(offloads: true);
+        pair.Connect(SecurityType.Esp, udp: udp, inner6: inner6);
+        var family = inner6 ? AddressFamily.InterNetworkV6 : AddressFamily.InterNetwork;
+        using var receiver = pair.B.Run(() => new Socket(family, SocketType.Dgram, ProtocolType.Udp));
+        receiver.ReceiveBufferSize = 16 << 20;
+        receiver.Bind(new IPEndPoint(inner6 ? IPAddress.IPv6Any : IPAddress.Any, 5002));
+        receiver.ReceiveTimeout = 5000;
+        using var inside = new PacketCapture(pair.Ga, "inside");
+        using var behind = new PacketCapture(pair.B, "eth0");
+        using var sender = pair.A.Run(() => new Socket(family, SocketType.Dgram, ProtocolType.Udp));
+        sender.SetRawSocketOption(solUdp, udpSegment, BitConverter.GetBytes(size));
+        sender.Connect(IPAddress.Parse(inner6 ? "2001:db8:2::2" : "10.2.0.2"), 5002);
+        var (run, got) = (new byte[(perRun * size) + last], new byte[2000]);
+        for (var i = 0; i < runs; i++)
+        {
+            new Random(i).NextBytes(run);
+            Assert.Equal(run.Length, sender.Send(run));
+            for (var at = 0; at < run.Length; at += size)
+            {
+                var expected = run.AsSpan(at, Math.Min(size, run.Length - at));
+                Assert.True(got.AsSpan(0, receiver.Receive(got)).SequenceEqual(expected), $"datagram {at / size} of run {i}");
+            }
+        }
+
+        Assert.Contains(inside.Packets, packet => packet.Length > 10_000);
+        Assert.Contains(behind.Packets, packet => packet.Length > 2 * size);
+        Assert.Equal(runs * (perRun + 1), pair.PathA.Report().Paths[0].PacketsOut);
+        Assert.Equal(0, GatewayPair.Counter(pair.PathB, "datapath.tun_failed"));
     }
 
     /// <summary>

@@ -7,7 +7,7 @@ namespace Sojourn.DataPath.Tests;
 
 public sealed unsafe class PacketScratchTests : IDisposable
 {
-    private readonly PacketScratch _scratch = new(new OuterBatch(null!, new PacketPathCounters()), (_, _, _) => { });
+    private readonly PacketScratch _scratch = new(new OuterBatch(null!, new PacketPathCounters()), (_, _, _) => { }, datagrams: true);
 
     public void Dispose() => _scratch.Dispose();
 

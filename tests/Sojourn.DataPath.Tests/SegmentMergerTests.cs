@@ -30,7 +30,7 @@ public sealed unsafe class SegmentMergerTests : IDisposable
         Assert.True(header.TryComplete(whole, 0, out var size));
         Assert.Equal(packets, Cut(whole, size).Count);
         _written.Add((whole, size));
-    });
+    }, datagrams: true);
 
     public void Dispose()
     {
@@ -48,6 +48,73 @@ public sealed unsafe class SegmentMergerTests : IDisposable
         var (packet, size) = Assert.Single(_written);
         Assert.Equal(1400, size);
         Assert.Equal(sent, Cut(packet, size));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_train_of_datagrams_becomes_one_packet(bool ipv6)
+    {
+        var sent = Enumerable.Range(0, 40).Select(i => Make(new Shape(ipv6, Sequence: (uint)i, Length: i == 39 ? 77 : 1400, Identification: (ushort)(65530 + i), Protocol: IpProtocol.Udp))).ToList();
+        Carry(sent);
+        var (packet, size) = Assert.Single(_written);
+        Assert.Equal(1400, size);
+        Assert.Equal(sent, Cut(packet, size));
+    }
+
+    /// <summary>A kernel before 6.2 does not know runs of datagrams.</summary>
+    [Fact]
+    public void Datagrams_stay_as_they_are_for_a_device_that_takes_no_runs()
+    {
+        var lengths = new List<int>();
+        using var merger = new SegmentMerger((pieces, count, packets) => lengths.Add((int)pieces[1].Length + (1000 * (count - 2)) + packets), datagrams: false);
+        foreach (var (at, length) in Enumerable.Range(0, 3).Select(i => Place(Make(new Shape(false, Sequence: (uint)i, Length: 100, Identification: (ushort)i, Protocol: IpProtocol.Udp)))))
+        {
+            merger.Add(new Span<byte>(_memory + at, length));
+        }
+
+        Assert.Equal([129, 129, 129], lengths);
+    }
+
+    [Theory]
+    [InlineData("traffic class")]
+    [InlineData("hop limit")]
+    [InlineData("longer")]
+    [InlineData("checksum")]
+    [InlineData("no checksum")]
+    [InlineData("identification")]
+    [InlineData("port")]
+    [InlineData("tail")]
+    public void Two_datagrams_that_differ_stay_two(string difference)
+    {
+        var first = new Shape(false, Sequence: 1, Length: 100, Identification: 7, DontFragment: difference != "identification", Protocol: IpProtocol.Udp);
+        var second = first with { Sequence = 2, Identification = 8 };
+        second = difference switch
+        {
+            "traffic class" => second with { TrafficClass = 3 },
+            "hop limit" => second with { HopLimit = 63 },
+            "longer" => second with { Length = 101 },
+            "identification" => second with { Identification = 9 },
+            "port" => second with { Flow = 6 },
+            _ => second,
+        };
+        var packets = new List<byte[]> { Make(first), Make(second) };
+        switch (difference)
+        {
+            case "checksum":
+                packets[1][^1] ^= 1;
+                break;
+            case "no checksum":
+                packets.ForEach(packet => packet[26] = packet[27] = 0);
+                break;
+            case "tail":
+                // Octets behind the datagram that are none of it (RFC 9868).
+                packets.ForEach(packet => packet[25]--);
+                break;
+        }
+
+        Carry(packets);
+        Assert.Equal(packets, _written.Select(w => w.Packet));
     }
 
     public static TheoryData<string> Differences => new(
@@ -93,7 +160,7 @@ public sealed unsafe class SegmentMergerTests : IDisposable
         for (var seed = 1; seed <= 300; seed++)
         {
             var random = new Random(seed);
-            var next = Enumerable.Range(0, 12).Select(i => new Shape(i % 3 == 0, Flow: (ushort)i, Sequence: (uint)random.NextInt64(1L << 32), Identification: (ushort)random.Next(65536), DontFragment: i % 2 == 0)).ToArray();
+            var next = Enumerable.Range(0, 12).Select(i => new Shape(i % 3 == 0, Flow: (ushort)i, Sequence: (uint)random.NextInt64(1L << 32), Identification: (ushort)random.Next(65536), DontFragment: i % 2 == 0, Protocol: i % 4 < 2 ? IpProtocol.Tcp : IpProtocol.Udp)).ToArray();
             var sent = new List<byte[]>();
             for (var i = 0; i < Slots; i++)
             {
@@ -109,7 +176,7 @@ public sealed unsafe class SegmentMergerTests : IDisposable
                     4 => shape with { Identification = (ushort)random.Next(65536) },
                     5 => shape with { Acknowledgement = (uint)random.Next() },
                     6 => shape with { OptionLength = 4 * random.Next(11) },
-                    7 => shape with { Protocol = IpProtocol.Udp },
+                    7 => shape with { Protocol = (byte)(IpProtocol.Tcp + IpProtocol.Udp - shape.Protocol) },
                     _ => shape,
                 };
                 var packet = Make(shape);
@@ -123,7 +190,7 @@ public sealed unsafe class SegmentMergerTests : IDisposable
                     packet = packet[..random.Next(20, packet.Length)];
                 }
 
-                next[flow] = shape with { Sequence = shape.Sequence + (uint)shape.Length, Identification = (ushort)(shape.Identification + 1), Flags = 0x10, Protocol = IpProtocol.Tcp };
+                next[flow] = shape with { Sequence = shape.Sequence + (uint)shape.Length, Identification = (ushort)(shape.Identification + 1), Flags = 0x10, Protocol = next[flow].Protocol };
                 sent.Add(packet);
             }
 
@@ -145,8 +212,9 @@ public sealed unsafe class SegmentMergerTests : IDisposable
     public void Merging_allocates_nothing()
     {
         var count = 0;
-        using var merger = new SegmentMerger((_, _, packets) => count += packets);
-        var packets = Enumerable.Range(0, 64).Select(i => Place(Make(new Shape(i % 2 == 0, Sequence: (uint)((i / 2) * 1400), Identification: (ushort)(i / 2))))).ToArray();
+        using var merger = new SegmentMerger((_, _, packets) => count += packets, datagrams: true);
+        var packets = Enumerable.Range(0, 64).Select(i => Place(Make(new Shape(
+            i % 2 == 0, Sequence: (uint)((i / 2) * 1400), Identification: (ushort)(i / 2), Protocol: i < 32 ? IpProtocol.Tcp : IpProtocol.Udp)))).ToArray();
         Go();
         var before = GC.GetAllocatedBytesForCurrentThread();
         Go();
@@ -171,22 +239,27 @@ public sealed unsafe class SegmentMergerTests : IDisposable
     private static byte[] Make(Shape shape)
     {
         var network = shape.IPv6 ? IPv6Header.Length : IPv4Header.MinimumLength;
-        var packet = new byte[network + 20 + shape.OptionLength + shape.Length];
+        var packet = new byte[network + (shape.Protocol == IpProtocol.Udp ? 8 : 20 + shape.OptionLength) + shape.Length];
         var (source, destination) = (new byte[shape.IPv6 ? 16 : 4], new byte[shape.IPv6 ? 16 : 4]);
         (source[0], source[^1], destination[0], destination[^1]) = (0x20, 1, 0x20, (byte)(shape.Flow % 5));
-        var tcp = packet.AsSpan(network);
-        new Random((int)shape.Sequence).NextBytes(tcp[(20 + shape.OptionLength)..]);
-        BinaryPrimitives.WriteUInt16BigEndian(tcp, shape.Flow);
-        BinaryPrimitives.WriteUInt16BigEndian(tcp[2..], 5001);
-        BinaryPrimitives.WriteUInt32BigEndian(tcp[4..], shape.Sequence);
-        BinaryPrimitives.WriteUInt32BigEndian(tcp[8..], shape.Acknowledgement);
-        (tcp[12], tcp[13]) = ((byte)((20 + shape.OptionLength) << 2), (byte)(shape.Flags | (shape.Push ? 8 : 0)));
-        BinaryPrimitives.WriteUInt16BigEndian(tcp[14..], shape.Window);
-        tcp.Slice(20, shape.OptionLength).Fill(shape.Option);
-        BinaryPrimitives.WriteUInt16BigEndian(tcp[16..], SlowSum(source, destination, [0, shape.Protocol, (byte)(tcp.Length >> 8), (byte)tcp.Length], tcp));
+        var upper = packet.AsSpan(network);
+        BinaryPrimitives.WriteUInt16BigEndian(upper, shape.Flow);
+        BinaryPrimitives.WriteUInt16BigEndian(upper[2..], 5001);
+        if (shape.Protocol == IpProtocol.Udp)
+        {
+            new Random((int)shape.Sequence).NextBytes(upper[8..]);
+            BinaryPrimitives.WriteUInt16BigEndian(upper[4..], (ushort)upper.Length);
+        }
+        else
+        {
+            WriteTcp(upper, shape);
+        }
+
+        var sum = SlowSum(source, destination, [0, shape.Protocol, (byte)(upper.Length >> 8), (byte)upper.Length], upper);
+        BinaryPrimitives.WriteUInt16BigEndian(upper[ChecksumAt(shape.Protocol)..], sum == 0 && shape.Protocol == IpProtocol.Udp ? (ushort)0xFFFF : sum);
         if (shape.IPv6)
         {
-            IPv6Header.Write(packet, shape.TrafficClass, 0x12345, tcp.Length, shape.Protocol, shape.HopLimit, source, destination);
+            IPv6Header.Write(packet, shape.TrafficClass, 0x12345, upper.Length, shape.Protocol, shape.HopLimit, source, destination);
         }
         else
         {
@@ -195,6 +268,18 @@ public sealed unsafe class SegmentMergerTests : IDisposable
 
         return packet;
     }
+
+    private static void WriteTcp(Span<byte> tcp, Shape shape)
+    {
+        new Random((int)shape.Sequence).NextBytes(tcp[(20 + shape.OptionLength)..]);
+        BinaryPrimitives.WriteUInt32BigEndian(tcp[4..], shape.Sequence);
+        BinaryPrimitives.WriteUInt32BigEndian(tcp[8..], shape.Acknowledgement);
+        (tcp[12], tcp[13]) = ((byte)((20 + shape.OptionLength) << 2), (byte)(shape.Flags | (shape.Push ? 8 : 0)));
+        BinaryPrimitives.WriteUInt16BigEndian(tcp[14..], shape.Window);
+        tcp.Slice(20, shape.OptionLength).Fill(shape.Option);
+    }
+
+    private static int ChecksumAt(byte protocol) => protocol == IpProtocol.Udp ? 6 : 16;
 
     /// <summary>RFC 1071, 16 bits at a time.</summary>
     private static ushort SlowSum(byte[] source, byte[] destination, byte[] rest, ReadOnlySpan<byte> last)
@@ -216,7 +301,7 @@ public sealed unsafe class SegmentMergerTests : IDisposable
         return (ushort)~sum;
     }
 
-    /// <summary>As the kernel cuts TCP (tcp_gso_segment): PSH on the last only, IPv4 numbers counting on.</summary>
+    /// <summary>As the kernel cuts TCP and UDP (tcp_gso_segment, __udp_gso_segment): PSH on the last only, IPv4 numbers counting on.</summary>
     private static List<byte[]> Cut(byte[] packet, int size)
     {
         if (size == 0)
@@ -226,18 +311,27 @@ public sealed unsafe class SegmentMergerTests : IDisposable
 
         var ipv6 = packet[0] >> 4 == 6;
         var network = ipv6 ? 40 : 20;
-        var headers = network + (packet[network + 12] >> 4 << 2);
+        var protocol = packet[ipv6 ? 6 : 9];
+        var headers = network + (protocol == IpProtocol.Udp ? 8 : packet[network + 12] >> 4 << 2);
         var cut = new List<byte[]>();
         for (var at = headers; at < packet.Length; at += size)
         {
             var last = at + size >= packet.Length;
             byte[] segment = [.. packet[..headers], .. packet[at..Math.Min(at + size, packet.Length)]];
-            var tcp = segment.AsSpan(network);
-            BinaryPrimitives.WriteUInt32BigEndian(tcp[4..], BinaryPrimitives.ReadUInt32BigEndian(tcp[4..]) + (uint)(at - headers));
-            tcp[13] = (byte)(last ? tcp[13] : tcp[13] & ~8);
-            tcp[16] = tcp[17] = 0;
-            BinaryPrimitives.WriteUInt16BigEndian(tcp[16..], SlowSum(
-                segment[(ipv6 ? 8 : 12)..(ipv6 ? 24 : 16)], segment[(ipv6 ? 24 : 16)..network], [0, IpProtocol.Tcp, (byte)(tcp.Length >> 8), (byte)tcp.Length], tcp));
+            var upper = segment.AsSpan(network);
+            if (protocol == IpProtocol.Udp)
+            {
+                BinaryPrimitives.WriteUInt16BigEndian(upper[4..], (ushort)upper.Length);
+            }
+            else
+            {
+                BinaryPrimitives.WriteUInt32BigEndian(upper[4..], BinaryPrimitives.ReadUInt32BigEndian(upper[4..]) + (uint)(at - headers));
+                upper[13] = (byte)(last ? upper[13] : upper[13] & ~8);
+            }
+
+            upper.Slice(ChecksumAt(protocol), 2).Clear();
+            var sum = SlowSum(segment[(ipv6 ? 8 : 12)..(ipv6 ? 24 : 16)], segment[(ipv6 ? 24 : 16)..network], [0, protocol, (byte)(upper.Length >> 8), (byte)upper.Length], upper);
+            BinaryPrimitives.WriteUInt16BigEndian(upper[ChecksumAt(protocol)..], sum == 0 && protocol == IpProtocol.Udp ? (ushort)0xFFFF : sum);
             if (ipv6)
             {
                 BinaryPrimitives.WriteUInt16BigEndian(segment.AsSpan(4), (ushort)(segment.Length - 40));

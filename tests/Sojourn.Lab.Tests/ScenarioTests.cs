@@ -22,7 +22,11 @@ public sealed class NetworkVpn1Tests(ITestOutputHelper output) : ScenarioTests(o
     [InlineData(SecurityType.Ah, false, 20)]
     [InlineData(SecurityType.EncapsulationOnly, true, 20)]
     public Task Every_row_holds(SecurityType security, bool userSpecific, int delay) => HoldsAsync("network-vpn/1", security, userSpecific, delay);
+}
 
+/// <summary>The same with other gateways and transports; a class apart, since those of a class run one after the other.</summary>
+public sealed class NetworkVpn1VariantTests(ITestOutputHelper output) : ScenarioTests(output)
+{
     /// <summary>The keys are typed into a kernel that knows nothing of us; the rest of the scenario is unchanged.</summary>
     [LinuxGatewayTheory]
     [ScenarioRows("network-vpn/1")]

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using Sojourn.Wire.Ip;
+using Sojourn.Wire.Udp;
 
 namespace Sojourn.DataPath.Native;
 
@@ -17,7 +18,7 @@ internal struct VirtioNetHeader
     public const int MostHeaders = 128;
 
     private const byte NeedsChecksum = 1, Tcp4 = 1, Tcp6 = 4, UdpDatagrams = 5, Ecn = 0x80;
-    private const int TcpChecksum = 16, CongestionWindowReduced = 0x80;
+    private const int TcpChecksum = 16, UdpChecksum = 6, CongestionWindowReduced = 0x80;
 
     private byte _flags, _kind;
     private ushort _headers, _size, _start, _offset;
@@ -53,7 +54,7 @@ internal struct VirtioNetHeader
 
         // The field holds the sum of the pseudo-header, which is what the whole sum begins with.
         var checksum = InternetChecksum.Of(packet[start..]);
-        BinaryPrimitives.WriteUInt16BigEndian(packet[(start + _offset)..], checksum == 0 && _offset == 6 ? (ushort)0xFFFF : checksum);
+        BinaryPrimitives.WriteUInt16BigEndian(packet[(start + _offset)..], checksum == 0 && _offset == UdpChecksum ? (ushort)0xFFFF : checksum);
         return true;
     }
 
@@ -67,6 +68,17 @@ internal struct VirtioNetHeader
         _size = (ushort)size,
         _start = (ushort)transport,
         _offset = TcpChecksum,
+    };
+
+    /// <summary>The same of a run of UDP datagrams.</summary>
+    public static VirtioNetHeader OfPartialUdp(int transport, int size) => new()
+    {
+        _flags = NeedsChecksum,
+        _kind = UdpDatagrams,
+        _headers = (ushort)(transport + UdpHeader.HeaderLength),
+        _size = (ushort)size,
+        _start = (ushort)transport,
+        _offset = UdpChecksum,
     };
 
     /// <summary>What the kernel has to know of a TCP segment that it is to cut.</summary>

@@ -50,10 +50,11 @@ internal sealed unsafe class PacketScratch : IDisposable
 
     /// <param name="outer">Takes outer packets.</param>
     /// <param name="deliver">Takes packets for the kernel.</param>
-    public PacketScratch(OuterBatch outer, MergedPacketHandler deliver)
+    /// <param name="datagrams">See <see cref="SegmentMerger"/>.</param>
+    public PacketScratch(OuterBatch outer, MergedPacketHandler deliver, bool datagrams)
     {
         Outer = outer;
-        _merger = new SegmentMerger(deliver);
+        _merger = new SegmentMerger(deliver, datagrams);
     }
 
     public OuterBatch Outer { get; }

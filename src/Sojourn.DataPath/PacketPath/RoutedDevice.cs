@@ -23,7 +23,7 @@ public sealed class RoutedDevice : IDisposable
     public RoutedDevice(string name, int mtu, IEnumerable<IPNetwork> prefixes, int queues = 1, bool segments = false)
     {
         using var route = new Rtnetlink();
-        _queues.Add(TunDevice.Create(name, mtu, route, segments, queues > 1));
+        _queues.Add(TunDevice.Create(name, mtu, route, segments, queues: queues > 1));
         try
         {
             while (_queues.Count < queues)

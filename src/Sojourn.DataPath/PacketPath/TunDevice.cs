@@ -14,6 +14,9 @@ internal sealed unsafe class TunDevice : IDisposable
     /// <summary>TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6, TUN_F_TSO_ECN.</summary>
     private const nint Offloads = 1 | 2 | 4 | 8;
 
+    /// <summary>TUN_F_USO4, TUN_F_USO6: kernels from 6.2 on.</summary>
+    private const nint DatagramOffloads = 0x20 | 0x40;
+
     private const int InterfaceRequest = 40;
 
     private readonly FileDescriptor _fd;
@@ -27,12 +30,16 @@ internal sealed unsafe class TunDevice : IDisposable
 
     public string Name { get; }
 
+    /// <summary>UDP datagrams of a flow are handed over and taken in runs too.</summary>
+    public bool TakesDatagrams { get; private init; }
+
     public int Fd => _fd.Value;
 
     /// <summary>Creates the interface in the calling thread's namespace and brings it up.</summary>
     /// <param name="segments">TCP is handed over and taken in segments longer than the MTU, with the size to cut them to.</param>
+    /// <param name="datagrams">The same of UDP, where the kernel can.</param>
     /// <param name="queues">It may get further queues (<see cref="OpenQueue"/>).</param>
-    public static TunDevice Create(string name, int mtu, Rtnetlink route, bool segments = false, bool queues = false)
+    public static TunDevice Create(string name, int mtu, Rtnetlink route, bool segments = false, bool datagrams = false, bool queues = false)
     {
         if (Encoding.UTF8.GetByteCount(name) is 0 or > 15)
         {
@@ -42,7 +49,8 @@ internal sealed unsafe class TunDevice : IDisposable
         var fd = Open(name, (ushort)(Exclusive | FlagsOf(segments, queues)));
         try
         {
-            if (segments && Libc.IoCtl(fd.Value, SetOffload, (void*)Offloads) != 0)
+            var runs = segments && datagrams && Libc.IoCtl(fd.Value, SetOffload, (void*)(Offloads | DatagramOffloads)) == 0;
+            if (segments && !runs && Libc.IoCtl(fd.Value, SetOffload, (void*)Offloads) != 0)
             {
                 throw Libc.Failure($"set offloads of {name}");
             }
@@ -54,7 +62,7 @@ internal sealed unsafe class TunDevice : IDisposable
             Sysctl.Change("1", "ipv4", "conf", name, "accept_local");
             route.SetMtu(name, mtu);
             route.SetUp(name);
-            return new TunDevice(fd, name, segments);
+            return new TunDevice(fd, name, segments) { TakesDatagrams = runs };
         }
         catch
         {

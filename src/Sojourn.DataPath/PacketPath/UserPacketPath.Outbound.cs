@@ -27,7 +27,7 @@ public sealed unsafe partial class UserPacketPath
 
     private readonly record struct HeldPacket(int Slot, int Length, long Until, bool Relayed);
 
-    private PacketScratch NewScratch() => new(new OuterBatch(_outer, _counters), WriteTun);
+    private PacketScratch NewScratch() => new(new OuterBatch(_outer, _counters), WriteTun, _tun.TakesDatagrams);
 
     /// <summary>Takes an inner packet to its path, into the hold, or back to the kernel. The packet may be changed in place.</summary>
     private void Route(Span<byte> inner, PacketScratch scratch, DateTimeOffset now, bool relayed) => Route(_table.Classify(inner, now, relayed: relayed), inner, scratch, now, relayed);

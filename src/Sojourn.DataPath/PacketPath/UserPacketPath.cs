@@ -59,7 +59,7 @@ public sealed partial class UserPacketPath : IPacketPath
         var ipv6 = NodeRouting.HasIPv6();
         using (var route = new Rtnetlink())
         {
-            _tun = TunDevice.Create(options.TunName, options.TunMtu, route, segments: true);
+            _tun = TunDevice.Create(options.TunName, options.TunMtu, route, segments: true, datagrams: true);
         }
 
         try

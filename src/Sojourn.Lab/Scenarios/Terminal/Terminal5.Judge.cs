@@ -36,8 +36,9 @@ public sealed partial class Terminal5
             rows.Check("TM5.2", "200 OK gives the home address for audio, and reaches the correspondent as it was",
                 new[] { answer, received }.All(p => p?.First("sdp.connection_info.address") == line.Home) && answer!.From(line.Home) && answer.To(Proxy) && received!.From(Proxy), $"{Told(answer)}; {Told(received)}, audio to {received?.First("sdp.connection_info.address")}");
             var (sent, acknowledged) = (Sip("core-cn", "cn", line, Acknowledge), Sip(line.Link, line.Terminal, line, Acknowledge));
+            var (heard, spoken) = (Audio(line.Link, line.Terminal, line).Count(p => p.Time > acknowledged?.Time), Audio("core-cn", "core", line).Count(p => p.Time > acknowledged?.Time));
             rows.Check("TM5.3", "ACK comes by way of the proxy, and then audio flows each way",
-                sent?.To(Proxy) == true && acknowledged?.From(Proxy) == true && Audio(line.Link, line.Terminal, line).Any(p => p.Time > acknowledged.Time) && Audio("core-cn", "core", line).Any(p => p.Time > acknowledged.Time), $"{Told(sent)}; {Told(acknowledged)}");
+                sent?.To(Proxy) == true && acknowledged?.From(Proxy) == true && heard > 0 && spoken > 0, $"{Told(sent)}; {Told(acknowledged)}; then {heard} packets of audio to the host, {spoken} from it");
             foreach (var row in new[] { "TM-P25", "TM-AC18" })
             {
                 rows.Check(row, $"the call to {line.Terminal} is set up and ended over Kamailio, to SIPp's satisfaction", _outcomes.GetValueOrDefault(line.Call) == 0 && Answered("core-cn", "core", line, Bye) is not null, $"SIPp's exit status {_outcomes.GetValueOrDefault(line.Call)}, {Told(Answered("core-cn", "core", line, Bye))}");
