@@ -85,7 +85,14 @@ internal sealed unsafe class XdpTransport : IDisposable
             fitting++;
         }
 
-        return way.Interface.Sockets[0].Send(way.Header, packets, fitting);
+        var taken = way.Interface.Sockets[0].Send(way.Header, packets, fitting);
+        if (taken < fitting && way.Interface.IsBroken)
+        {
+            // The link may have been down between two notices, and no other may come.
+            _wake.Set();
+        }
+
+        return taken;
     }
 
     /// <summary>The IP packet of a received frame, without padding; empty when there is none to be trusted.</summary>
