@@ -86,7 +86,18 @@ internal static class Line
                     {
                         var name = line.Kind == "moving" ? "sojourn" : line.Kind;
                         var watch = Stopwatch.StartNew();
-                        var values = await load.Run(line, cancellation);
+                        IReadOnlyList<(string Measure, double Value)> values;
+                        try
+                        {
+                            values = await load.Run(line, cancellation);
+                        }
+                        catch (InvalidOperationException failed)
+                        {
+                            // What the others gave is not lost for it.
+                            await progress.WriteLineAsync($"{mode} {round} {name,-10} failed: {failed.Message}");
+                            continue;
+                        }
+
                         await progress.WriteLineAsync(string.Create(CultureInfo.InvariantCulture,
                             $"{mode} {round} {name,-10} {string.Join(", ", values.Select(v => string.Create(CultureInfo.InvariantCulture, $"{v.Measure} {v.Value:G4}")))}  ({watch.Elapsed.TotalSeconds:F1} s)"));
                         if (round > 0)

@@ -39,7 +39,7 @@ internal static partial class LineLoads
         {
             var moves = (string kind) => kind is "moving" or "wireguard" or "strongswan";
             yield return new(moves, InitiateAsync);
-            yield return new(moves, (line, c) => MoveAsync(line, round, c));
+            yield return new(moves, MoveAsync);
         }
     }
 
@@ -120,28 +120,40 @@ internal static partial class LineLoads
         return flow.Replies is [var first, ..] ? [("initiate", Stopwatch.GetElapsedTime(began, first).TotalMilliseconds)] : throw new InvalidOperationException($"{line.Kind} does not begin again");
     }
 
-    /// <summary>The outer address of ga becomes another during a TCP transfer; the gap is the longest time without a reply of an echo beside it.</summary>
-    private static async Task<IReadOnlyList<(string, double)>> MoveAsync(GatewayLine line, int round, CancellationToken cancellation)
+    /// <summary>The outer address of ga becomes another during a TCP transfer; the gap is the longest time without a reply of an echo beside it. Afterwards it comes back.</summary>
+    private static async Task<IReadOnlyList<(string, double)>> MoveAsync(GatewayLine line, CancellationToken cancellation)
     {
-        var (old, address) = round % 2 == 1 ? ("192.0.2.1", "192.0.2.3") : ("192.0.2.3", "192.0.2.1");
+        const string home = "192.0.2.1", away = "192.0.2.3";
         var transfer = Iperf3.TransferAsync(line.Hosts, "a", line.Far, 1, 4, cancellation, tries: 1);
         using var flow = new EchoFlow(line.Hosts["a"], line.Hosts["b"], line.Far, TimeSpan.FromMilliseconds(2));
         await Task.Delay(1500, cancellation);
         var moved = Stopwatch.GetTimestamp();
+        await ReaddressAsync(line, home, away, cancellation);
+
+        // A reset ends the transfer with an error.
+        await transfer;
+        var replies = flow.Replies;
+        await ReaddressAsync(line, away, home, cancellation);
+        var back = Stopwatch.GetTimestamp();
+        while ((flow.Replies is not [.., var last] || last < back) && Stopwatch.GetElapsedTime(back) < TimeSpan.FromSeconds(5))
+        {
+            await Task.Delay(20, cancellation);
+        }
+
+        return [("gap", replies.Zip(replies.Skip(1)).Where(pair => pair.Second > moved).Select(pair => Stopwatch.GetElapsedTime(pair.First, pair.Second).TotalMilliseconds).DefaultIfEmpty(double.NaN).Max())];
+    }
+
+    private static async Task ReaddressAsync(GatewayLine line, string from, string to, CancellationToken cancellation)
+    {
         line.Hosts["ga"].Run(() =>
         {
             // The second address of a network would go with the first.
             Sysctl.Change("1", "ipv4", "conf", "outside", "promote_secondaries");
             using var route = new Rtnetlink();
-            route.AddAddress("outside", System.Net.IPAddress.Parse(address), 24);
-            route.RemoveAddress("outside", System.Net.IPAddress.Parse(old), 24);
+            route.AddAddress("outside", System.Net.IPAddress.Parse(to), 24);
+            route.RemoveAddress("outside", System.Net.IPAddress.Parse(from), 24);
         });
-        await line.Tunnel.MoveAsync(address, cancellation);
-
-        // A reset ends the transfer with an error.
-        await transfer;
-        var replies = flow.Replies;
-        return [("gap", replies.Zip(replies.Skip(1)).Where(pair => pair.Second > moved).Select(pair => Stopwatch.GetElapsedTime(pair.First, pair.Second).TotalMilliseconds).DefaultIfEmpty(double.NaN).Max())];
+        await line.Tunnel.MoveAsync(to, cancellation);
     }
 
     private static List<double> TimesOf(string output) => [.. PingTime().Matches(output).Select(m => double.Parse(m.Groups[1].Value, CultureInfo.InvariantCulture)).Order()];
