@@ -20,6 +20,9 @@ public sealed record ScenarioOutcome(Report Report, IReadOnlyList<LadderChapter>
 /// <summary>Runs one scenario from nothing to evidence and leaves the machine as it was, whatever happens.</summary>
 public static class ScenarioRunner
 {
+    /// <summary>For machines and nodes to start, emulated ones among them; what the scenario itself may take counts from there.</summary>
+    private static readonly TimeSpan s_startLimit = TimeSpan.FromMinutes(10);
+
     /// <param name="definition">Scenario with its variant.</param>
     /// <param name="evidence">Folder for the evidence.</param>
     /// <param name="progress">Told what happens.</param>
@@ -38,6 +41,7 @@ public static class ScenarioRunner
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         try
         {
+            limit.CancelAfter(s_startLimit);
             await run.StartAsync(limit.Token);
             limit.CancelAfter(scenario.Limit);
             await scenario.DriveAsync(run, limit.Token);

@@ -18,8 +18,8 @@ internal sealed class KernelAssociations(XfrmDatabase database, SequenceReservat
     /// <summary>Upper octet of request ids and marks of this program, by which what an earlier life left is found.</summary>
     public const uint Owner = 0x53;
 
-    /// <summary>Numbers left out where the kernel did not tell how far an association came.</summary>
-    private const ulong UnknownEnd = 1 << 16;
+    /// <summary>Numbers left out where the kernel did not tell how far an association came: more than it can have sent since it was asked last.</summary>
+    private const ulong UnknownEnd = 1 << 20;
 
     private const int MostRetired = 16384;
 
@@ -306,7 +306,10 @@ internal sealed class KernelAssociations(XfrmDatabase database, SequenceReservat
         }
         else
         {
-            association.Sequence += association.Outbound ? UnknownEnd : 0;
+            // The kernel stops where what is stored as used ends.
+            association.Sequence = !association.Outbound ? association.Sequence
+                : association.Reservation is not null ? Math.Max(association.Sequence, association.ToldLimit)
+                : association.Sequence + UnknownEnd;
             association.Window = null;
         }
 
