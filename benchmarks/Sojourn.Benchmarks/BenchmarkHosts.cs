@@ -132,12 +132,13 @@ internal sealed class BenchmarkHosts : IDisposable
     /// <summary>Starts a node of ours and waits until it answers at its control socket.</summary>
     /// <param name="configuration">Sections of its configuration behind those that every node has.</param>
     /// <param name="covered">A file that the node shall not find; what a machine looks like without it.</param>
-    public async Task<Process> RunNodeAsync(string host, string folder, string configuration, string? covered, CancellationToken cancellation)
+    /// <param name="build">Folder of another build of ours; null = this one.</param>
+    public async Task<Process> RunNodeAsync(string host, string folder, string configuration, string? covered, CancellationToken cancellation, string? build = null)
     {
         Directory.CreateDirectory(folder);
         var file = Path.Combine(folder, "config.yaml");
         await File.WriteAllTextAsync(file, $"node: {host}\nstate-directory: state\ncontrol: {{ socket: control.sock }}\nlog: {{ level: warning, file: log.jsonl }}\n{configuration}", cancellation);
-        IReadOnlyList<string> node = [.. LabCommand.Sojourn, "run", "--config", file];
+        IReadOnlyList<string> node = [.. build is null ? LabCommand.Sojourn : ["dotnet", "exec", Path.Combine(build, "sojourn.dll")], "run", "--config", file];
         var (process, words) = Start(host, covered is null ? node : ["unshare", "--mount", "sh", "-c", $"mount --bind /dev/null '{covered}' && exec \"$@\"", "sh", .. node]);
         using var control = new ControlClient(Path.Combine(folder, "control.sock"));
         for (var watch = Stopwatch.StartNew(); !await control.IsReadyAsync(cancellation); await Task.Delay(100, cancellation))

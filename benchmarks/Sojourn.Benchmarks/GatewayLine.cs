@@ -31,9 +31,11 @@ internal sealed class GatewayLine : IAsyncDisposable
 {
     private LineTunnel? _tunnel;
 
-    public GatewayLine(string kind, LineMode mode)
+    /// <param name="name">A kind; with <c>@FOLDER</c> behind it the nodes are those of the build that lies there.</param>
+    public GatewayLine(string name, LineMode mode)
     {
-        Kind = kind;
+        (Kind, Build) = name.Split('@', 2) is [var kind, var folder] ? (kind, folder) : (name, null);
+        Name = Build is null ? Kind : $"{Kind}@{Path.GetFileName(Build)}";
         var (inner, outer) = mode switch
         {
             LineMode.Cut => (LinkMode.Cut, LinkMode.Cut),
@@ -71,6 +73,12 @@ internal sealed class GatewayLine : IAsyncDisposable
     }
 
     public string Kind { get; }
+
+    /// <summary>Folder of another build of ours; null = this one.</summary>
+    public string? Build { get; }
+
+    /// <summary>How it is called in figures.</summary>
+    public string Name { get; }
 
     public BenchmarkHosts Hosts { get; }
 

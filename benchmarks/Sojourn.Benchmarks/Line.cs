@@ -53,7 +53,7 @@ internal static class Line
             {
                 // Ciphers, address families, moves: once is enough.
                 var first = mode == settings.Modes[0];
-                List<string> chosen = first && settings.Small ? [.. kinds, "moving"] : first ? kinds : [.. kinds.Where(Main.Contains)];
+                List<string> chosen = first && settings.Small ? [.. kinds, "moving"] : first ? kinds : [.. kinds.Where(kind => Main.Contains(kind.Split('@')[0]))];
                 await RunAsync(mode, chosen, settings, Path.Combine(folder, mode.ToString()), wireguard?.Program ?? "", figures, progress, cancellation);
             }
         }
@@ -74,7 +74,7 @@ internal static class Line
             {
                 var line = new GatewayLine(kind, mode);
                 lines.Add(line);
-                await line.StartAsync(Directory.CreateDirectory(Path.Combine(folder, kind)).FullName, wireguard, cancellation);
+                await line.StartAsync(Directory.CreateDirectory(Path.Combine(folder, line.Name)).FullName, wireguard, cancellation);
             }
 
             // Round 0 warms up and is not kept.
@@ -84,7 +84,7 @@ internal static class Line
                 {
                     foreach (var line in lines.Where(line => load.Applies(line.Kind)))
                     {
-                        var name = line.Kind == "moving" ? "sojourn" : line.Kind;
+                        var name = line.Kind == "moving" ? "sojourn" : line.Name;
                         var watch = Stopwatch.StartNew();
                         IReadOnlyList<(string Measure, double Value)> values;
                         try

@@ -25,7 +25,7 @@ internal sealed class SojournGateways(GatewayLine line, string folder) : LineTun
         var covered = Line.Kind == "libcrypto" ? MultiBufferLibraries().FirstOrDefault() : null;
         foreach (var name in (string[])["gb", "ga"])
         {
-            Ends.Add(await Hosts.RunNodeAsync(name, Path.Combine(folder, name), GatewayConfiguration.Of(name, !Line.Kind.StartsWith("native", StringComparison.Ordinal), Line.Kind == "native-xdp" ? "xdp" : "raw"), covered, cancellation));
+            Ends.Add(await Hosts.RunNodeAsync(name, Path.Combine(folder, name), GatewayConfiguration.Of(name, !Line.Kind.StartsWith("native", StringComparison.Ordinal), Line.Kind == "native-xdp" ? "xdp" : "raw"), covered, cancellation, Line.Build));
         }
 
         await Hosts.ReachAsync("a", Line.Far, cancellation);
