@@ -138,7 +138,7 @@ public sealed class InterceptionTests : IDisposable
         _node.Run(() =>
         {
             using var interfaces = new InterfaceTable();
-            using var link = new LinkSocket(interfaces, PacketFilter.Nothing);
+            using var link = new LinkSocket(interfaces, []);
             link.Send("wlan", packet, AgentMac);
         });
         TestNetwork.WaitFor(() => agent.Malformed == 1, "the changed datagram");

@@ -19,14 +19,17 @@ internal sealed class LinkSocket : IDisposable
     private readonly HashSet<(int, byte)> _joined = [];
 
     /// <param name="interfaces">Names and addresses of the namespace's interfaces.</param>
-    /// <param name="filter">What is taken (<see cref="PacketFilter"/>).</param>
+    /// <param name="filter">What is taken (<see cref="PacketFilter"/>); empty = nothing, and packets of others do not even pass here.</param>
     public LinkSocket(InterfaceTable interfaces, ReadOnlySpan<ulong> filter)
     {
         _interfaces = interfaces;
         try
         {
-            _socket.Filter(filter);
-            _socket.Bind(EtherTypeIPv4, 0, "every interface");
+            if (!filter.IsEmpty)
+            {
+                _socket.Filter(filter);
+                _socket.Bind(EtherTypeIPv4, 0, "every interface");
+            }
         }
         catch
         {

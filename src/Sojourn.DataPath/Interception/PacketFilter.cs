@@ -17,9 +17,6 @@ internal static class PacketFilter
     /// <summary>Where the Ethernet type and the kind of delivery are found (SKF_AD_PROTOCOL, SKF_AD_PKTTYPE).</summary>
     private const uint AncillaryProtocol = 0xFFFFF000, AncillaryDelivery = 0xFFFFF004;
 
-    /// <summary>Refuses everything.</summary>
-    public static ulong[] Nothing => [Instruction(Return, 0)];
-
     /// <summary>EAPOL frames.</summary>
     public static ulong[] EapolOnly =>
     [

@@ -101,7 +101,7 @@ public sealed unsafe class UdpPort : IDisposable
             if (options.Family == AddressFamily.InterNetwork)
             {
                 // Sending to a link-layer address needs the packet socket even where nothing is received by it.
-                _link = new LinkSocket(_interfaces, options.LinkReception == LinkReception.None ? PacketFilter.Nothing : PacketFilter.UdpTo(options.Port));
+                _link = new LinkSocket(_interfaces, options.LinkReception == LinkReception.None ? [] : PacketFilter.UdpTo(options.Port));
                 foreach (var name in options.LinkInterfaces)
                 {
                     foreach (var group in options.LinkGroups)
