@@ -17,12 +17,17 @@ public sealed unsafe partial class UserPacketPath
     /// <summary>Frames cost no call each; many at a time make long segments of what they carry.</summary>
     private const int FrameBatch = 256;
 
+    /// <summary>Packets of a raw socket in a row, before what they carry is delivered.</summary>
+    private const int RawRun = 128;
+
     private readonly EarlyPackets _early;
     private bool _openEarly;
 
     private void RunInbound()
     {
         using var scratch = NewScratch();
+        using var raw4 = new RawBatch(ipv6: false);
+        using var raw6 = new RawBatch(ipv6: true);
         var control = stackalloc byte[ReceivedControl.BufferSize];
         var name = stackalloc byte[SocketAddressFormat.Size];
         var sockets = _outer.Receivers;
@@ -52,6 +57,12 @@ public sealed unsafe partial class UserPacketPath
                 if (sockets[i].Xdp is { } frames)
                 {
                     ReceiveFrames(frames, scratch, now);
+                    continue;
+                }
+
+                if (sockets[i].Kind is OuterSocketKind.RawIPv4 or OuterSocketKind.RawIPv6)
+                {
+                    ReceiveRaw(sockets[i], sockets[i].Kind == OuterSocketKind.RawIPv6 ? raw6 : raw4, scratch, now);
                     continue;
                 }
 
@@ -117,11 +128,37 @@ public sealed unsafe partial class UserPacketPath
         }
     }
 
+    /// <summary>Handles what waits at a raw socket, with what comes meanwhile: the longer the run, the longer the segments that are delivered.</summary>
+    private void ReceiveRaw(OuterSocket socket, RawBatch raw, PacketScratch scratch, DateTimeOffset now)
+    {
+        for (int taken = 0, count; taken < RawRun && (count = raw.Receive(socket.Fd.Value)) != 0; taken += Math.Max(1, count))
+        {
+            if (count < 0 && Libc.LastError is Libc.EAGAIN or Libc.ENETDOWN)
+            {
+                return;
+            }
+
+            // An error other than "nothing waits" (an ICMP error about an earlier packet) is taken off by having been read.
+            for (var i = 0; i < count; i++)
+            {
+                var packet = raw.Packet(i);
+                if (socket.Kind == OuterSocketKind.RawIPv6)
+                {
+                    WriteHeader(packet, socket.Protocol, raw.Name(i), raw.Message(i));
+                }
+
+                OpenOrKeep(packet, scratch, now);
+            }
+
+            Interlocked.Add(ref _counters.OuterReceived, Math.Max(0, count));
+        }
+    }
+
     /// <summary>Receives and handles one packet; false when none waits.</summary>
     private bool ReceiveOne(OuterSocket socket, PacketScratch scratch, byte* control, byte* name, DateTimeOffset now)
     {
         // An IPv6 raw socket gives no header: room is left in front to write one.
-        var headroom = socket.Kind is OuterSocketKind.RawIPv6 or OuterSocketKind.IcmpIPv6 ? IPv6Header.Length : 0;
+        var headroom = socket.Kind is OuterSocketKind.IcmpIPv6 ? IPv6Header.Length : 0;
         var vector = new Libc.IoVec { Base = scratch.InputPointer + headroom, Length = (nuint)(PacketScratch.Largest - headroom) };
         var message = new Libc.MsgHdr
         {
@@ -143,13 +180,6 @@ public sealed unsafe partial class UserPacketPath
         var data = scratch.Input[..(headroom + length)];
         switch (socket.Kind)
         {
-            case OuterSocketKind.RawIPv4:
-                OpenOrKeep(data, scratch, now);
-                break;
-            case OuterSocketKind.RawIPv6:
-                WriteHeader(data, socket.Protocol, name, message);
-                OpenOrKeep(data, scratch, now);
-                break;
             case OuterSocketKind.UdpIPv4 or OuterSocketKind.UdpIPv6:
                 var received = ReceivedControl.Read(message);
                 var size = received.SegmentSize > 0 ? received.SegmentSize : Math.Max(1, length);
