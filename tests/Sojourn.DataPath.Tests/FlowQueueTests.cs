@@ -12,7 +12,7 @@ public sealed class FlowQueueTests : IDisposable
 {
     private const long Millisecond = 1_000_000;
 
-    private readonly FlowQueue _queue = new(packets: 256, octets: 4 << 20);
+    private readonly FlowQueue _queue = new(packets: 256, shortPackets: 400, octets: 4 << 20);
     private long _now;
 
     public void Dispose() => _queue.Dispose();
@@ -142,6 +142,34 @@ public sealed class FlowQueueTests : IDisposable
         TakeAll();
         var slots = Enumerable.Range(0, 256).Select(_ => _queue.Reserve()).ToHashSet();
         Assert.Equal(256, slots.Count);
+    }
+
+    /// <summary>Short packets lie in buffers of their own: a flood of them takes none that long ones need, and the other way round.</summary>
+    [Fact]
+    public void Short_packets_and_long_ones_push_out_their_own_kind()
+    {
+        for (var i = 0; i < 100; i++)
+        {
+            Add(flow: 1, number: 10_000 + i, length: 5000);
+        }
+
+        for (var i = 0; i < 2000; i++)
+        {
+            Add(flow: 2, number: i);
+        }
+
+        Assert.InRange(_queue.Count, 100 + 350, 100 + 400);
+        for (var i = 0; i < 700; i++)
+        {
+            Add(flow: 1, number: 20_000 + i, length: 5000);
+        }
+
+        var taken = TakeAll();
+        var few = taken.Where(number => number < 10_000).ToList();
+        Assert.InRange(few.Count, 350, 400);
+        Assert.Equal(Enumerable.Range(2000 - few.Count, few.Count), few);
+        Assert.InRange(taken.Count - few.Count, 200, 256);
+        Assert.Equal(20_699, taken.Last(number => number >= 10_000));
     }
 
     [Fact]

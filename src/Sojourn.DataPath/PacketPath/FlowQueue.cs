@@ -16,20 +16,26 @@ internal sealed class FlowQueue : IDisposable
     /// <summary>What the kernel hands over at most, headers included.</summary>
     private const int LongestPacket = 65_600;
 
-    private readonly PacketBuffers _buffers;
+    /// <summary>Up to here a packet is short.</summary>
+    private const int LongestShort = 2048;
+
+    private readonly PacketBuffers _buffers, _short;
+    private readonly int _longs;
     private readonly Packet[] _packets;
     private readonly Flow[] _flows = new Flow[Queues];
     private readonly int _limit;
     private FlowList _new = FlowList.Empty, _old = FlowList.Empty;
     private int _octets;
 
-    /// <param name="packets">Buffers; a packet that stands for several takes one.</param>
+    /// <param name="packets">Buffers of any length; a packet that stands for several takes one.</param>
+    /// <param name="shortPackets">Buffers beside them that take an ordinary packet: many of those may have to wait for a moment, and memory is not to be touched for each as for a long one.</param>
     /// <param name="octets">What may wait in them altogether.</param>
-    public FlowQueue(int packets, int octets)
+    public FlowQueue(int packets, int shortPackets, int octets)
     {
         _buffers = new PacketBuffers(packets, LongestPacket);
-        _packets = new Packet[packets];
-        _limit = octets;
+        _short = new PacketBuffers(shortPackets, LongestShort);
+        _packets = new Packet[packets + shortPackets];
+        (_longs, _limit) = (packets, octets);
         Array.Fill(_flows, new Flow { Head = None, Next = None });
     }
 
@@ -49,26 +55,49 @@ internal sealed class FlowQueue : IDisposable
     /// <summary>Packets that said so instead, as their senders take marks (RFC 3168).</summary>
     public long Marked { get; private set; }
 
-    public Span<byte> this[int slot] => _buffers[slot];
+    public Span<byte> this[int slot] => slot < _longs ? _buffers[slot] : _short[slot - _longs];
 
     /// <summary>A buffer to read a packet into; belongs to the caller until it is added or returned.</summary>
     public int Reserve()
     {
-        if (!_buffers.TryRent(out var slot))
+        int slot;
+        while (!_buffers.TryRent(out slot))
         {
-            GiveUp();
-            _buffers.TryRent(out slot);
+            GiveUp(Scarce.LongBuffers);
         }
 
         return slot;
     }
 
-    public void Return(int slot) => _buffers.Return(slot);
+    public void Return(int slot)
+    {
+        if (slot < _longs)
+        {
+            _buffers.Return(slot);
+        }
+        else
+        {
+            _short.Return(slot - _longs);
+        }
+    }
 
     /// <summary>Takes the packet that lies in a reserved buffer.</summary>
     public void Add(int slot, int length, in VirtioNetHeader header, long now)
     {
         var number = QueueOf(_buffers[slot][..length]);
+        if (length <= LongestShort)
+        {
+            int small;
+            while (!_short.TryRent(out small))
+            {
+                GiveUp(Scarce.ShortBuffers);
+            }
+
+            _buffers[slot][..length].CopyTo(_short[small]);
+            _buffers.Return(slot);
+            slot = _longs + small;
+        }
+
         ref var flow = ref _flows[number];
         _packets[slot] = new Packet(slot, length, header, now, None);
         if (flow.Head == None)
@@ -83,6 +112,7 @@ internal sealed class FlowQueue : IDisposable
         flow.Tail = slot;
         flow.Octets += length;
         flow.Count++;
+        flow.Longs += slot < _longs ? 1 : 0;
         _octets += length;
         Count++;
         if (!flow.IsServed)
@@ -93,7 +123,7 @@ internal sealed class FlowQueue : IDisposable
 
         while (_octets > _limit && Count > 1)
         {
-            GiveUp();
+            GiveUp(Scarce.Octets);
         }
     }
 
@@ -127,12 +157,12 @@ internal sealed class FlowQueue : IDisposable
             }
 
             packet = TakeFrom(ref flow);
-            if (flow.Delay.Drops(now - packet.Since, now, flow.Octets <= Quantum) && !TryMark(_buffers[packet.Slot][..packet.Length]))
+            if (flow.Delay.Drops(now - packet.Since, now, flow.Octets <= Quantum) && !TryMark(this[packet.Slot][..packet.Length]))
             {
                 Dropped++;
                 if (packet.Header.SegmentSize == 0)
                 {
-                    _buffers.Return(packet.Slot);
+                    Return(packet.Slot);
                     continue;
                 }
 
@@ -144,7 +174,11 @@ internal sealed class FlowQueue : IDisposable
         }
     }
 
-    public void Dispose() => _buffers.Dispose();
+    public void Dispose()
+    {
+        _buffers.Dispose();
+        _short.Dispose();
+    }
 
     private Packet TakeFrom(ref Flow flow)
     {
@@ -152,24 +186,25 @@ internal sealed class FlowQueue : IDisposable
         flow.Head = packet.Next;
         flow.Octets -= packet.Length;
         flow.Count--;
+        flow.Longs -= packet.Slot < _longs ? 1 : 0;
         _octets -= packet.Length;
         Count--;
         return packet;
     }
 
-    /// <summary>The flow with the most octets gives up half of its packets, but not too many at once (RFC 8290 4.1.1 leaves how many open).</summary>
-    private void GiveUp()
+    /// <summary>The flow with the most of what is scarce gives up half of its packets, but not too many at once (RFC 8290 4.1.1 leaves how many open).</summary>
+    private void GiveUp(Scarce scarce)
     {
         var most = 0;
         for (var i = 1; i < Queues; i++)
         {
-            most = _flows[i].Octets > _flows[most].Octets ? i : most;
+            most = _flows[i].Uses(scarce) > _flows[most].Uses(scarce) ? i : most;
         }
 
         ref var flow = ref _flows[most];
         for (var left = Math.Clamp(flow.Count / 2, 1, MostDropped); left > 0 && flow.Head != None; left--)
         {
-            _buffers.Return(TakeFrom(ref flow).Slot);
+            Return(TakeFrom(ref flow).Slot);
             Dropped++;
         }
     }
@@ -206,11 +241,25 @@ internal sealed class FlowQueue : IDisposable
         return (int)((uint)hash.ToHashCode() % Queues);
     }
 
+    private enum Scarce : byte
+    {
+        Octets,
+        LongBuffers,
+        ShortBuffers,
+    }
+
     private struct Flow
     {
-        public int Head, Tail, Next, Count, Octets, Deficit;
+        public int Head, Tail, Next, Count, Longs, Octets, Deficit;
         public bool IsServed;
         public CoDel Delay;
+
+        public readonly int Uses(Scarce scarce) => scarce switch
+        {
+            Scarce.ShortBuffers => Count - Longs,
+            Scarce.LongBuffers when Longs == 0 => 0,
+            _ => Octets,
+        };
     }
 
     /// <summary>Flows in the order of their turns.</summary>

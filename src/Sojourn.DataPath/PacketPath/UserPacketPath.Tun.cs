@@ -9,16 +9,20 @@ public sealed unsafe partial class UserPacketPath
 {
     private const int Batch = 64;
 
-    /// <summary>What may wait for the outbound thread, in buffers and octets: enough for a long path's window, while delay is what <see cref="FlowQueue"/> bounds.</summary>
-    private const int MostWaiting = 256, MostWaitingOctets = 4 << 20;
+    /// <summary>
+    /// What may wait for the outbound thread, in buffers and octets: enough for a long path's window, while delay is what <see cref="FlowQueue"/> bounds. Short
+    /// packets as many as come while somebody else has the processor, which is some milliseconds.
+    /// </summary>
+    private const int MostWaiting = 256, MostShortWaiting = 512, MostWaitingOctets = 4 << 20;
 
     /// <summary>What is carried between two looks into the TUN device. Fewer than are read: what does not find its turn is given up here, where it is known whose it is.</summary>
-    private const int MostTaken = 32, MostTakenOctets = 128 << 10;
+    private const int MostTaken = 64, MostTakenOctets = 128 << 10;
+    private const int MostRead = 2 * MostTaken;
 
     private void RunOutbound()
     {
         using var scratch = NewScratch();
-        using var waiting = new FlowQueue(MostWaiting, MostWaitingOctets);
+        using var waiting = new FlowQueue(MostWaiting, MostShortWaiting, MostWaitingOctets);
         var free = waiting.Reserve();
         var fds = stackalloc Libc.PollFd[2];
         fds[0] = new Libc.PollFd { Fd = _tun.Fd, Events = Libc.POLLIN };
@@ -62,7 +66,8 @@ public sealed unsafe partial class UserPacketPath
     private void ReadTun(FlowQueue waiting, ref int free)
     {
         var since = Nanoseconds();
-        for (var i = 0; i < Batch; i++)
+        var octets = 0;
+        for (var i = 0; i < MostRead && (i < Batch || octets < MostTakenOctets); i++)
         {
             var length = _tun.Read(waiting[free], out VirtioNetHeader header);
             if (length <= 0)
@@ -70,6 +75,7 @@ public sealed unsafe partial class UserPacketPath
                 return;
             }
 
+            octets += length;
             waiting.Add(free, length, header, since);
             free = waiting.Reserve();
         }
