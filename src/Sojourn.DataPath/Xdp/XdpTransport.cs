@@ -25,7 +25,7 @@ internal sealed unsafe class XdpTransport : IDisposable
 
     private const ushort NewLink = 16, DeleteLink = 17, NewNeighbour = 28, DeleteNeighbour = 29;
 
-    /// <summary>How often neighbours in use are said to be so.</summary>
+    /// <summary>How often neighbours in use are said to be so, and far ends that no interface leads to are looked for again.</summary>
     private const int UseMilliseconds = 1000;
 
     /// <summary>Notices come in swarms: what comes within this is looked at together.</summary>
@@ -46,6 +46,7 @@ internal sealed unsafe class XdpTransport : IDisposable
     private Dictionary<UInt128, Way> _ways = [];
     private HashSet<(int Interface, IPAddress Address)> _hops = [];
     private XdpSocket[] _sockets = [];
+    private bool _lost;
     private volatile bool _stopping;
 
     /// <summary>How a far end is reached.</summary>
@@ -181,13 +182,14 @@ internal sealed unsafe class XdpTransport : IDisposable
         var known = new HashSet<IPAddress>();
         while (!_stopping)
         {
-            var ready = Libc.Poll(fds, 2, _ways.Count > 0 ? UseMilliseconds : -1);
+            var ready = Libc.Poll(fds, 2, _lost || _ways.Count > 0 ? UseMilliseconds : -1);
             if (_stopping || (ready < 0 && Libc.LastError != Libc.EINTR))
             {
                 return;
             }
 
-            var changed = false;
+            // A look between the notices of a change may find neither what was nor what will be.
+            var changed = ready == 0 && _lost;
             if (ready > 0 && (fds[0].Revents & Libc.POLLIN) != 0)
             {
                 _wake.Reset();
@@ -309,6 +311,8 @@ internal sealed unsafe class XdpTransport : IDisposable
             }
         }
 
+        // Of a far end behind an interface in use, or one that refused, notices tell what is new.
+        _lost = hops.Count < remotes.Length || hops.Exists(found => !_interfaces.ContainsKey(found.Hop.Interface) && !_refused.ContainsKey(found.Hop.Interface));
         Volatile.Write(ref _ways, ways);
         if (interfaces)
         {
