@@ -15,13 +15,13 @@ public sealed record AuditEntry(long Id, DateTimeOffset At, string Actor, string
 /// <summary>The append-only trail of changes; the database refuses updates and deletions.</summary>
 public sealed class AuditTrail(Database database, TimeProvider time)
 {
+    private readonly PreparedCommand _record = new(database, "INSERT INTO audit (at, actor, action, object, detail) VALUES (@at, @actor, @action, @object, @detail)");
+
     public void Record(string actor, string action, string @object, string? detail = null)
     {
         lock (database.Gate)
         {
-            database.Connection.Execute(
-                "INSERT INTO audit (at, actor, action, object, detail) VALUES (@at, @actor, @action, @object, @detail)",
-                new { at = time.GetUtcNow().ToString("O", CultureInfo.InvariantCulture), actor, action, @object, detail });
+            _record.Execute(time.GetUtcNow().ToString("O", CultureInfo.InvariantCulture), actor, action, @object, detail);
         }
     }
 

@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Reflection;
 using System.Runtime.InteropServices;
-using Dapper;
 using Microsoft.Data.Sqlite;
 
 namespace Sojourn.Storage;
@@ -68,7 +67,7 @@ public sealed class Database : IDisposable
         try
         {
             connection.Open();
-            connection.Execute(string.Create(CultureInfo.InvariantCulture, $"PRAGMA busy_timeout = {LongestWait.TotalMilliseconds}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"));
+            Run(connection, string.Create(CultureInfo.InvariantCulture, $"PRAGMA busy_timeout = {LongestWait.TotalMilliseconds}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"));
             var database = new Database(path, connection, seal);
             database.Migrate(existed);
             return database;
@@ -106,7 +105,7 @@ public sealed class Database : IDisposable
 
     private void Migrate(bool existed)
     {
-        var have = Connection.ExecuteScalar<long>("PRAGMA user_version");
+        var have = new PreparedCommand(this, "PRAGMA user_version").Number() ?? 0;
         var scripts = Migrations();
         if (have > scripts.Count)
         {
@@ -121,16 +120,23 @@ public sealed class Database : IDisposable
         if (existed && have > 0)
         {
             var copy = string.Create(CultureInfo.InvariantCulture, $"{Path}.before-{have + 1}");
-            Connection.Execute("VACUUM INTO @copy", new { copy });
+            new PreparedCommand(this, "VACUUM INTO @copy").Execute(copy);
         }
 
         for (var version = have; version < scripts.Count; version++)
         {
             using var transaction = Connection.BeginTransaction();
-            Connection.Execute(scripts[(int)version], transaction: transaction);
-            Connection.Execute(string.Create(CultureInfo.InvariantCulture, $"PRAGMA user_version = {version + 1}"), transaction: transaction);
+            Run(Connection, scripts[(int)version], transaction);
+            Run(Connection, string.Create(CultureInfo.InvariantCulture, $"PRAGMA user_version = {version + 1}"), transaction);
             transaction.Commit();
         }
+    }
+
+    private static void Run(SqliteConnection connection, string statements, SqliteTransaction? transaction = null)
+    {
+        using var command = connection.CreateCommand();
+        (command.CommandText, command.Transaction) = (statements, transaction);
+        command.ExecuteNonQuery();
     }
 
     private static List<string> Migrations()

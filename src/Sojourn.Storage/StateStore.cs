@@ -1,5 +1,4 @@
 using System.Text;
-using Dapper;
 using Sojourn.Engine.Accounting;
 using Sojourn.Engine.Dhcpv6;
 
@@ -16,6 +15,8 @@ public sealed class StateStore(Database database)
     private readonly PreparedCommand _delete = new(database, Delete);
     private readonly PreparedCommand _raise = new(database, Raise);
     private readonly PreparedCommand _forget = new(database, "DELETE FROM sequence_floor WHERE association = @association");
+    private readonly PreparedCommand _load = new(database, "SELECT table_name, key, value_sealed FROM engine_state ORDER BY table_name, key");
+    private readonly PreparedCommand _floors = new(database, "SELECT association, floor FROM sequence_floor");
     private readonly UsageRows _usage = new(database);
     private readonly PrefixLeaseStore _leases = new(database);
 
@@ -64,13 +65,15 @@ public sealed class StateStore(Database database)
     {
         lock (database.Gate)
         {
-            return [.. database.Connection
-                .Query<(string Table, string Key, byte[] Value)>("SELECT table_name, key, value_sealed FROM engine_state ORDER BY table_name, key")
-                .Select(row =>
-                {
-                    var key = new StateKey(row.Table, row.Key);
-                    return new SavedState(key, database.Seal.Open(row.Value, Place(key)));
-                })];
+            var states = new List<SavedState>();
+            using var rows = _load.Read();
+            while (rows.Next())
+            {
+                var key = new StateKey(rows.Text(0)!, rows.Text(1)!);
+                states.Add(new SavedState(key, database.Seal.Open(rows.Octets(2)!, Place(key))));
+            }
+
+            return states;
         }
     }
 
@@ -79,8 +82,14 @@ public sealed class StateStore(Database database)
     {
         lock (database.Gate)
         {
-            return database.Connection.Query<(string Association, long Floor)>("SELECT association, floor FROM sequence_floor")
-                .ToDictionary(row => row.Association, row => (ulong)row.Floor);
+            var floors = new Dictionary<string, ulong>();
+            using var rows = _floors.Read();
+            while (rows.Next())
+            {
+                floors.Add(rows.Text(0)!, (ulong)rows.Number(1));
+            }
+
+            return floors;
         }
     }
 

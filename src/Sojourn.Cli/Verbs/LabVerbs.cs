@@ -11,16 +11,6 @@ namespace Sojourn.Cli.Verbs;
 /// <summary><c>sojourn lab …</c> and <c>sojourn demo</c>.</summary>
 internal static class LabVerbs
 {
-    static LabVerbs()
-    {
-        if (Console.IsOutputRedirected)
-        {
-            // Plain text, and as wide as it comes, for files and pipes.
-            AnsiConsole.Profile.Capabilities.Ansi = false;
-            AnsiConsole.Profile.Width = 200;
-        }
-    }
-
     public static Command Lab() => new("lab", "Reproduce scenarios with real packets between network namespaces (needs root).")
     {
         List(),
@@ -51,6 +41,7 @@ internal static class LabVerbs
                 return ExitCode.Success;
             }
 
+            PrepareConsole();
             foreach (var scenario in scenarios)
             {
                 AnsiConsole.MarkupLineInterpolated($"[bold]{scenario.Name}[/]  {scenario.Title}");
@@ -129,8 +120,20 @@ internal static class LabVerbs
 
     private static Argument<string> Name() => new("NAME") { Description = "Scenario, e.g. network-vpn/1 (see 'lab list')." };
 
+    /// <summary>By these verbs alone: what finds out about the terminal would be a tenth of what a node's start takes.</summary>
+    private static void PrepareConsole()
+    {
+        if (Console.IsOutputRedirected)
+        {
+            // Plain text, and as wide as it comes, for files and pipes.
+            AnsiConsole.Profile.Capabilities.Ansi = false;
+            AnsiConsole.Profile.Width = 200;
+        }
+    }
+
     private static async Task<int> Guarded(Func<Task<int>> action)
     {
+        PrepareConsole();
         try
         {
             return await action();
