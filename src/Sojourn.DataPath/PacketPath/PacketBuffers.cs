@@ -1,33 +1,54 @@
+using System.Numerics;
 using System.Runtime.InteropServices;
 using Sojourn.Wire.Ip;
 
 namespace Sojourn.DataPath.PacketPath;
 
-/// <summary>A fixed number of packet buffers outside the managed heap. One caller at a time.</summary>
+/// <summary>
+/// A fixed number of packet buffers outside the managed heap. One caller at a time. The lowest that is free is used: memory becomes resident when
+/// it is touched, so what few long packets need is not spread over as many buffers as there ever were short ones.
+/// </summary>
 internal sealed unsafe class PacketBuffers : IDisposable
 {
-    private readonly int[] _free;
+    private readonly ulong[] _free;
     private readonly int _slotSize;
     private byte* _memory;
-    private int _available;
+    private int _lowest;
 
     public PacketBuffers(int count, int slotSize)
     {
         _slotSize = (slotSize + 63) & ~63;
         _memory = (byte*)NativeMemory.AlignedAlloc((nuint)count * (nuint)_slotSize, 64);
-        _free = [.. Enumerable.Range(0, count)];
-        _available = count;
+        _free = new ulong[(count + 63) / 64];
+        for (var slot = 0; slot < count; slot++)
+        {
+            Return(slot);
+        }
     }
 
     public int SlotSize => _slotSize;
 
     public bool TryRent(out int slot)
     {
-        slot = _available > 0 ? _free[--_available] : -1;
-        return slot >= 0;
+        for (; _lowest < _free.Length; _lowest++)
+        {
+            if (_free[_lowest] is not 0 and var free)
+            {
+                _free[_lowest] &= free - 1;
+                slot = (_lowest * 64) + BitOperations.TrailingZeroCount(free);
+                return true;
+            }
+        }
+
+        slot = -1;
+        return false;
     }
 
-    public void Return(int slot) => _free[_available++] = slot;
+    public void Return(int slot)
+    {
+        _free[slot / 64] |= 1UL << (slot % 64);
+        _lowest = Math.Min(_lowest, slot / 64);
+    }
 
     public Span<byte> this[int slot] => new(_memory + ((nint)slot * _slotSize), _slotSize);
 
