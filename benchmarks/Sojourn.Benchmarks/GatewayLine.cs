@@ -146,6 +146,9 @@ internal abstract class LineTunnel(GatewayLine line) : IAsyncDisposable
 
     public abstract Task StartAsync(CancellationToken cancellation);
 
+    /// <summary>Collections of the last generation so far and octets ever taken from the managed heap, of both ends; null where they have none of their own.</summary>
+    public virtual Task<(long Full, long Allocated)?> HeapAsync(CancellationToken cancellation) => Task.FromResult<(long, long)?>(null);
+
     /// <summary>Ends what the two ends have agreed on; the next packet, or <see cref="InitiateAsync"/>, has to begin anew.</summary>
     /// <returns>False where that cannot be done.</returns>
     public virtual Task<bool> ForgetAsync(CancellationToken cancellation) => Task.FromResult(false);

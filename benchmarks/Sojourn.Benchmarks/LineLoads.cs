@@ -15,6 +15,9 @@ internal static partial class LineLoads
     /// <summary>Rates of 64-octet datagrams at which nothing should be lost, per second.</summary>
     private const double Steady = 100_000;
 
+    /// <summary>For how long nothing may collect the last generation.</summary>
+    private const int Uncollected = 60;
+
     public static IEnumerable<LineLoad> Of(LineSettings settings, LineMode mode, int round)
     {
         var time = TimeSpan.FromSeconds(settings.Seconds);
@@ -40,6 +43,10 @@ internal static partial class LineLoads
             var moves = (string kind) => kind is "moving" or "wireguard" or "strongswan";
             yield return new(moves, InitiateAsync);
             yield return new(moves, MoveAsync);
+            if (round == 1)
+            {
+                yield return new(kind => kind == "sojourn", CollectionsAsync);
+            }
         }
     }
 
@@ -99,6 +106,15 @@ internal static partial class LineLoads
         return values;
 
         string Name(string what) => string.Create(CultureInfo.InvariantCulture, $"{what}-{size}");
+    }
+
+    /// <summary>What a long transfer leaves to the collector.</summary>
+    private static async Task<IReadOnlyList<(string, double)>> CollectionsAsync(GatewayLine line, CancellationToken cancellation)
+    {
+        var before = await line.Tunnel.HeapAsync(cancellation);
+        await Iperf3.TransferAsync(line.Hosts, "a", line.Far, 1, Uncollected, cancellation);
+        return await line.Tunnel.HeapAsync(cancellation) is { } after && before is { } began
+            ? [("gen2", after.Full - began.Full), ("allocated", (after.Allocated - began.Allocated) / 1024.0 / Uncollected)] : [];
     }
 
     /// <summary>From the first packet, or from being told to begin, to the first reply.</summary>

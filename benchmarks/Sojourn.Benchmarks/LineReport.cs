@@ -18,6 +18,7 @@ internal static class LineReport
         ("tcp-1", "TCP, one stream, Mbit/s"), ("tcp-4", "TCP, four streams, Mbit/s"), ("cpu", "CPU of both ends, s/GB"), ("ping", "ping idle, average, ms"), ("ping-p99", "ping idle, p99, ms"),
         ("ping-tcp", "ping beside tcp-1, median, ms"), ("udp-1400", "1400 B, thousand/s"), ("udp-64", "64 B, thousand/s"), ("loss-64", "lost of 100,000/s, %"), ("flood-1400", "flooded, 1400 B: part of best"),
         ("flood-64", "flooded, 64 B: part of best"), ("delay-1400", "delay p99 then, 1400 B, ms"), ("delay-64", "delay p99 then, 64 B, ms"), ("memory", "resident, larger end, MiB"), ("initiate", "to first reply, ms"), ("gap", "gap of a move, ms"),
+        ("gen2", "collections of the last generation in 60 s of TCP, both ends"), ("allocated", "octets allocated meanwhile, both ends, KiB/s"),
     ];
 
     /// <summary>What issue 6 asks for: of a line, beside another one (null: the value itself).</summary>
@@ -30,7 +31,7 @@ internal static class LineReport
         (LineMode.Offloads, "ping", "sojourn", null, false, 0.1), (LineMode.Offloads, "ping-p99", "sojourn", "wireguard", false, 1), (LineMode.Offloads, "flood-1400", "sojourn", null, true, 0.9),
         (LineMode.Offloads, "flood-64", "sojourn", null, true, 0.9), (LineMode.Offloads, "delay-1400", "sojourn", null, false, 10), (LineMode.Offloads, "delay-64", "sojourn", null, false, 10),
         (LineMode.Offloads, "memory", "sojourn", null, false, 100), (LineMode.Offloads, "cpu", "sojourn", "wireguard", false, 0.5), (LineMode.Offloads, "initiate", "sojourn", null, false, 25),
-        (LineMode.Offloads, "gap", "sojourn", "wireguard", false, 1), (LineMode.Outer, "tcp-1", "sojourn", "plain", true, 1.0), (LineMode.Outer, "tcp-1", "sojourn", "wireguard", true, 3.0),
+        (LineMode.Offloads, "gap", "sojourn", "wireguard", false, 1), (LineMode.Offloads, "gen2", "sojourn", null, false, 0), (LineMode.Outer, "tcp-1", "sojourn", "plain", true, 1.0), (LineMode.Outer, "tcp-1", "sojourn", "wireguard", true, 3.0),
         (LineMode.Cut, "tcp-1", "sojourn", "wireguard", true, 1.2), (LineMode.Cut, "tcp-1", "sojourn", "plain", true, 0.65), (LineMode.None, "tcp-1", "native-xdp", "plain", true, 1.2), (LineMode.None, "tcp-1", "native", "plain", true, 0.6),
     ];
 

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Net;
 using System.Security.Cryptography;
 using System.Text;
@@ -35,6 +36,24 @@ internal sealed class SojournGateways(GatewayLine line, string folder) : LineTun
         {
             throw new InvalidOperationException($"the gateway encrypts with {used}");
         }
+    }
+
+    public override async Task<(long Full, long Allocated)?> HeapAsync(CancellationToken cancellation)
+    {
+        long full = 0, allocated = 0;
+        foreach (var name in (string[])["ga", "gb"])
+        {
+            using var control = new ControlClient(Path.Combine(folder, name, "control.sock"));
+            await foreach (var metric in control.LinesAsync("metrics", cancellation))
+            {
+                full += ValueOf(metric, "dotnet_gc_collections_total{gc_heap_generation=\"gen2\"}");
+                allocated += ValueOf(metric, "dotnet_gc_heap_total_allocated_total");
+            }
+        }
+
+        return allocated == 0 ? throw new InvalidOperationException("the gateways' metrics do not say what they allocate") : (full, allocated);
+
+        static long ValueOf(string metric, string name) => metric.StartsWith(name + " ", StringComparison.Ordinal) ? (long)double.Parse(metric.AsSpan(name.Length + 1), CultureInfo.InvariantCulture) : 0;
     }
 
     private static IEnumerable<string> MultiBufferLibraries() =>
