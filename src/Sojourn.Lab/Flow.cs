@@ -16,6 +16,9 @@ public sealed class Flow : IDisposable
     /// <summary>Discard (RFC 863): no Sojourn node listens there.</summary>
     public const ushort Port = 9;
 
+    /// <summary>What is still under way so long after the last was sent counts as lost.</summary>
+    private static readonly TimeSpan s_longest = TimeSpan.FromSeconds(10);
+
     private readonly Socket _taking;
     private readonly Socket[] _sending;
     private readonly IPEndPoint _destination;
@@ -25,6 +28,7 @@ public sealed class Flow : IDisposable
     private readonly Dictionary<uint, int> _taken = [];
     private volatile bool _stopping, _closing;
     private uint _sent;
+    private long _lastTaken;
 
     /// <param name="from">Namespace of the sending host.</param>
     /// <param name="to">Namespace of the host that takes the datagrams.</param>
@@ -61,12 +65,20 @@ public sealed class Flow : IDisposable
     public static uint? NumberOf(Capture.Ipv4Packet packet) =>
         packet.IsUdp && packet.DestinationPort == Port && packet.UdpData.Length >= 4 ? BinaryPrimitives.ReadUInt32BigEndian(packet.UdpData.Span) : null;
 
-    /// <summary>Ends the sending, and the taking when what was under way has had its time to arrive.</summary>
+    /// <summary>
+    /// Ends the sending, and the taking once nothing has arrived for a while: what waits in a queue under way, as in front of an emulated processor,
+    /// is late and not lost.
+    /// </summary>
     public async Task StopAsync(TimeSpan patience, CancellationToken cancellation)
     {
         _stopping = true;
         _sender.Join();
-        await Task.Delay(patience, cancellation);
+        var stopped = Stopwatch.GetTimestamp();
+        while (Stopwatch.GetElapsedTime(Math.Max(stopped, Volatile.Read(ref _lastTaken))) < patience && Stopwatch.GetElapsedTime(stopped) < s_longest)
+        {
+            await Task.Delay(20, cancellation);
+        }
+
         _closing = true;
         _taker.Join();
     }
@@ -132,6 +144,7 @@ public sealed class Flow : IDisposable
                 {
                     var number = BinaryPrimitives.ReadUInt32BigEndian(datagram);
                     _taken[number] = _taken.GetValueOrDefault(number) + 1;
+                    Volatile.Write(ref _lastTaken, Stopwatch.GetTimestamp());
                 }
             }
             catch (SocketException)

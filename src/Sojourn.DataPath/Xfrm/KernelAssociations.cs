@@ -58,11 +58,6 @@ internal sealed class KernelAssociations(XfrmDatabase database, SequenceReservat
             return null;
         }
 
-        if (XfrmFormat.Lacks(path.SecurityType, parameters) is { } lacking)
-        {
-            return new PathRefusal(path.Id, PathRefusalReason.NotInThisBackEnd, lacking, "packet-path.data-path");
-        }
-
         var name = NameOf(path, parameters, outbound);
         if (_entered.GetValueOrDefault(name.Key) is { } other && NameOf(other) != name && other.Holders.Any(h => h.Owner != path.Id.Owner && !leaving.Contains(h)))
         {

@@ -98,7 +98,7 @@ public sealed partial class KernelPacketPath : IPacketPath
         path is { SecurityType: SecurityType.EncapsulationOnly, State: not PathState.Blocked } ? "the kernel back end has no tunnels without IPsec"
         : path.Meter is not null ? "the kernel back end does not count for accounting"
         : path.MobileHeader != MobileHeader.None || path.Traffic != PathTraffic.All ? "the kernel back end has no tunnels of Mobile IPv6"
-        : null;
+        : new[] { path.Outbound, path.Inbound }.OfType<SaParameters>().Select(a => XfrmFormat.Lacks(path.SecurityType, a)).FirstOrDefault(lacking => lacking is not null);
 
     /// <inheritdoc/>
     public PathChangeResult Change(IReadOnlyList<VpnPath> install, IReadOnlyList<PathId> remove)

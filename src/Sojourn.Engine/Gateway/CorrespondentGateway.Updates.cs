@@ -222,7 +222,8 @@ public sealed partial class CorrespondentGateway
             var status = refusal.Kind switch
             {
                 VpnRefusalKind.SpiClash => BindingStatus.SpiClash,
-                VpnRefusalKind.UnknownAlgorithm or VpnRefusalKind.AlgorithmDoesNotFit or VpnRefusalKind.StaticKeyNotAllowed or VpnRefusalKind.NoPresetAssociation => BindingStatus.UnsupportedAlgorithm,
+                VpnRefusalKind.UnknownAlgorithm or VpnRefusalKind.AlgorithmDoesNotFit or VpnRefusalKind.StaticKeyNotAllowed or VpnRefusalKind.NoPresetAssociation
+                    or VpnRefusalKind.NotInThisBackEnd => BindingStatus.UnsupportedAlgorithm,
                 VpnRefusalKind.NotOurGateway => BindingStatus.CorrespondentNotBehindGateway,
                 _ => BindingStatus.Malformed,
             };

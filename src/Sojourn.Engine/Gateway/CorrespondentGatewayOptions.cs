@@ -52,6 +52,9 @@ public sealed record CorrespondentGatewayOptions
 
     public int ReplayWindow { get; init; } = 1024;
 
+    /// <inheritdoc cref="VpnControlOptions.Lacks"/>
+    public Func<VpnPath, string?>? Lacks { get; init; }
+
     /// <exception cref="ArgumentException">Settings that contradict themselves.</exception>
     public void Validate()
     {
@@ -69,6 +72,7 @@ public sealed record CorrespondentGatewayOptions
         StandingTunnels = StandingTunnels,
         ProtectedDestinations = ProtectedDestinations,
         ReplayWindow = ReplayWindow,
+        Lacks = Lacks,
     };
 
     private static void Require(bool condition, string what)

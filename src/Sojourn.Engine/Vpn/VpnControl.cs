@@ -136,6 +136,11 @@ public sealed partial class VpnControl
                 return (desired, problem);
             }
 
+            if (_options.Lacks?.Invoke(path!) is { } lacking)
+            {
+                return (desired, Refuse(VpnRefusalKind.NotInThisBackEnd, profile, lacking, "packet-path.data-path"));
+            }
+
             desired.Add(path!);
             if (profile.Keying is ProfileKeying.Preset && !session.HandedOff && KeyedFor(profile) is { } keyed)
             {

@@ -55,6 +55,9 @@ public sealed record VpnControlOptions
 
     /// <summary>Anti-replay window in packets.</summary>
     public int ReplayWindow { get; init; } = 1024;
+
+    /// <summary>Why the packet path of this gateway cannot carry a path; null = it can. Null as a whole: it can carry all (decision 0007).</summary>
+    public Func<VpnPath, string?>? Lacks { get; init; }
 }
 
 /// <summary>What one mobility session wants at this gateway: its VPN information cache instance (spec 3.2) and base tunnel.</summary>
@@ -100,4 +103,7 @@ public enum VpnRefusalKind : byte
     StaticKeyNotAllowed,
     NotOurGateway,
     MixedAddressFamilies,
+
+    /// <summary>The packet path does not do this.</summary>
+    NotInThisBackEnd,
 }

@@ -41,6 +41,7 @@ public abstract partial class MoveScenario
         rows.Part("Afterwards", () => Afterwards(captures, rows, want));
         rows.Part("Gap", () => Gap(run, captures, rows, flow));
         rows.Part("Series", () => Series(captures, rows));
+        rows.Part("Machines", () => Machines(run, captures, rows));
     }
 
     private protected IPAddress AddressOf(LabTopology topology, string node) =>
@@ -182,17 +183,6 @@ public abstract partial class MoveScenario
             rows.Measure($"{traffic.Name}: pings up lost", traffic.Up.Sent - traffic.Up.Received, "packets");
             rows.Measure($"{traffic.Name}: pings down lost", traffic.Down.Sent - traffic.Down.Received, "packets");
         }
-    }
-
-    /// <summary>What a far end in a virtual machine took to answer the update of a move, milliseconds: no gateway runs on a processor that slow. 0 without one.</summary>
-    private double Emulated(LabRun run, CaptureSet captures, Move move)
-    {
-        var signals = move.Signals(captures);
-        var update = signals.FirstOrDefault(s => s.Name == "BU" && s.To == FarEnd.Node);
-        var answer = signals.FirstOrDefault(s => s.Name == "BA" && s.From == FarEnd.Node);
-        return run.Machines.ContainsKey(FarEnd.Node) && update?.Arrived is { } sent && answer is not null
-            ? ((answer.Time - sent) / 1e6) - run.Topology.LinksOf(FarEnd.Node).First(l => l.Link.Kind == LinkKind.Core).Link.Character.Delay.TotalMilliseconds
-            : 0;
     }
 
     /// <summary>NV-A31.</summary>

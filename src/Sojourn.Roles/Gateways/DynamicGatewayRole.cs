@@ -1,4 +1,5 @@
 using System.Net;
+using Sojourn.DataPath.Xfrm;
 using Sojourn.Engine;
 using Sojourn.Engine.Aaa;
 using Sojourn.Engine.Gateway;
@@ -66,6 +67,7 @@ public sealed class DynamicGatewayRole : Role
             Presets = EngineOptions.Presets(node),
             StandingTunnels = EngineOptions.StandingTunnels(node),
             ProtectedDestinations = section.ProtectedDestinations,
+            Lacks = node.PacketPath.DataPath == DataPathKind.Kernel ? KernelPacketPath.Lacks : null,
         };
     }
 }

@@ -317,6 +317,19 @@ public class CorrespondentGatewayTests
     }
 
     [Fact]
+    public void What_the_packet_path_cannot_carry_is_refused_and_the_former_path_stays()
+    {
+        var gateway = new GatewayHarness(o => o with { Lacks = path => path.SecurityType == SecurityType.EncapsulationOnly ? "no tunnels without IPsec" : null });
+        Assert.Equal(BindingStatus.Accepted, gateway.Answer(gateway.Send(gateway.Update(Profile()))).Status);
+        gateway.Now += TimeSpan.FromSeconds(1);
+        var before = gateway.Picture();
+        var unprotected = Profile(NewAgent) with { SecurityType = SecurityType.EncapsulationOnly, Keying = ProfileKeying.Preset.Instance, UpSpi = 0, DownSpi = 0, Algorithm = IpsecAlgorithm.None };
+        var answer = gateway.Answer(gateway.Send(gateway.Update(unprotected)));
+        Assert.Equal((BindingStatus.UnsupportedAlgorithm, "profile 7: no tunnels without IPsec"), (answer.Status, answer.Extensions.RefusalReason(32473)));
+        Assert.Equal(before, gateway.Picture());
+    }
+
+    [Fact]
     public void The_same_update_once_more_gets_the_same_answer_and_changes_nothing()
     {
         var gateway = new GatewayHarness();
