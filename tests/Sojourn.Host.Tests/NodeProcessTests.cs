@@ -51,6 +51,22 @@ public sealed class NodeProcessTests : IDisposable
     }
 
     [Fact]
+    public async Task A_node_that_is_stopped_before_it_has_started_ends_and_leaves_nothing_behind()
+    {
+        var process = Run(Configuration());
+        var socket = _material.At("state/control.sock");
+        while (!File.Exists(socket) && !process.HasExited)
+        {
+            await Task.Delay(1);
+        }
+
+        Signal(process, "TERM");
+        await process.WaitForExitAsync(new CancellationTokenSource(TimeSpan.FromSeconds(20)).Token);
+        Assert.Equal(0, process.ExitCode);
+        Assert.False(File.Exists(socket));
+    }
+
+    [Fact]
     public async Task A_refused_configuration_ends_the_process_with_status_1()
     {
         var process = Run(_material.Write("broken.yaml", "node: a\n"));

@@ -15,8 +15,9 @@ internal static class RunVerb
     {
         var config = new Option<string>("--config") { Description = "Configuration file of the node", HelpName = "FILE", Required = true };
         var command = new Command("run", "Run a node in the foreground; SIGHUP reloads its configuration, SIGTERM and SIGINT stop it") { config };
-        // The command line's own handler of SIGTERM and SIGINT waits for this action, so it is what asks the node to stop.
-        command.SetAction((parse, cancellation) => RunAsync(parse.GetValue(config)!, parse.InvocationConfiguration.Error, cancellation));
+        // The command line's own handler of SIGTERM and SIGINT waits for this action, so it is what asks the node to stop. It is there as soon as
+        // this has returned: a node that starts must not keep it from that.
+        command.SetAction((parse, cancellation) => Task.Run(() => RunAsync(parse.GetValue(config)!, parse.InvocationConfiguration.Error, cancellation)));
         return command;
     }
 

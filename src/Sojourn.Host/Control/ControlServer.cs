@@ -7,6 +7,7 @@ using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
 namespace Sojourn.Host.Control;
@@ -35,6 +36,7 @@ public sealed partial class ControlServer : IAsyncDisposable
         var endpoints = new ControlEndpoints(host).All();
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "sojourn" });
         builder.Logging.ClearProviders();
+        builder.Services.AddSingleton<IHostLifetime, Unsignalled>();
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
@@ -160,6 +162,14 @@ public sealed partial class ControlServer : IAsyncDisposable
     {
         context.Response.ContentType = "application/json";
         return JsonSerializer.SerializeAsync(context.Response.Body, document, ControlJson.Options, context.RequestAborted);
+    }
+
+    /// <summary>Signals are for the node, which stops this server; the framework's own answer to them stops a server that has not started, and the node would wait for it.</summary>
+    private sealed class Unsignalled : IHostLifetime
+    {
+        public Task WaitForStartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+        public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
     }
 
     [LibraryImport("libc", EntryPoint = "umask")]
