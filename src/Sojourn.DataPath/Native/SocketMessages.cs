@@ -66,7 +66,7 @@ internal unsafe ref struct ReceivedControl
 {
     public const int BufferSize = 256;
 
-    private const int PacketInfo4 = 8, TypeOfService = 1, PacketInfo6 = 50, TrafficClass6 = 67, HopLimit6 = 52, UdpReceiveOffload = 104;
+    private const int PacketInfo4 = 8, TypeOfService = 1, PacketInfo6 = 50, TrafficClass6 = 67, HopLimit6 = 52, UdpReceiveOffload = 104, Timestamp = 35;
 
     public ReadOnlySpan<byte> Destination { get; private set; }
 
@@ -78,6 +78,20 @@ internal unsafe ref struct ReceivedControl
 
     /// <summary>Octets of each of the datagrams that the data consists of, but for the last; 0 = it is one.</summary>
     public int SegmentSize { get; private set; }
+
+    /// <summary>When the kernel had it, nanoseconds since 1970 (SO_TIMESTAMPNS); 0 = nobody asked.</summary>
+    public long Arrived { get; private set; }
+
+    /// <summary>Its sender takes marks instead of losses (RFC 3168 5).</summary>
+    public readonly bool IsEcnCapable => (TrafficClass & 3) != 0;
+
+    /// <summary>The same with Congestion Experienced (RFC 3168).</summary>
+    public readonly ReceivedControl Marked()
+    {
+        var marked = this;
+        marked.TrafficClass |= 3;
+        return marked;
+    }
 
     public static ReceivedControl Read(in Libc.MsgHdr message)
     {
@@ -111,6 +125,9 @@ internal unsafe ref struct ReceivedControl
                     break;
                 case (Libc.SOL_UDP, UdpReceiveOffload) when data.Length >= 4:
                     result.SegmentSize = System.Runtime.InteropServices.MemoryMarshal.Read<int>(data);
+                    break;
+                case (Libc.SOL_SOCKET, Timestamp) when data.Length >= 16:
+                    result.Arrived = (System.Runtime.InteropServices.MemoryMarshal.Read<long>(data) * 1_000_000_000) + System.Runtime.InteropServices.MemoryMarshal.Read<long>(data[8..]);
                     break;
                 case (Libc.SOL_IPV6, HopLimit6) when data.Length >= 4:
                     result.HopLimit = (byte)System.Runtime.InteropServices.MemoryMarshal.Read<int>(data);

@@ -36,7 +36,7 @@ internal sealed class FlowQueue : IDisposable
         _short = new PacketBuffers(shortPackets, LongestShort);
         _packets = new Packet[packets + shortPackets];
         (_longs, _limit) = (packets, octets);
-        Array.Fill(_flows, new Flow { Head = None, Next = None });
+        Array.Fill(_flows, new Flow { Head = None, Next = None, Delay = new CoDel(CoDel.Target, CoDel.Interval) });
     }
 
     /// <param name="Header">What the kernel has left to be done.</param>

@@ -29,7 +29,19 @@ internal enum OuterSocketKind : byte
 
 /// <param name="Port">Of a UDP socket; 0 for others.</param>
 /// <param name="Xdp">Only of that kind.</param>
-internal sealed record OuterSocket(OuterSocketKind Kind, byte Protocol, FileDescriptor Fd, ushort Port = 0, XdpSocket? Xdp = null);
+internal sealed record OuterSocket(OuterSocketKind Kind, byte Protocol, FileDescriptor Fd, ushort Port = 0, XdpSocket? Xdp = null)
+{
+    /// <summary>What its buffer makes packets wait for; used by the inbound thread.</summary>
+    public ReceiveDelay Delay { get; } = new();
+
+    /// <summary>Whether a datagram waits (FIONREAD: octets of the next one).</summary>
+    public unsafe bool HasMore()
+    {
+        const nuint NextLength = 0x541B;
+        var length = 0;
+        return Libc.IoCtl(Fd.Value, NextLength, &length) == 0 && length > 0;
+    }
+}
 
 /// <summary>
 /// Sockets on the outer side: one raw socket per tunnel protocol and family, UDP for encapsulated ESP, ICMP for path MTU,
@@ -42,10 +54,7 @@ internal sealed unsafe class OuterSockets : IDisposable
     private const int SoMark = 36, SoReceiveBufferForce = 33, IpHeaderIncluded = 3, IpPacketInfo = 8, IpReceiveTos = 13;
     private const int Ipv6ReceivePacketInfo = 49, Ipv6ReceiveHopLimit = 51, Ipv6ReceiveTrafficClass = 66, Ipv6Only = 26, SolIcmpv6 = 58;
     private const int ReceiveBuffer = 4 * 1024 * 1024, SendBuffer = 4 * 1024 * 1024;
-
-    /// <summary>Of a UDP socket, where small packets lie many to a buffer: they would wait for seconds before any is given up.</summary>
-    private const int DatagramBuffer = 1024 * 1024;
-    private const int SoSendBufferForce = 32, IpTypeOfService = 1, IpTimeToLive = 2, UdpSegment = 103, UdpReceiveOffload = 104;
+    private const int SoSendBufferForce = 32, IpTypeOfService = 1, IpTimeToLive = 2, UdpSegment = 103, UdpReceiveOffload = 104, SoTimestamp = 35;
 
     private const int Ipv6FlowInformation = 11, Ipv6PacketInfo = 50, Ipv6HopLimit = 52, Ipv6TrafficClass = 67, Ipv6AutomaticFlowLabel = 70;
 
@@ -144,6 +153,7 @@ internal sealed unsafe class OuterSockets : IDisposable
 
             var fd = Receiver(ipv6 ? Libc.AF_INET6 : Libc.AF_INET, Libc.SOCK_DGRAM, IpProtocol.Udp);
             Libc.SetOption(fd.Value, Libc.SOL_UDP, UdpReceiveOffload, 1, "UDP_GRO");
+            Libc.SetOption(fd.Value, Libc.SOL_SOCKET, SoTimestamp, 1, "SO_TIMESTAMPNS");
             Libc.SetOption(fd.Value, Libc.SOL_SOCKET, SoSendBufferForce, SendBuffer, "SO_SNDBUFFORCE");
             if (ipv6)
             {
@@ -317,7 +327,7 @@ internal sealed unsafe class OuterSockets : IDisposable
     private FileDescriptor Receiver(int family, int type, int protocol)
     {
         var fd = Open(family, type, protocol, $"{(type == Libc.SOCK_RAW ? $"raw protocol {protocol}" : "UDP")}{(family == Libc.AF_INET6 ? " IPv6" : "")}");
-        Libc.SetOption(fd.Value, Libc.SOL_SOCKET, SoReceiveBufferForce, type == Libc.SOCK_DGRAM ? DatagramBuffer : ReceiveBuffer, "SO_RCVBUFFORCE");
+        Libc.SetOption(fd.Value, Libc.SOL_SOCKET, SoReceiveBufferForce, ReceiveBuffer, "SO_RCVBUFFORCE");
         if (family == Libc.AF_INET6)
         {
             Libc.SetOption(fd.Value, Libc.SOL_IPV6, Ipv6ReceivePacketInfo, 1, "IPV6_RECVPKTINFO");

@@ -71,7 +71,7 @@ public sealed record PacketPathReport(IReadOnlyList<PathReport> Paths, IReadOnly
 internal sealed class PacketPathCounters
 {
     public long TunRead, TunWritten, OuterSent, OuterReceived, NoPath, Held, HeldDropped, HeldExpired, NoBuffer, SendFailed, SendTooLong, TunFailed,
-        HopLimit, Early, EarlyOpened, UdpKeepalive, UdpNotEsp, Relayed, IcmpLearned, MeterDropped, QueueDropped, DelayDropped, DelayMarked,
+        HopLimit, Early, EarlyOpened, UdpKeepalive, UdpNotEsp, Relayed, IcmpLearned, MeterDropped, QueueDropped, DelayDropped, DelayMarked, InboundDelayDropped, InboundDelayMarked,
         XdpSent, XdpReceived;
 
     public Dictionary<string, long> ToReport() => new(StringComparer.Ordinal)
@@ -92,6 +92,8 @@ internal sealed class PacketPathCounters
         ["datapath.queue_dropped"] = Interlocked.Read(ref QueueDropped),
         ["datapath.delay_dropped"] = Interlocked.Read(ref DelayDropped),
         ["datapath.delay_marked"] = Interlocked.Read(ref DelayMarked),
+        ["datapath.inbound_delay_dropped"] = Interlocked.Read(ref InboundDelayDropped),
+        ["datapath.inbound_delay_marked"] = Interlocked.Read(ref InboundDelayMarked),
         ["datapath.send_failed"] = Interlocked.Read(ref SendFailed),
         ["datapath.send_too_long"] = Interlocked.Read(ref SendTooLong),
         ["datapath.tun_failed"] = Interlocked.Read(ref TunFailed),

@@ -5,6 +5,7 @@ using Sojourn.DataPath.Xdp;
 using Sojourn.Engine;
 using Sojourn.Engine.Ipsec;
 using Sojourn.Wire.Ip;
+using Sojourn.Wire.Ipsec;
 
 namespace Sojourn.DataPath.PacketPath;
 
@@ -181,14 +182,7 @@ public sealed unsafe partial class UserPacketPath
         switch (socket.Kind)
         {
             case OuterSocketKind.UdpIPv4 or OuterSocketKind.UdpIPv6:
-                var received = ReceivedControl.Read(message);
-                var size = received.SegmentSize > 0 ? received.SegmentSize : Math.Max(1, length);
-                for (var at = 0; at < length && !received.Destination.IsEmpty; at += size)
-                {
-                    OpenDatagram(data.Slice(at, Math.Min(size, length - at)), socket, name, received, scratch, now);
-                }
-
-                Interlocked.Add(ref _counters.OuterReceived, Math.Max(0, ((length + size - 1) / size) - 1));
+                OpenDatagrams(data, socket, name, ReceivedControl.Read(message), scratch, now);
                 break;
             case OuterSocketKind.IcmpIPv4:
                 Learn(_table.OnIcmp(data, now));
@@ -200,6 +194,38 @@ public sealed unsafe partial class UserPacketPath
         }
 
         return true;
+    }
+
+    /// <summary>Opens what came as one. Of what has waited for too long only what sets up associations is opened.</summary>
+    private void OpenDatagrams(Span<byte> data, OuterSocket socket, byte* name, in ReceivedControl received, PacketScratch scratch, DateTimeOffset now)
+    {
+        if (received.Destination.IsEmpty)
+        {
+            return;
+        }
+
+        var size = received.SegmentSize > 0 ? received.SegmentSize : Math.Max(1, data.Length);
+        var nanoseconds = (DateTime.UtcNow - DateTime.UnixEpoch).Ticks * TimeSpan.NanosecondsPerTick;
+        var waited = received.Arrived == 0 ? 0 : nanoseconds - received.Arrived;
+        var excess = socket.Delay.Of(waited, nanoseconds, isLast: waited < ReceiveDelay.Target || !socket.HasMore());
+        Interlocked.Add(ref _counters.OuterReceived, Math.Max(0, ((data.Length + size - 1) / size) - 1));
+        for (var at = 0; at < data.Length; at += size)
+        {
+            var datagram = data.Slice(at, Math.Min(size, data.Length - at));
+            if (!(excess == Excess.All || (excess == Excess.First && at == 0)) || EspInUdp.Classify(datagram) != EspInUdpContent.Esp)
+            {
+                OpenDatagram(datagram, socket, name, received, scratch, now);
+            }
+            else if (excess == Excess.First && received.IsEcnCapable)
+            {
+                Interlocked.Increment(ref _counters.InboundDelayMarked);
+                OpenDatagram(datagram, socket, name, received.Marked(), scratch, now);
+            }
+            else
+            {
+                Interlocked.Increment(ref _counters.InboundDelayDropped);
+            }
+        }
     }
 
     private void OpenDatagram(ReadOnlySpan<byte> payload, OuterSocket socket, byte* name, in ReceivedControl received, PacketScratch scratch, DateTimeOffset now)
