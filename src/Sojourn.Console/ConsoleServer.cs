@@ -10,7 +10,6 @@ using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Https;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Logging;
 using Sojourn.Roles.Configuration;
 using Sojourn.Roles.Hosting;
 using Sojourn.Storage;
@@ -80,8 +79,7 @@ public sealed class ConsoleServer : IAsyncDisposable
 
     private WebApplication Build(ConsoleSection section)
     {
-        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "sojourn" });
-        builder.Logging.ClearProviders();
+        var builder = NodeWebHost.CreateBuilder();
         builder.Services.AddRoutingCore();
         builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel =>
         {

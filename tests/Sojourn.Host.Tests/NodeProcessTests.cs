@@ -37,7 +37,9 @@ public sealed class NodeProcessTests : IDisposable
 
         await File.WriteAllTextAsync(file, (await File.ReadAllTextAsync(file)).Replace("level: information", "level: warning"));
         Signal(process, "HUP");
-        await Until(async () => (await Commands.Run("events", "--event", "node.reloaded", "--socket", socket)).Output.Contains("~ log.level: information -> warning"));
+        await Until(
+            async () => (await Commands.Run("events", "--event", "node.reloaded", "--socket", socket)).Output.Contains("~ log.level: information -> warning"),
+            async () => process.HasExited ? $"it ended with {process.ExitCode}: {await process.StandardError.ReadToEndAsync()}" : (await Commands.Run("events", "--socket", socket)).Output);
         Assert.Contains("configuration.reload", (await Commands.Run("show", "audit", "--socket", socket)).Output);
 
         var watch = Stopwatch.StartNew();
@@ -107,12 +109,17 @@ public sealed class NodeProcessTests : IDisposable
         kill.WaitForExit();
     }
 
-    private static async Task Until(Func<Task<bool>> holds)
+    /// <param name="found">What is there instead, when it does not come to that.</param>
+    private static async Task Until(Func<Task<bool>> holds, Func<Task<string>>? found = null)
     {
         var watch = Stopwatch.StartNew();
         while (!await holds())
         {
-            Assert.True(watch.Elapsed < TimeSpan.FromSeconds(30), "it did not come to that in 30 s");
+            if (watch.Elapsed > TimeSpan.FromSeconds(30))
+            {
+                Assert.Fail($"it did not come to that in 30 s{(found is null ? "" : $": {await found()}")}");
+            }
+
             await Task.Delay(100);
         }
     }

@@ -42,7 +42,7 @@ internal static class RunVerb
         using var hungUp = PosixSignalRegistration.Create(PosixSignal.SIGHUP, context =>
         {
             context.Cancel = true;
-            _ = ReloadAsync(started.Task);
+            _ = ReloadAsync(started.Task, error);
         });
         NodeHost host;
         try
@@ -68,6 +68,16 @@ internal static class RunVerb
         return ExitCode.Success;
     }
 
-    private static async Task ReloadAsync(Task<NodeHost> started) =>
-        await (await started.ConfigureAwait(false)).ReloadAsync(dryRun: false).ConfigureAwait(false);
+    private static async Task ReloadAsync(Task<NodeHost> started, TextWriter error)
+    {
+        try
+        {
+            await (await started.ConfigureAwait(false)).ReloadAsync(dryRun: false).ConfigureAwait(false);
+        }
+        catch (Exception e)
+        {
+            // Nobody waits for this task: what went wrong would never be heard of.
+            error.WriteLine($"sojourn: the configuration was not taken over: {e}");
+        }
+    }
 }

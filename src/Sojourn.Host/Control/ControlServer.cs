@@ -6,9 +6,7 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
-using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Hosting;
-using Microsoft.Extensions.Logging;
+using Sojourn.Roles.Hosting;
 
 namespace Sojourn.Host.Control;
 
@@ -34,9 +32,7 @@ public sealed partial class ControlServer : IAsyncDisposable
         Directory.CreateDirectory(Path.GetDirectoryName(_socket)!);
         RemoveStale(_socket);
         var endpoints = new ControlEndpoints(host).All();
-        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "sojourn" });
-        builder.Logging.ClearProviders();
-        builder.Services.AddSingleton<IHostLifetime, Unsignalled>();
+        var builder = NodeWebHost.CreateBuilder();
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
@@ -162,14 +158,6 @@ public sealed partial class ControlServer : IAsyncDisposable
     {
         context.Response.ContentType = "application/json";
         return JsonSerializer.SerializeAsync(context.Response.Body, document, ControlJson.Options, context.RequestAborted);
-    }
-
-    /// <summary>Signals are for the node, which stops this server; the framework's own answer to them stops a server that has not started, and the node would wait for it.</summary>
-    private sealed class Unsignalled : IHostLifetime
-    {
-        public Task WaitForStartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
-
-        public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
     }
 
     [LibraryImport("libc", EntryPoint = "umask")]

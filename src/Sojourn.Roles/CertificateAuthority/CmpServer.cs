@@ -4,7 +4,6 @@ using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Logging;
 using Sojourn.Engine;
 using Sojourn.Roles.Configuration;
 using Sojourn.Roles.Hosting;
@@ -35,8 +34,7 @@ internal sealed class CmpServer : IDisposable
         _worker = worker;
         _services = services;
         _rate = new SourceRate(services.Time, section.RequestsPerSource);
-        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "sojourn" });
-        builder.Logging.ClearProviders();
+        var builder = NodeWebHost.CreateBuilder();
         builder.Services.AddRoutingCore();
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
         {

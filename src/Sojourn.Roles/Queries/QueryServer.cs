@@ -9,7 +9,6 @@ using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Https;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Logging;
 using Sojourn.Roles.Diameter;
 using Sojourn.Roles.Hosting;
 
@@ -54,8 +53,7 @@ internal sealed class QueryServer : IDisposable
         _tls = new DiameterTls(identity).Server;
         var trusted = _tls.RemoteCertificateValidationCallback!;
         _tls.RemoteCertificateValidationCallback = (sender, certificate, chain, errors) => trusted(sender, certificate, chain, errors) && IsAllowed(certificate);
-        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "sojourn" });
-        builder.Logging.ClearProviders();
+        var builder = NodeWebHost.CreateBuilder();
         builder.Services.AddRoutingCore();
         builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel =>
         {
