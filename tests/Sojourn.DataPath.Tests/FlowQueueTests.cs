@@ -62,7 +62,7 @@ public sealed class FlowQueueTests : IDisposable
                 Add(flow: 1, number: i);
             }
 
-            for (var i = 0; i < 200; i++, _now += Millisecond / 10)
+            for (var i = 0; i < 200; i++, _now += Millisecond / 25)
             {
                 Assert.Equal(i, Take());
             }
@@ -83,7 +83,7 @@ public sealed class FlowQueueTests : IDisposable
         {
             while (_queue.Count + 50 < window)
             {
-                Add(flow: 1, number: step, ecn: takesMarks ? Ecn.Capable0 : Ecn.NotCapable);
+                Add(flow: 1, number: step, ecn: takesMarks ? Ecn.Capable0 : Ecn.NotCapable, protocol: IpProtocol.Tcp);
             }
 
             var before = _queue.Dropped + _queue.Marked;
@@ -107,6 +107,32 @@ public sealed class FlowQueueTests : IDisposable
         Assert.Equal(takesMarks ? _queue.Marked : 0, marks);
         Assert.True(waits[waits.Count / 2] < 6 * Millisecond, $"half wait {waits[waits.Count / 2] / 1e6} ms");
         Assert.True(waits.Count > 60_000 * 0.9, $"{waits.Count} packets left");
+    }
+
+    /// <summary>Twice what can leave, for a second, from a sender that heeds nothing; beside it one that sends little.</summary>
+    [Fact]
+    public void A_flood_that_heeds_no_losses_waits_for_three_milliseconds_at_most()
+    {
+        var (waits, few) = (new List<long>(), 0);
+        for (var step = 0; step < 10_000; step++, _now += Millisecond / 10)
+        {
+            Add(flow: 1, number: 2 * step);
+            Add(flow: 1, number: (2 * step) + 1);
+            if (step % 100 == 0)
+            {
+                Add(flow: 2, number: 1_000_000);
+            }
+
+            Assert.True(_queue.TryTake(_now, out var packet));
+            few += BitConverter.ToInt32(_queue[packet.Slot][28..]) == 1_000_000 ? 1 : 0;
+            waits.Add(_now - packet.Since);
+            _queue.Return(packet.Slot);
+        }
+
+        Assert.Equal(100, few);
+        Assert.InRange(waits.Take(80).Max(), 3 * Millisecond, 8 * Millisecond);
+        Assert.InRange(waits.Skip(300).Max(), 2 * Millisecond, 3 * Millisecond);
+        Assert.InRange(_queue.Dropped, 10_000, 10_100);
     }
 
     [Fact]
@@ -178,7 +204,7 @@ public sealed class FlowQueueTests : IDisposable
         var (over, taken) = (0, 0);
         for (var i = 0; i < 3000; i++, _now += Millisecond)
         {
-            Add(flow: 1, number: i, length: 5000, segments: true);
+            Add(flow: 1, number: i, length: 5000, segments: true, protocol: IpProtocol.Tcp);
             if (i >= 20 && _queue.TryTake(_now, out var packet))
             {
                 taken++;
@@ -195,7 +221,7 @@ public sealed class FlowQueueTests : IDisposable
     [Fact]
     public void Queueing_allocates_nothing()
     {
-        var packet = Make(1, 0, 200, Ecn.NotCapable);
+        var packet = Make(1, 0, 200, Ecn.NotCapable, IpProtocol.Udp);
         Go();
         var before = GC.GetAllocatedBytesForCurrentThread();
         Go();
@@ -217,20 +243,20 @@ public sealed class FlowQueueTests : IDisposable
         }
     }
 
-    private void Add(int flow, int number, int length = 1000, byte ecn = Ecn.NotCapable, bool segments = false)
+    private void Add(int flow, int number, int length = 1000, byte ecn = Ecn.NotCapable, bool segments = false, byte protocol = IpProtocol.Udp)
     {
         var slot = _queue.Reserve();
-        Make(flow, number, length, ecn).CopyTo(_queue[slot]);
+        Make(flow, number, length, ecn, protocol).CopyTo(_queue[slot]);
         _queue.Add(slot, length, segments ? VirtioNetHeader.OfPartialTcp(false, 20, 40, 1000) : default, _now);
     }
 
-    /// <summary>The number is what the UDP payload begins with.</summary>
-    private static byte[] Make(int flow, int number, int length, byte ecn)
+    /// <summary>Only the ports of a transport header; the number comes after what is UDP's.</summary>
+    private static byte[] Make(int flow, int number, int length, byte ecn, byte protocol)
     {
         var packet = new byte[length];
         UdpHeader.Write(packet.AsSpan(20), (ushort)(4000 + flow), 5000);
         BitConverter.TryWriteBytes(packet.AsSpan(28), number);
-        IPv4Header.Write(packet, ecn, length, 0, IPv4Header.DontFragmentFlag, 64, IpProtocol.Udp, IPAddress.Parse("10.1.0.2").GetAddressBytes(), IPAddress.Parse("10.2.0.2").GetAddressBytes());
+        IPv4Header.Write(packet, ecn, length, 0, IPv4Header.DontFragmentFlag, 64, protocol, IPAddress.Parse("10.1.0.2").GetAddressBytes(), IPAddress.Parse("10.2.0.2").GetAddressBytes());
         return packet;
     }
 

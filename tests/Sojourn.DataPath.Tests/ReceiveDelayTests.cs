@@ -14,14 +14,15 @@ public sealed class ReceiveDelayTests
     private readonly ReceiveDelay _delay = new();
 
     [Fact]
-    public void A_burst_that_drains_within_an_interval_loses_nothing()
+    public void A_burst_that_drains_soon_loses_nothing()
     {
         for (var burst = 0; burst < 100; burst++)
         {
+            // Seven milliseconds of service for what came in fourteen.
             var at = Start + (burst * 60 * Millisecond);
-            for (var waited = 40L; waited >= 0; waited--)
+            for (var waited = 14L; waited >= 0; waited -= 2)
             {
-                Assert.Equal(Excess.None, Judge(waited, at + ((40 - waited) * Millisecond)));
+                Assert.Equal(Excess.None, Judge(waited, at + ((14 - waited) / 2 * Millisecond)));
             }
         }
     }
@@ -38,13 +39,13 @@ public sealed class ReceiveDelayTests
     [Fact]
     public void What_senders_do_not_listen_to_is_given_up_when_it_has_waited_for_too_long()
     {
-        _ = Lost(waited: 20, milliseconds: 50, out var before);
+        _ = Lost(waited: 20, milliseconds: 5, out var before);
         Assert.Equal(0, before);
-        _ = Lost(waited: 20, milliseconds: 100, out var all, from: 51);
+        _ = Lost(waited: 20, milliseconds: 100, out var all, from: 5);
         Assert.InRange(all, 90, 100);
         // Short again: all is well from the first packet on.
-        Assert.Equal(Excess.None, Judge(0, Start + (152 * Millisecond)));
-        Assert.Equal(Excess.None, Judge(20, Start + (153 * Millisecond)));
+        Assert.Equal(Excess.None, Judge(0, Start + (106 * Millisecond)));
+        Assert.Equal(Excess.None, Judge(20, Start + (107 * Millisecond)));
     }
 
     [Fact]
@@ -82,6 +83,9 @@ public sealed class ReceiveDelayTests
             Assert.True(sockets.EnsureUdp(4500, ipv6));
             var socket = sockets.Receivers.Single(receiver => receiver.Port == 4500);
             Assert.False(socket.HasMore());
+
+            // The first socket of a machine that asks for times is given them a moment later: the kernel begins with a work queue.
+            Thread.Sleep(100);
             using var sender = new UdpClient(ipv6 ? AddressFamily.InterNetworkV6 : AddressFamily.InterNetwork);
             var before = Now();
             sender.Send([1, 2, 3, 4, 5, 6, 7, 8], new IPEndPoint(ipv6 ? IPAddress.IPv6Loopback : IPAddress.Loopback, 4500));

@@ -17,6 +17,7 @@ internal static unsafe partial class Libc
     public const int EINTR = 4, EIO = 5, ENXIO = 6, EAGAIN = 11, EBUSY = 16, EEXIST = 17, ENODEV = 19, EINVAL = 22, ENOENT = 2, ESRCH = 3, ENOBUFS = 105,
         EMSGSIZE = 90, EADDRNOTAVAIL = 99, EOPNOTSUPP = 95, ENETUNREACH = 101, EHOSTUNREACH = 113, ENETDOWN = 100, ECONNREFUSED = 111, EPERM = 1;
     public const int MSG_TRUNC = 0x20, MSG_DONTWAIT = 0x40, MSG_CTRUNC = 0x8, MSG_ERRQUEUE = 0x2000;
+    public const int SCHED_OTHER = 0, SCHED_RESET_ON_FORK = 0x40000000, PRIO_PROCESS = 0;
     public const short POLLIN = 1, POLLOUT = 4, POLLERR = 8;
 
     [StructLayout(LayoutKind.Sequential)]
@@ -129,6 +130,14 @@ internal static unsafe partial class Libc
     /// <summary>As <see cref="Poll"/> with a timeout in nanoseconds; null = for ever.</summary>
     [LibraryImport(Library, EntryPoint = "ppoll", SetLastError = true)]
     public static partial int PreciselyPoll(PollFd* fds, nuint count, TimeSpec* timeout, void* signals);
+
+    /// <summary>Of one thread, as Linux counts them; 0 = the calling one.</summary>
+    [LibraryImport(Library, EntryPoint = "sched_setscheduler", SetLastError = true)]
+    public static partial int SetScheduler(int thread, int policy, int* priority);
+
+    /// <inheritdoc cref="SetScheduler"/>
+    [LibraryImport(Library, EntryPoint = "setpriority", SetLastError = true)]
+    public static partial int SetPriority(int which, int thread, int nice);
 
     [LibraryImport(Library, EntryPoint = "eventfd", SetLastError = true)]
     public static partial int EventFd(uint initial, int flags);

@@ -16,9 +16,6 @@ internal struct CoDel(long target, long interval)
     private int _count, _lastCount;
     private bool _dropping;
 
-    /// <summary>The queue has stood for an interval and does so still.</summary>
-    public readonly bool IsDropping => _dropping;
-
     /// <summary>Whether the packet that leaves the queue now is one too many.</summary>
     /// <param name="waited">Since it came into the queue.</param>
     /// <param name="isLast">Next to nothing waits behind it.</param>

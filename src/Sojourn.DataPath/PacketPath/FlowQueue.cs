@@ -7,11 +7,14 @@ namespace Sojourn.DataPath.PacketPath;
 /// <summary>
 /// What has been read from a TUN device and waits for the packet thread (FQ-CoDel, RFC 8290). Every flow has a queue of its own; flows are served in
 /// turns, octet for octet, and one that has just begun to send, or sends little, comes first: it does not wait for what others send. A queue
-/// that stands loses packets (<see cref="CoDel"/>). When there are no buffers any more, who has most in them gives up its oldest. For one thread; allocates nothing.
+/// that stands loses packets (<see cref="CoDel"/>); of what is not TCP, whose senders may not listen, all that is too late (<see cref="DelayBound"/>). When there are no buffers any more, who has most in them gives up its oldest. For one thread; allocates nothing.
 /// </summary>
 internal sealed class FlowQueue : IDisposable
 {
     private const int Queues = 256, Quantum = 1514, MostDropped = 32, None = -1;
+
+    /// <summary>For packets of those who may not listen, in nanoseconds: see <see cref="DelayBound"/>.</summary>
+    private const long Most = 3_000_000, Patience = 5_000_000, Soon = 100_000_000;
 
     /// <summary>What the kernel hands over at most, headers included.</summary>
     private const int LongestPacket = 65_600;
@@ -36,7 +39,7 @@ internal sealed class FlowQueue : IDisposable
         _short = new PacketBuffers(shortPackets, LongestShort);
         _packets = new Packet[packets + shortPackets];
         (_longs, _limit) = (packets, octets);
-        Array.Fill(_flows, new Flow { Head = None, Next = None, Delay = new CoDel(CoDel.Target, CoDel.Interval) });
+        Array.Fill(_flows, new Flow { Head = None, Next = None, Delay = new CoDel(CoDel.Target, CoDel.Interval), Bound = new DelayBound(Most, Patience, Soon) });
     }
 
     /// <param name="Header">What the kernel has left to be done.</param>
@@ -84,7 +87,7 @@ internal sealed class FlowQueue : IDisposable
     /// <summary>Takes the packet that lies in a reserved buffer.</summary>
     public void Add(int slot, int length, in VirtioNetHeader header, long now)
     {
-        var number = QueueOf(_buffers[slot][..length]);
+        var number = QueueOf(_buffers[slot][..length], out var protocol);
         if (length <= LongestShort)
         {
             int small;
@@ -110,6 +113,7 @@ internal sealed class FlowQueue : IDisposable
         }
 
         flow.Tail = slot;
+        flow.Listens = protocol == IpProtocol.Tcp;
         flow.Octets += length;
         flow.Count++;
         flow.Longs += slot < _longs ? 1 : 0;
@@ -157,7 +161,15 @@ internal sealed class FlowQueue : IDisposable
             }
 
             packet = TakeFrom(ref flow);
-            if (flow.Delay.Drops(now - packet.Since, now, flow.Octets <= Quantum) && !TryMark(this[packet.Slot][..packet.Length]))
+            var waited = now - packet.Since;
+            if (!flow.Listens && flow.Bound.Exceeds(waited, now))
+            {
+                Dropped++;
+                Return(packet.Slot);
+                continue;
+            }
+
+            if (flow.Delay.Drops(waited, now, flow.Octets <= Quantum) && !TryMark(this[packet.Slot][..packet.Length]))
             {
                 Dropped++;
                 if (packet.Header.SegmentSize == 0)
@@ -222,13 +234,15 @@ internal sealed class FlowQueue : IDisposable
     }
 
     /// <summary>By addresses, protocol and ports; spread differently in each process, so that nobody can aim at another's queue.</summary>
-    private static int QueueOf(ReadOnlySpan<byte> octets)
+    private static int QueueOf(ReadOnlySpan<byte> octets, out byte protocol)
     {
+        protocol = 0;
         if (!IpPacket.TryParse(octets, out var packet, out _))
         {
             return 0;
         }
 
+        protocol = packet.NextHeader;
         var hash = default(HashCode);
         hash.AddBytes(packet.Source);
         hash.AddBytes(packet.Destination);
@@ -251,8 +265,9 @@ internal sealed class FlowQueue : IDisposable
     private struct Flow
     {
         public int Head, Tail, Next, Count, Longs, Octets, Deficit;
-        public bool IsServed;
+        public bool IsServed, Listens;
         public CoDel Delay;
+        public DelayBound Bound;
 
         public readonly int Uses(Scarce scarce) => scarce switch
         {

@@ -1,0 +1,37 @@
+namespace Sojourn.DataPath.PacketPath;
+
+/// <summary>
+/// Bounds in time a queue whose senders do not listen to single losses (<see cref="CoDel"/>): when packets have left it late for some time, each that is late is one
+/// too many, until one is not; so soon after that it has no time again. A burst that is served soon loses nothing. Times are nanoseconds of any steady clock.
+/// </summary>
+/// <param name="most">What a packet may have to wait.</param>
+/// <param name="patience">For how long packets may leave later than that.</param>
+/// <param name="soon">For how long after the last one given up the next late one is given up at once.</param>
+internal struct DelayBound(long most, long patience, long soon)
+{
+    private long _since, _until;
+
+    /// <summary>Whether the packet that leaves the queue now is given up.</summary>
+    /// <param name="waited">Since it came into the queue.</param>
+    public bool Exceeds(long waited, long now)
+    {
+        if (waited <= most)
+        {
+            _since = 0;
+            return false;
+        }
+
+        if (_since == 0)
+        {
+            _since = now;
+        }
+
+        if (now >= _until && now - _since < patience)
+        {
+            return false;
+        }
+
+        _until = now + soon;
+        return true;
+    }
+}
