@@ -71,7 +71,7 @@ internal sealed partial class UdpTraffic : IDisposable
         {
             for (var due = double.IsInfinity(rate) ? sent + 64 : (long)(watch.Elapsed.TotalSeconds * rate); sent < due && watch.Elapsed < time; sent++)
             {
-                BinaryPrimitives.WriteInt64LittleEndian(packet.AsSpan(4), Stopwatch.GetTimestamp());
+                BinaryPrimitives.WriteInt64LittleEndian(packet.AsSpan(4), DatagramReceipts.Now);
                 try
                 {
                     _sender.Send(packet);
@@ -138,23 +138,21 @@ internal sealed partial class UdpTraffic : IDisposable
         _receiver.Dispose();
     }
 
-    private void Receive()
+    private unsafe void Receive()
     {
-        var buffer = new byte[2048];
+        using var batch = new DatagramReceipts(_receiver);
         while (!_ended)
         {
-            try
+            var count = batch.Receive();
+            for (var i = 0; i < count; i++)
             {
-                var length = _receiver.Receive(buffer);
-                if (length >= HeaderLength && BinaryPrimitives.ReadUInt32LittleEndian(buffer) == Volatile.Read(ref _stretch))
+                var datagram = batch[i];
+                if (datagram.Length >= HeaderLength && BinaryPrimitives.ReadUInt32LittleEndian(datagram) == Volatile.Read(ref _stretch))
                 {
-                    var delay = Stopwatch.GetElapsedTime(BinaryPrimitives.ReadInt64LittleEndian(buffer.AsSpan(4)));
-                    _delays[Math.Clamp((int)(delay.TotalMicroseconds / 10), 0, _delays.Length - 1)]++;
+                    var delay = (batch.Arrived(i) - BinaryPrimitives.ReadInt64LittleEndian(datagram[4..])) / 10_000;
+                    _delays[Math.Clamp((int)delay, 0, _delays.Length - 1)]++;
                     Interlocked.Increment(ref _arrived);
                 }
-            }
-            catch (SocketException e) when (e.SocketErrorCode is SocketError.TimedOut or SocketError.WouldBlock)
-            {
             }
         }
     }
