@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Sockets;
 using Sojourn.DataPath.Native;
 using Sojourn.DataPath.PacketPath;
+using Sojourn.Engine;
 using Xunit;
 
 namespace Sojourn.DataPath.Tests;
@@ -102,6 +103,35 @@ public sealed class ReceiveDelayTests
             Assert.Equal((ipv6 ? IPAddress.IPv6Loopback : IPAddress.Loopback).GetAddressBytes(), received.Destination.ToArray());
             Assert.Equal(3, received.Marked().TrafficClass & 3);
         });
+    }
+
+    /// <summary>Each message of the exchange holds the thread up for a millisecond, so that all that came with the first is late.</summary>
+    [Fact]
+    public void Key_exchange_is_opened_however_late_where_packets_are_not()
+    {
+        const int Count = 300;
+        var messages = 0;
+        using var pair = new GatewayPair(optionsB: new PacketPathOptions
+        {
+            UdpNotEsp = _ =>
+            {
+                Thread.Sleep(1);
+                Interlocked.Increment(ref messages);
+            },
+        });
+        pair.Connect(SecurityType.Esp, udp: true);
+        using var sender = pair.Ga.Run(() => new UdpClient(new IPEndPoint(GatewayPair.GatewayA, 0)));
+        var far = new IPEndPoint(GatewayPair.GatewayB, 4500);
+        byte[] exchange = new byte[40], packet = [0, 0, 0x77, 0x77, .. new byte[60]];
+        for (var i = 0; i < Count; i++)
+        {
+            sender.Send(exchange, far);
+            sender.Send(packet, far);
+        }
+
+        Assert.True(SpinWait.SpinUntil(() => Volatile.Read(ref messages) == Count, TimeSpan.FromSeconds(20)), $"{messages} of {Count} messages");
+        var dropped = GatewayPair.Counter(pair.PathB, "datapath.inbound_delay_dropped");
+        Assert.InRange(dropped, Count / 2, Count - 1);
     }
 
     private static long Now() => (DateTime.UtcNow - DateTime.UnixEpoch).Ticks * TimeSpan.NanosecondsPerTick;

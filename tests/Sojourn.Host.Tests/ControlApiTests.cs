@@ -42,6 +42,9 @@ public sealed class ControlApiTests : IDisposable
         var (missing, error) = await Http(node, HttpMethod.Get, "/v1/nothing");
         Assert.Equal(HttpStatusCode.NotFound, missing);
         Assert.Equal("sojourn/error/1", JsonDocument.Parse(error).RootElement.GetProperty("schema").GetString());
+        (missing, error) = await Http(node, HttpMethod.Delete, "/v1/status");
+        Assert.Equal(HttpStatusCode.NotFound, missing);
+        Assert.Contains("there is no DELETE /v1/status", error, StringComparison.Ordinal);
     }
 
     [Fact]
