@@ -138,7 +138,7 @@ internal sealed partial class UdpTraffic : IDisposable
         _receiver.Dispose();
     }
 
-    private unsafe void Receive()
+    private void Receive()
     {
         using var batch = new DatagramReceipts(_receiver);
         while (!_ended)
