@@ -13,8 +13,10 @@ internal sealed record FuzzOutcome(string Target, long Inputs, long Accepted, lo
 /// <summary>Feeds a target with inputs and holds it to its promises.</summary>
 internal static class FuzzRun
 {
-    /// <summary>One input may take this long, garbage collections and a busy machine included.</summary>
-    private static readonly TimeSpan TimeLimit = TimeSpan.FromSeconds(2);
+    /// <summary>One input may take this long. Garbage collections and a busy machine take time too, but not of the same input each time.</summary>
+    private static readonly TimeSpan TimeLimit = TimeSpan.FromSeconds(1);
+
+    private const int Trials = 6;
 
     /// <summary>Runs <paramref name="count"/> inputs on all processors.</summary>
     /// <exception cref="FuzzFailure">The first promise broken, with the command that shows it again.</exception>
@@ -92,11 +94,13 @@ internal static class FuzzRun
     private static bool Once(FuzzTarget target, ReadOnlyMemory<byte> input, int length, out long allocated)
     {
         bool accepted;
+        TimeSpan took;
         var before = GC.GetAllocatedBytesForCurrentThread();
         var started = Stopwatch.GetTimestamp();
         try
         {
             accepted = target.Decode(input);
+            took = Stopwatch.GetElapsedTime(started);
         }
         catch (Exception e) when (e is not FuzzFailure)
         {
@@ -110,9 +114,17 @@ internal static class FuzzRun
             throw new FuzzFailure(string.Create(CultureInfo.InvariantCulture, $"{allocated} octets allocated for an input of {length}, {limit} allowed"));
         }
 
-        if (Stopwatch.GetElapsedTime(started) > TimeLimit)
+        for (var trial = 1; took > TimeLimit; trial++)
         {
-            throw new FuzzFailure($"took {Stopwatch.GetElapsedTime(started)}");
+            if (trial == Trials)
+            {
+                throw new FuzzFailure($"took {took} or more, {Trials} times in a row");
+            }
+
+            started = Stopwatch.GetTimestamp();
+            target.Decode(input);
+            var again = Stopwatch.GetElapsedTime(started);
+            took = again < took ? again : took;
         }
 
         if (accepted)

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Net;
 using System.Text.Json;
 using Sojourn.Lab.Capture;
 using Sojourn.Lab.Evidence;
@@ -26,6 +25,7 @@ public sealed class LabRun : IAsyncDisposable
     private readonly Dictionary<string, NodeProcess> _nodes = [];
     private readonly List<CommandResult> _commands = [];
     private readonly Dictionary<string, IMachine> _machines = [];
+    private readonly Dictionary<string, int> _pings = [];
 
     private LabRun(ScenarioDefinition definition, string evidence, RunDirectory run, LabNetwork network, ILabProgress progress)
     {
@@ -158,34 +158,33 @@ public sealed class LabRun : IAsyncDisposable
 
     /// <summary>
     /// Pings from a node with the system's own unmodified ping. That waits for its last replies no longer than twice the longest
-    /// round trip so far, whatever it was told; what came to the node within <see cref="PingOptions.Wait"/> arrived all the same.
+    /// round trip so far, whatever it was told; what came to the node within <see cref="PingOptions.Wait"/> arrived all the same. Of two pings
+    /// at a time the node cannot tell whose reply came late, so that they are taken at their word.
     /// </summary>
     public async Task<PingResult> PingAsync(string node, string destination, PingOptions options, CancellationToken cancellation)
     {
         var start = Now;
-        var links = Topology.LinksOf(node).Select(l => Network.Wire(l.Link.Name).Recording).ToDictionary(r => r, r => r.Count);
+        var replies = new EchoReplies(Network.Namespace(node), destination);
+        var others = PingsOf(node, +1);
         var result = PingResult.Parse(await ExecuteAsync(node, ["ping", .. options.Arguments, destination], cancellation), start, Now);
-        if (result.Received == 0 || result.Received >= result.Sent)
+        others = Math.Max(others, PingsOf(node, -1));
+        if (result.Received == 0 || result.Received >= result.Sent || others > 0)
         {
             return result;
         }
 
-        var echoes = new EchoRecord(IPAddress.Parse(destination), result.Sent);
-        await UntilAsync(
-            () =>
-            {
-                foreach (var (recording, from) in links)
-                {
-                    var frames = recording.Frames(from);
-                    echoes.Read(frames);
-                    links[recording] = from + frames.Count;
-                }
+        await UntilAsync(() => Task.FromResult(replies.Received - result.Duplicates >= result.Sent), options.Wait, cancellation);
+        return result.With((int)Math.Clamp(replies.Received - result.Duplicates - result.Received, 0, result.Sent - result.Received));
+    }
 
-                return Task.FromResult(echoes.AllAnswered);
-            },
-            options.Wait,
-            cancellation);
-        return result.With(echoes.Behind(result.Taken, options.Wait));
+    /// <summary>Counts a ping of a node in or out. Returns how many others there are.</summary>
+    private int PingsOf(string node, int change)
+    {
+        lock (_pings)
+        {
+            var pings = _pings[node] = _pings.GetValueOrDefault(node) + change;
+            return change > 0 ? pings - 1 : pings;
+        }
     }
 
     /// <summary>Nodes whose tables can be read now: the program runs, here or in a virtual machine.</summary>

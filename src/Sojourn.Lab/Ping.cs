@@ -1,7 +1,6 @@
 using System.Globalization;
-using System.Net;
 using System.Text.RegularExpressions;
-using Sojourn.Lab.Capture;
+using Sojourn.DataPath.Netlink;
 using Sojourn.Lab.Nodes;
 
 namespace Sojourn.Lab;
@@ -73,9 +72,6 @@ public sealed partial record PingResult(int Sent, int Received, int Duplicates, 
         ? string.Create(CultureInfo.InvariantCulture, $"{Sent} sent, none came back")
         : string.Create(CultureInfo.InvariantCulture, $"{Sent} sent, {Received} received{(Late == 0 ? "" : $", {Late} of them when ping had gone")}, median {Median:F2} ms");
 
-    /// <summary>Sequence numbers of the replies it reported.</summary>
-    internal IReadOnlySet<int> Taken => Sequences().Matches(Output).Select(m => int.Parse(m.Groups[1].Value, CultureInfo.InvariantCulture)).ToHashSet();
-
     internal PingResult With(int late) => late == 0 ? this : this with { Received = Received + late, Late = late };
 
     internal static PingResult Parse(CommandResult command, long from, long to)
@@ -110,9 +106,6 @@ public sealed partial record PingResult(int Sent, int Received, int Duplicates, 
     [GeneratedRegex(@"\+(\d+) duplicates")]
     private static partial Regex DuplicateCount();
 
-    [GeneratedRegex(@"icmp_seq=(\d+) ttl=")]
-    private static partial Regex Sequences();
-
     [GeneratedRegex(@"time=([0-9.]+) ms")]
     private static partial Regex Times();
 
@@ -121,45 +114,39 @@ public sealed partial record PingResult(int Sent, int Received, int Duplicates, 
     private static partial Regex Mtu();
 }
 
-/// <summary>The echoes of one ping as the node's links carried them.</summary>
-/// <param name="destination">Who was pinged.</param>
-/// <param name="sent">Echo requests that ping says it sent.</param>
-internal sealed class EchoRecord(IPAddress destination, int sent)
+/// <summary>
+/// Replies to echo requests that came to a node, as its own system counts them (<c>/proc/net/snmp</c> and <c>snmp6</c>): also those
+/// for a ping that has gone, and whatever the links carried them in.
+/// </summary>
+internal sealed class EchoReplies
 {
-    private readonly Dictionary<(int Identifier, int Sequence), long> _requests = [], _replies = [];
+    private readonly NetworkNamespace _space;
+    private readonly string _file;
+    private readonly Func<string, long> _count;
+    private readonly long _before;
 
-    public bool AllAnswered => _requests.Count(r => r.Key.Identifier == Identifier && _replies.ContainsKey(r.Key)) >= sent;
-
-    private int Identifier => _requests.Count == 0 ? -1 : _requests.MaxBy(r => r.Value).Key.Identifier;
-
-    /// <summary>Takes frames of the node's links.</summary>
-    public void Read(IEnumerable<CapturedFrame> frames)
+    /// <param name="space">Where the node is.</param>
+    /// <param name="destination">Who is pinged: replies of its address family count.</param>
+    public EchoReplies(NetworkNamespace space, string destination)
     {
-        foreach (var frame in frames.Where(f => !f.Lost))
-        {
-            if (Ipv4Packet.Of(frame) is not { IcmpType: 0 or 8 } packet)
-            {
-                continue;
-            }
-
-            if (packet.IcmpType == 8 && packet.Destination.Equals(destination))
-            {
-                _requests.TryAdd((packet.EchoIdentifier, packet.EchoSequence), frame.Time);
-            }
-            else if (packet.IcmpType == 0 && packet.Source.Equals(destination))
-            {
-                _replies.TryAdd((packet.EchoIdentifier, packet.EchoSequence), frame.Time);
-            }
-        }
+        _space = space;
+        (_file, _count) = destination.Contains(':', StringComparison.Ordinal) ? ("snmp6", InVersion6) : ("snmp", (Func<string, long>)InVersion4);
+        _before = Count();
     }
 
-    /// <summary>Replies to the latest ping that came in time and later than all those it took: what it did not wait for. One lost on its way is followed by others.</summary>
-    /// <param name="taken">Sequence numbers of the replies that ping reported.</param>
-    /// <param name="within">How long after the request a reply counts.</param>
-    public int Behind(IReadOnlySet<int> taken, TimeSpan within)
+    /// <summary>Since this object was made.</summary>
+    public long Received => Count() - _before;
+
+    private long Count() => _count(_space.Run(() => File.ReadAllText("/proc/thread-self/net/" + _file)));
+
+    /// <summary>A line of names and a line of numbers for each protocol.</summary>
+    private static long InVersion4(string text)
     {
-        var answered = _requests.Where(r => r.Key.Identifier == Identifier && _replies.ContainsKey(r.Key)).Select(r => (r.Key.Sequence, Sent: r.Value, Replied: _replies[r.Key])).ToList();
-        var last = answered.Where(a => taken.Contains(a.Sequence)).Select(a => a.Replied).DefaultIfEmpty(long.MaxValue).Max();
-        return answered.Count(a => !taken.Contains(a.Sequence) && a.Replied > last && (a.Replied - a.Sent) / 100 <= within.Ticks);
+        var lines = text.Split('\n').Where(l => l.StartsWith("Icmp:", StringComparison.Ordinal)).Select(l => l.Split(' ')).ToList();
+        return long.Parse(lines[1][Array.IndexOf(lines[0], "InEchoReps")], CultureInfo.InvariantCulture);
     }
+
+    /// <summary>A name and a number on each line.</summary>
+    private static long InVersion6(string text) =>
+        long.Parse(text.Split('\n').Single(l => l.StartsWith("Icmp6InEchoReplies ", StringComparison.Ordinal)).Split(' ', StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture);
 }

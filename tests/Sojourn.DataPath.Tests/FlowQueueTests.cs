@@ -135,6 +135,30 @@ public sealed class FlowQueueTests : IDisposable
         Assert.InRange(_queue.Dropped, 10_000, 10_100);
     }
 
+    /// <summary>One packet a millisecond, and no processor for twelve out of every twenty milliseconds; half of those times while the queue is served.</summary>
+    [Fact]
+    public void What_waits_because_its_thread_has_no_processor_is_not_given_up()
+    {
+        for (var round = 0; round < 500; round++)
+        {
+            for (var step = 0; step < 20; step++, _now += Millisecond)
+            {
+                Add(flow: 1, number: (20 * round) + step);
+                if (step < 12 && (step != 6 || round % 2 == 0))
+                {
+                    continue;
+                }
+
+                for (var served = 0; served < (step == 6 ? 3 : 100) && _queue.TryTake(_now, out var packet); served++)
+                {
+                    _queue.Return(packet.Slot);
+                }
+            }
+        }
+
+        Assert.Equal(0, _queue.Dropped);
+    }
+
     [Fact]
     public void A_flood_pushes_out_its_own_packets_only()
     {

@@ -47,11 +47,13 @@ public sealed class FuzzTests(ITestOutputHelper output)
     [InlineData("throws", "IndexOutOfRangeException")]
     [InlineData("allocates", "octets allocated")]
     [InlineData("forgets", "does not survive")]
+    [InlineData("takes long", "times in a row")]
     public void A_broken_codec_is_found_and_shown_again(string how, string why)
     {
         var broken = new FuzzTarget("broken", [], [[1, 2, 3, 4]], input => how switch
         {
             "throws" when input.Length is > 0 and < 3 => input.Span.ToArray()[input.Length] == 0,
+            "takes long" when input.Length > 3 && input.Span[3] == 0xFF => Slow(),
             "allocates" when input.Length > 3 && input.Span[3] == 0xFF => new byte[100_000].Length > 0,
             _ => true,
         })
@@ -72,6 +74,12 @@ public sealed class FuzzTests(ITestOutputHelper output)
         var one = new Mutator(corpus);
         Assert.Equal(first, Enumerable.Range(0, 500).Select(i => Convert.ToHexString(one.Make(3, (ulong)i).Span)));
         Assert.True(first.Distinct().Count() > 450);
+    }
+
+    private static bool Slow()
+    {
+        Thread.Sleep(1_010);
+        return true;
     }
 
     private static long Setting(string name, long otherwise) =>

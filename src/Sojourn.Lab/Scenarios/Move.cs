@@ -42,7 +42,7 @@ internal sealed record Move(Attachment Old, Attachment New, long Began, SeenRegi
             Advertisement = Milliseconds(seen.LinkUp, seen.Advertisement),
             Request = Milliseconds(seen.Advertisement, seen.Request),
             Stretch = (seen.Request ?? Began, seen.FirstPacket ?? Began),
-            Noticing = (Began, seen.Request ?? Began),
+            Away = (Began, seen.FirstPacket ?? Began),
         };
     }
 
@@ -114,15 +114,15 @@ internal sealed record Phases(double Gap, double FromRequest, double Detect, dou
     /// <summary>From the registration request to the first packet over the new link; nanoseconds since 1970.</summary>
     public (long From, long To) Stretch { get; init; }
 
-    /// <summary>From the break to the registration request, within which the old agent has noticed it; nanoseconds since 1970.</summary>
-    public (long From, long To) Noticing { get; init; }
+    /// <summary>From the break to the first packet over the new link; nanoseconds since 1970.</summary>
+    public (long From, long To) Away { get; init; }
 
-    /// <summary>Packets that may be lost of a flow with one each millisecond: so many, and those of a time at which the machine was too crowded to notice; never more than twice as many.</summary>
-    public double MayLose(int packets, ProcessorWait crowd) => packets + Math.Min(packets, crowd.Between(Noticing.From, Noticing.To));
+    /// <summary>Packets that may be lost of a flow with one each millisecond: so many, and those of a time at which the machine was too crowded to notice.</summary>
+    public double MayLose(int packets, ProcessorWait crowd) => packets + crowd.Between(Away.From, Away.To);
 
-    /// <summary>Whether packets were back within a bound in milliseconds, beside what the machine was too crowded for; never within more than twice the bound.</summary>
-    public bool BackWithin(double limit, ProcessorWait crowd) => FromRequest <= limit + Excused(limit, crowd);
+    /// <summary>Whether packets were back within a bound in milliseconds, beside what the machine was too crowded for.</summary>
+    public bool BackWithin(double limit, ProcessorWait crowd) => FromRequest <= limit + Excused(crowd);
 
-    /// <summary>What is added to a bound for the part of <see cref="FromRequest"/> in which something waited for a processor, milliseconds.</summary>
-    public double Excused(double limit, ProcessorWait crowd) => Math.Min(limit, crowd.Between(Stretch.From, Stretch.To));
+    /// <summary>What is added to a bound: the part of <see cref="FromRequest"/> in which something waited for a processor, milliseconds. A machine without one to spare cannot show more.</summary>
+    public double Excused(ProcessorWait crowd) => crowd.Between(Stretch.From, Stretch.To);
 }

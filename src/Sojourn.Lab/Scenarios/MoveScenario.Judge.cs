@@ -150,7 +150,7 @@ public abstract partial class MoveScenario
         var emulated = run.Machines.ContainsKey(FarEnd.Node);
         var answered = Emulated(run, captures, First);
         rows.Check(Rows.Gap, "the downlink is back within the round trips of the signalling and 100 ms from the request", first.BackWithin(limit + answered, run.ProcessorWait),
-            string.Create(CultureInfo.InvariantCulture, $"{Told(first)}; allowed {allowed}{(emulated ? $", {answered:F0} ms that the emulated gateway took from update to acknowledgement" : "")} and {first.Excused(limit, run.ProcessorWait):F0} ms for which the machine had no processor free"));
+            string.Create(CultureInfo.InvariantCulture, $"{Told(first)}; allowed {allowed}{(emulated ? $", {answered:F0} ms that the emulated gateway took from update to acknowledgement" : "")} and {first.Excused(run.ProcessorWait):F0} ms for which the machine had no processor free"));
         var series = _series.Select(m => m.Phases(captures, flow)).ToList();
         var gaps = Sorted(series.Select(p => p.Gap));
         var back = Sorted(series.Select(p => p.FromRequest));

@@ -96,7 +96,7 @@ public sealed class NetworkVpnTour : Scenario
             var limit = trips.Sum(t => run.Topology.RoundTrip(t.Item1, t.Item2)) + 100;
             var phases = move.Phases(captures, flow);
             var lost = traffic.Sent - traffic.Taken.Count;
-            var crowded = phases.Excused(limit, run.ProcessorWait);
+            var crowded = phases.Excused(run.ProcessorWait);
             rows.Check(gap, $"a move {what}: the downlink is back within the round trips of the signalling and 100 ms from the request", move.Registration.Accepted && phases.BackWithin(limit, run.ProcessorWait),
                 string.Create(CultureInfo.InvariantCulture, $"{phases.FromRequest:F1} ms, allowed {limit:F0} ms and {crowded:F0} for which the machine had no processor free; whole gap {phases.Gap:F1} ms: detect {phases.Detect:F1} ms, register {phases.Register:F1} ms, path set-up {phases.Path:F1} ms"));
             rows.Check(during, $"a move {what}: nothing is lost but what was on the air when the link broke", traffic.Sent > 0 && lost <= phases.MayLose(OnTheAir, run.ProcessorWait), string.Create(CultureInfo.InvariantCulture, $"{traffic.Sent} sent, {lost} lost"));
