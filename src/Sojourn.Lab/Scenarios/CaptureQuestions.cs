@@ -30,6 +30,36 @@ internal static class CaptureQuestions
 
     public static IEnumerable<Signal> During(this IEnumerable<Signal> signals, long from, long to) => signals.Where(s => s.Time >= from && s.Time <= to);
 
+    /// <summary>
+    /// Signals without binding messages that were sent again after a second in which no answer arrived (NV9.9), and the answers to those. On a slow machine
+    /// that happens.
+    /// </summary>
+    /// <param name="signals">Of one node, in order of time.</param>
+    public static List<Signal> WithoutRepetitions(this IEnumerable<Signal> signals)
+    {
+        var all = signals.ToList();
+        var said = new List<Signal>();
+        var before = new Dictionary<(string, string, string), Signal>();
+        var repeated = new HashSet<ulong>();
+        foreach (var signal in all)
+        {
+            var key = (signal.Name, signal.From, signal.To);
+            var last = before.GetValueOrDefault(key);
+            before[key] = signal;
+            var answered = all.Any(a => a.Name == "BA" && a.From == signal.To && a.To == signal.From && a.Arrived < signal.Time);
+            if (signal.Name is "BU" or "BR" && last is not null && !answered && signal.Time - last.Time > 900_000_000)
+            {
+                repeated.Add(signal.MobileIp!.Identification);
+            }
+            else if (signal.Name != "BA" || last is null || !(repeated.Contains(signal.MobileIp!.Identification) || repeated.Contains(last.MobileIp!.Identification)))
+            {
+                said.Add(signal);
+            }
+        }
+
+        return said;
+    }
+
     /// <summary>Packets a host sent to another, whatever is around them.</summary>
     public static IEnumerable<Sighting> Hosts(this IEnumerable<Sighting> packets, IPAddress source, IPAddress destination) =>
         packets.Where(p => p.Host is { } host && host.Source.Equals(source) && host.Destination.Equals(destination));

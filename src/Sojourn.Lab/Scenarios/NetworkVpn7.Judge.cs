@@ -94,7 +94,7 @@ public sealed partial class NetworkVpn7
     /// <summary>NV7.2-NV7.11.</summary>
     private void Update(CaptureSet captures, RowBook rows)
     {
-        var signals = captures.Of(_update!);
+        var signals = captures.Of(_update!).WithoutRepetitions();
         Signal? First(string name, string from, string to) => signals.FirstOrDefault(s => s.Name == name && s.From == from && s.To == to);
         var request = First("RRQ", "alice", "fa1");
         var (first, second) = (First("AMR", "fa1", "aaaf"), First("AMR", "aaaf", "aaah"));

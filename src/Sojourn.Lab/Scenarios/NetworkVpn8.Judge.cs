@@ -21,34 +21,9 @@ public sealed partial class NetworkVpn8
 
     private static string Word(SeenProtection protection) => protection switch { SeenProtection.Ah => "AH", SeenProtection.Esp => "ESP", _ => "ENCAPSULATION" };
 
-    /// <summary>
-    /// The binding messages about a node, without repetitions: a message sent again after a second in which no answer
-    /// arrived (NV9.9), and the answer to it. On a slow machine that happens.
-    /// </summary>
-    private static List<Signal> Bindings(CaptureSet captures, IPAddress home, long from, long to)
-    {
-        var all = captures.Signals.During(from, to).Where(s => s.MobileIp is { IsBinding: true } message && message.HomeAddress.Equals(home)).ToList();
-        var said = new List<Signal>();
-        var before = new Dictionary<(string, string, string), Signal>();
-        var repeated = new HashSet<ulong>();
-        foreach (var signal in all)
-        {
-            var key = (signal.Name, signal.From, signal.To);
-            var last = before.GetValueOrDefault(key);
-            before[key] = signal;
-            var answered = all.Any(a => a.Name == "BA" && a.From == signal.To && a.To == signal.From && a.Arrived < signal.Time);
-            if (signal.Name is "BU" or "BR" && last is not null && !answered && signal.Time - last.Time > 900_000_000)
-            {
-                repeated.Add(signal.MobileIp!.Identification);
-            }
-            else if (signal.Name != "BA" || last is null || !(repeated.Contains(signal.MobileIp!.Identification) || repeated.Contains(last.MobileIp!.Identification)))
-            {
-                said.Add(signal);
-            }
-        }
-
-        return said;
-    }
+    /// <summary>The binding messages about a node, without repetitions.</summary>
+    private static List<Signal> Bindings(CaptureSet captures, IPAddress home, long from, long to) =>
+        captures.Signals.During(from, to).Where(s => s.MobileIp is { IsBinding: true } message && message.HomeAddress.Equals(home)).WithoutRepetitions();
 
     private static string Names(IEnumerable<Signal> signals) => string.Join(", ", signals.Select(s => s.Name == "BA" ? $"{s} {s.MobileIp!.Code}" : s.ToString()));
 

@@ -88,9 +88,13 @@ public sealed partial class Authentication4
         rows.Check("TA4.172p", "the home prefix changes while the terminals are registered", reloaded && _shown["bindings borrowed"].Count(b => Text(b, "homeAddress") is Home1 or Home2) == 2, _reload!.Output.Trim().ReplaceLineEndings("; "));
         var questions = On("core-ca", _changed).Where(p => p.Sender == "core" && p.Is("http.request.uri", "/v1/permission")).ToList();
         var about = questions.SelectMany(q => q.Of("json.value.string")).Where(v => v.EndsWith(".example", StringComparison.Ordinal)).Order().ToList();
+
+        // Terminal 3 has no binding; it goes on trying to get an association, and the home agent asks then.
+        var registered = about.Where(n => n is Name1 or Name2);
+        var counted = _askedAfter - _askedBefore;
         foreach (var id in (string[])["TA4.172", "TA4.173"])
         {
-            rows.Check(id, "HA > CA, inside TLS: one question about each terminal, by the identifier of its certificate", about.SequenceEqual([Name1, Name2]) && _askedAfter - _askedBefore == 2, $"{string.Join(", ", about)}; {_askedAfter - _askedBefore} counted");
+            rows.Check(id, "HA > CA, inside TLS: one question about each registered terminal, by the identifier of its certificate", registered.SequenceEqual([Name1, Name2]) && counted >= 2 && counted <= about.Count, $"{string.Join(", ", about)}; {counted} counted");
         }
 
         var answers = On("core-ca", _changed).Where(p => p.Sender == "ca" && p.Of("json.value.string").Any(v => v is Name1 or Name2)).SelectMany(p => p.Of("json.value.string")).ToList();
